@@ -1,0 +1,231 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// DefaultStatus and DefaultMessage answer a denied request where the block
+// says nothing else.
+const (
+	DefaultStatus  = 429
+	DefaultMessage = "Request blocked by audit enforcement policy"
+)
+
+// BlockHead is the Lua pattern of the start of a block value that EncodeBlock
+// wrote; the store's scripts take it apart without reading the rest, which may hold
+// anything. It captures the ID, created_at as it stands in the JSON, the end
+// in milliseconds since 1970 (0: permanent), the flags (letters: b, a permanent block
+// replaced a temporary one; c, Postgres has the block), and the rest.
+const BlockHead = `^{"id":"([^"\]*)","created_at":([^,]*),"until":(%d+),"flags":"(%a*)",(.*)$`
+
+// blockJSON is the value of a block key. The Python library writes and reads
+// the members from scope_type on, created_at, and ignores the others.
+type blockJSON struct {
+	ID         string         `json:"id"`
+	CreatedAt  isoTime        `json:"created_at"`
+	Until      int64          `json:"until"`
+	Flags      string         `json:"flags"`
+	ScopeType  string         `json:"scope_type"`
+	ScopeValue string         `json:"scope_value"`
+	Reason     string         `json:"reason"`
+	RuleName   string         `json:"rule_name"`
+	StatusCode int            `json:"status_code"`
+	Message    string         `json:"message"`
+	ExpiresAt  isoTime        `json:"expires_at"`
+	Metadata   map[string]any `json:"metadata"`
+}
+
+var (
+	errNoScope  = errors.New("block names no scope")
+	errBlockID  = errors.New("block ID must be of printable ASCII, without quotes and backslashes")
+	errNoObject = errors.New("value is no JSON object")
+	errStatus   = errors.New("status_code is no number")
+)
+
+// EncodeBlock writes the value of a block key.
+func EncodeBlock(b checker.Block) ([]byte, error) { return encodeBlock(b, "") }
+
+// EncodeCopy writes the value of a block key for a block that Postgres has.
+func EncodeCopy(b checker.Block) ([]byte, error) { return encodeBlock(b, "c") }
+
+func encodeBlock(b checker.Block, flags string) ([]byte, error) {
+	if !ValidBlockID(b.ID) {
+		return nil, fmt.Errorf("encode block: %w", errBlockID)
+	}
+	j := blockJSON{
+		ID: b.ID, CreatedAt: isoTime(b.CreatedAt), Until: Until(b), Flags: flags,
+		ScopeType: b.Scope.Type, ScopeValue: b.Scope.Value, Reason: b.Reason, RuleName: b.Rule,
+		StatusCode: ValidStatus(b.StatusCode), Message: b.Message, ExpiresAt: isoTime(b.ExpiresAt), Metadata: b.Metadata,
+	}
+	if j.Message == "" {
+		j.Message = DefaultMessage
+	}
+	if j.Metadata == nil {
+		j.Metadata = map[string]any{}
+	}
+	raw, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("encode block: %w", err)
+	}
+	return raw, nil
+}
+
+// ValidBlockID reports whether id can be a block's: short, of printable ASCII,
+// without quotes and backslashes. The empty one is.
+func ValidBlockID(id string) bool {
+	for i := range len(id) {
+		if c := id[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			return false
+		}
+	}
+	return len(id) <= maxKeyValue
+}
+
+// ValidStatus returns code if it can be an HTTP response's status, else
+// DefaultStatus.
+func ValidStatus(code int) int {
+	if code < 100 || code > 999 {
+		return DefaultStatus
+	}
+	return code
+}
+
+// Until is the end of b in milliseconds since 1970; 0 means permanent.
+func Until(b checker.Block) int64 {
+	if b.Permanent() {
+		return 0
+	}
+	return max(b.ExpiresAt.UnixMilli(), 1)
+}
+
+// IsCopy reports whether a block key's value is EncodeCopy's of a permanent
+// block.
+func IsCopy(raw string) bool {
+	_, rest, ok := strings.Cut(raw, `,"until":`)
+	rest, permanent := strings.CutPrefix(rest, `0,"flags":"`)
+	flags, _, closed := strings.Cut(rest, `"`)
+	return ok && strings.HasPrefix(raw, `{"id":"`) && permanent && closed && strings.Contains(flags, "c")
+}
+
+// DecodeBlock reads the value of a block key, ours or the Python library's. It
+// is as tolerant as that library: only the scope is required, unknown members
+// and unreadable times are ignored, scalars are read as text.
+func DecodeBlock(raw []byte) (checker.Block, error) {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return checker.Block{}, fmt.Errorf("decode block: %w", err)
+	}
+	if m == nil {
+		return checker.Block{}, fmt.Errorf("decode block: %w", errNoObject)
+	}
+	b := checker.Block{
+		ID: text(m["id"]), Scope: checker.Scope{Type: text(m["scope_type"]), Value: text(m["scope_value"])},
+		Reason: text(m["reason"]), Rule: text(m["rule_name"]), Message: text(m["message"]),
+		CreatedAt: readTime(m["created_at"]), ExpiresAt: readTime(m["expires_at"]), Metadata: object(m["metadata"]),
+	}
+	if strings.TrimSpace(b.Scope.Type) == "" || strings.TrimSpace(b.Scope.Value) == "" {
+		return checker.Block{}, fmt.Errorf("decode block: %w", errNoScope)
+	}
+	if b.Message == "" {
+		b.Message = DefaultMessage
+	}
+	if !ValidBlockID(b.ID) {
+		b.ID = ""
+	}
+	var err error
+	if b.StatusCode, err = readStatus(m["status_code"]); err != nil {
+		return checker.Block{}, fmt.Errorf("decode block: %w", err)
+	}
+	return b, nil
+}
+
+// text reads a scalar as text; null, lists and objects are "".
+func text(raw json.RawMessage) string {
+	if len(raw) == 0 {
+		return ""
+	}
+	switch raw[0] {
+	case '"':
+		var s string
+		_ = json.Unmarshal(raw, &s) // part of a document that parsed
+		return s
+	case '{', '[', 'n':
+		return ""
+	}
+	return string(raw)
+}
+
+// object reads a JSON object, numbers as they stand; anything else is nil.
+func object(raw json.RawMessage) map[string]any {
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil
+	}
+	var m map[string]any
+	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec.UseNumber()
+	_ = dec.Decode(&m) // part of a document that parsed
+	return m
+}
+
+// readStatus reads what Python's int() does, numbers and numeric text. What is
+// empty there, or no HTTP status, is the default.
+func readStatus(raw json.RawMessage) (int, error) {
+	value := strings.TrimSpace(text(raw))
+	switch value {
+	case "", "false", "true":
+		return DefaultStatus, nil
+	}
+	f, err := strconv.ParseFloat(value, 64)
+	if err != nil || raw[0] == '"' && strings.ContainsAny(value, ".eExX") {
+		return 0, errStatus
+	}
+	if f < 100 || f >= 1000 {
+		return DefaultStatus, nil
+	}
+	return int(f), nil
+}
+
+// isoTime is a time as Python's datetime.isoformat writes it: microseconds or
+// none, and an offset; null for the zero time.
+type isoTime time.Time
+
+const (
+	isoMicro = "2006-01-02T15:04:05.000000-07:00"
+	isoWhole = "2006-01-02T15:04:05-07:00"
+)
+
+// FormatTime writes t the way block values and enforcement events carry times.
+func FormatTime(t time.Time) string {
+	t = t.UTC().Truncate(time.Microsecond)
+	if t.Nanosecond() == 0 {
+		return t.Format(isoWhole)
+	}
+	return t.Format(isoMicro)
+}
+
+func (t isoTime) MarshalJSON() ([]byte, error) {
+	if time.Time(t).IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + FormatTime(time.Time(t)) + `"`), nil
+}
+
+// readTime reads an ISO 8601 time to the microsecond; what it can't read is
+// the zero time.
+func readTime(raw json.RawMessage) time.Time {
+	if len(raw) == 0 || raw[0] != '"' {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, strings.Replace(text(raw), " ", "T", 1))
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}

@@ -1,0 +1,111 @@
+// Package wire is everything that leaves a process or enters it: stream
+// entries, block keys and values, enforcement events. Detector, ingress-check and
+// checker agree because they share it.
+package wire
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// DefaultPrefix starts every key unless configured otherwise.
+const DefaultPrefix = "wardstream"
+
+const (
+	// maxKeyValue is the longest scope value written out in a key, in bytes.
+	maxKeyValue = 256
+	maxPrefix   = 128
+	hashedValue = "sha256-"
+)
+
+// CompleteField is the membership hash's field that says the hash holds every
+// active permanent block. A scope's field always has a colon, so none collides.
+const CompleteField = "complete"
+
+var errPrefix = errors.New("want 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}")
+
+// CheckPrefix reports why prefix can't start keys. In a Redis Cluster a prefix
+// may hold one hash tag, "{tag}", which puts all keys into one slot.
+func CheckPrefix(prefix string) error {
+	plain := prefix
+	if tag := hashTag(prefix); tag != prefix {
+		plain = strings.Replace(prefix, "{"+tag+"}", tag, 1)
+	}
+	for _, c := range []byte(plain) {
+		alnum := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+		if !alnum && !strings.ContainsRune("-_.:/", rune(c)) {
+			return fmt.Errorf("key prefix %q: %w", prefix, errPrefix)
+		}
+	}
+	if prefix == "" || len(prefix) > maxPrefix {
+		return fmt.Errorf("key prefix %q: %w", prefix, errPrefix)
+	}
+	return nil
+}
+
+// Keys names Wardstream's Redis keys under one prefix, for which CheckPrefix
+// must be nil.
+type Keys struct{ Prefix string }
+
+// Block is the key of the block of s: "{prefix}:block:{type}:{value}".
+func (k Keys) Block(s checker.Scope) string {
+	return k.Prefix + ":block:" + MemberField(s)
+}
+
+// BlockPattern matches the keys of all blocks, and maybe others, as SCAN's
+// MATCH does.
+func (k Keys) BlockPattern() string { return k.Prefix + ":block:*" }
+
+// Permanent is the membership hash of all active permanent blocks.
+func (k Keys) Permanent() string { return k.Prefix + ":blocks:permanent" }
+
+// Generation is the string that changes with every write of a permanent block,
+// which is how a rebuild of the membership hash learns that it was overtaken. Its
+// hash tag puts it into the slot of the membership hash.
+func (k Keys) Generation() string { return k.Prefix + ":blocks:generation:{" + k.Permanent() + "}" }
+
+// Rebuild is the key under which a rebuild that has drawn token prepares the
+// next membership hash, in the slot of the present one.
+func (k Keys) Rebuild(token string) string {
+	return k.Prefix + ":blocks:rebuild:{" + k.Permanent() + "}:" + token
+}
+
+// Warm is the Python library's sentinel; deleting it makes its readers reload.
+func (k Keys) Warm() string { return k.Prefix + ":blocks:warm" }
+
+// Unblocked is the mark that an operator's unblock of s leaves. It lives in the
+// slot of the block's key in a Redis Cluster: the block's key is its hash tag.
+// A value with braces would break that (somebody may choose to be called "a}b"),
+// so there the tag is another name for the same slot.
+func (k Keys) Unblocked(s checker.Scope) string {
+	block := k.Block(s)
+	own := block[len(k.Prefix):]
+	if strings.ContainsAny(own, "{}") && !strings.Contains(k.Prefix, "{") {
+		return k.Prefix + ":unblocked:{" + slotTag(slot(block)) + "}:" + MemberField(s)
+	}
+	return k.Prefix + ":unblocked:{" + block + "}"
+}
+
+// Cooldown is the marker that an alert of rule about group was emitted.
+func (k Keys) Cooldown(rule, group string) string {
+	return k.Prefix + ":cooldown:" + rule + ":" + keyValue(group)
+}
+
+// MemberField is the field of s in the membership hash, "type:value".
+func MemberField(s checker.Scope) string { return s.Type + ":" + keyValue(s.Value) }
+
+// keyValue hashes long values. A value that looks hashed is hashed, too, or
+// somebody could choose a name that stands for somebody else's.
+func keyValue(v string) string {
+	looksHashed := strings.HasPrefix(v, hashedValue) && len(v) == len(hashedValue)+2*sha256.Size
+	if len(v) <= maxKeyValue && !looksHashed {
+		return v
+	}
+	sum := sha256.Sum256([]byte(v))
+	return hashedValue + hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,94 @@
+package checker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxDetached bounds the look-ups that may be under way on goroutines of their
+// own, so that a Lookup that never returns costs a bounded number of them.
+const maxDetached = 1024
+
+// ErrBusy is the failure of a look-up that wasn't begun, because too many that
+// ignore their deadlines are still under way.
+var ErrBusy = errors.New("too many look-ups are stuck")
+
+// A caller calls a Lookup and comes back in time.
+type caller struct {
+	lookup Lookup
+	slots  chan struct{} // nil: the Lookup honours deadlines and is called directly
+}
+
+func newCaller(lookup Lookup) caller {
+	if l, ok := lookup.(interface{ HonoursDeadline() bool }); ok && l.HonoursDeadline() {
+		return caller{lookup: lookup}
+	}
+	return caller{lookup: lookup, slots: make(chan struct{}, maxDetached)}
+}
+
+// within looks scopes up and returns once that is done or timeout has passed.
+func (c caller) within(ctx context.Context, timeout time.Duration, scopes []Scope) ([]Block, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("look scopes up: %w", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	var blocks []Block
+	var err error
+	if c.slots == nil {
+		blocks, err = c.direct(ctx, scopes)
+	} else {
+		blocks, err = c.detached(ctx, scopes)
+	}
+	if err != nil {
+		return blocks, fmt.Errorf("look scopes up: %w", err)
+	}
+	return blocks, nil
+}
+
+// direct calls the Lookup here. A panic is its failure, not the request's.
+func (c caller) direct(ctx context.Context, scopes []Scope) (blocks []Block, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			blocks, err = nil, fmt.Errorf("look-up panicked: %v", r)
+		}
+	}()
+	return c.lookup.Lookup(ctx, scopes)
+}
+
+type answer struct {
+	blocks []Block
+	err    error
+}
+
+// detached calls the Lookup on a goroutine of its own, and leaves it there if it
+// isn't done in time. The goroutine ends with the Lookup, and gives its slot back then.
+func (c caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) {
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return nil, ErrBusy
+	}
+	done := make(chan answer, 1)
+	go func() {
+		defer func() { <-c.slots }()
+		blocks, err := c.direct(ctx, scopes)
+		done <- answer{blocks, err}
+	}()
+	select {
+	case a := <-done:
+		return a.blocks, a.err
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-done: // both at once: the answer counts
+		return a.blocks, a.err
+	default:
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,153 @@
+// Package redislookup is a [checker.Lookup] over Redis: one round trip for all
+// scopes of a request, permanent blocks included, however many of those there are.
+//
+// It reads what detectors write: the block key of each scope, and each scope's field of
+// the membership hash, which holds every active permanent block and a mark that says so.
+// Without the mark, "not in it" is no answer; what then follows is a matter of [WithPermanentTier] and
+// [WithColdLookup].
+package redislookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+var (
+	// ErrCold is the failure of a look-up that found no complete membership hash where there
+	// should be one: permanent blocks are unknown until a detector has written it.
+	ErrCold = errors.New("the membership hash of permanent blocks is missing or incomplete")
+	// ErrCorrupt is the failure of a look-up that found a value it can't read.
+	ErrCorrupt = errors.New("corrupt block")
+)
+
+// A Lookup finds blocks in Redis. It is safe for concurrent use.
+type Lookup struct {
+	client    redis.UniversalClient
+	keys      wire.Keys
+	oneServer bool // all keys live on one server, so MGET takes them together
+	permanent bool
+	cold      checker.Lookup
+	now       func() time.Time
+}
+
+// An Option changes how a [Lookup] reads.
+type Option func(*Lookup)
+
+// WithKeyPrefix sets the prefix of all keys, "wardstream" by default. It must be
+// the detectors' key_prefix.
+func WithKeyPrefix(prefix string) Option {
+	return func(l *Lookup) {
+		if prefix != "" {
+			l.keys.Prefix = prefix
+		}
+	}
+}
+
+// WithPermanentTier says that the detectors keep permanent blocks in Postgres:
+// a membership hash that is missing or incomplete is then the failure [ErrCold].
+// Without it such a hash counts as empty, since detectors without Postgres never write one.
+func WithPermanentTier() Option {
+	return func(l *Lookup) { l.permanent = true }
+}
+
+// WithColdLookup has cold, usually a pglookup.Lookup, answer for the permanent
+// blocks while the membership hash is missing or incomplete.
+func WithColdLookup(cold checker.Lookup) Option {
+	return func(l *Lookup) { l.cold = cold }
+}
+
+// WithClock replaces time.Now as the clock by which blocks expire.
+func WithClock(now func() time.Time) Option {
+	return func(l *Lookup) { l.now = now }
+}
+
+// New returns a Lookup over client, whose owner closes it. The client should
+// repeat nothing (MaxRetries -1) and have ContextTimeoutEnabled; [Connect] makes such a one.
+func New(client redis.UniversalClient, opts ...Option) *Lookup {
+	_, oneServer := client.(*redis.Client)
+	l := &Lookup{client: client, keys: wire.Keys{Prefix: wire.DefaultPrefix}, oneServer: oneServer, now: time.Now}
+	for _, opt := range opts {
+		opt(l)
+	}
+	return l
+}
+
+// HonoursDeadline reports whether Lookup returns by its context's deadline: with
+// a plain client that has ContextTimeoutEnabled, and a cold look-up that does so too.
+func (l *Lookup) HonoursDeadline() bool {
+	if l.cold != nil {
+		cold, ok := l.cold.(interface{ HonoursDeadline() bool })
+		if !ok || !cold.HonoursDeadline() {
+			return false
+		}
+	}
+	client, ok := l.client.(*redis.Client)
+	return ok && client.Options().ContextTimeoutEnabled
+}
+
+// Lookup implements [checker.Lookup].
+func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
+	if len(scopes) == 0 {
+		return nil, nil
+	}
+	r := l.read(ctx, scopes)
+	now := l.now()
+	var found []checker.Block
+	errs := []error{r.err}
+	for i, scope := range scopes {
+		b, ok, err := r.block(l.keys, i, scope, now)
+		if ok {
+			found = append(found, b)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if r.cold() {
+		var err error
+		found, err = l.askCold(ctx, scopes, found)
+		errs = append(errs, err)
+	}
+	return found, errors.Join(errs...)
+}
+
+// askCold adds what is known of permanent blocks while the hash isn't complete.
+func (l *Lookup) askCold(ctx context.Context, scopes []checker.Scope, found []checker.Block) ([]checker.Block, error) {
+	if l.cold != nil {
+		more, err := l.cold.Lookup(ctx, scopes)
+		if err != nil {
+			err = fmt.Errorf("look up permanent blocks: %w", err)
+		}
+		return merge(found, more), err
+	}
+	if l.permanent {
+		return found, ErrCold
+	}
+	return found, nil
+}
+
+// merge adds blocks to found; of two on one scope the stronger stays.
+func merge(found, more []checker.Block) []checker.Block {
+	for _, b := range more {
+		known := false
+		for i := range found {
+			if found[i].Scope == b.Scope {
+				known = true
+				if b.Stronger(found[i]) {
+					found[i] = b
+				}
+			}
+		}
+		if !known {
+			found = append(found, b)
+		}
+	}
+	return found
+}
