@@ -1,0 +1,113 @@
+// Package cooldown sees to it that an alert comes once per rule, group and
+// cooldown, however many workers, matches and redeliveries there are.
+package cooldown
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/wire"
+)
+
+// A Marker says that the alert ID of Rule about Group was emitted.
+type Marker struct {
+	Rule  string
+	Group string
+	ID    string
+	TTL   time.Duration // how long no other alert may follow
+}
+
+// A Gate keeps markers in Redis. It is safe for concurrent use.
+type Gate struct {
+	client redis.UniversalClient
+	keys   wire.Keys
+	now    func() time.Time
+
+	mu   sync.Mutex
+	held map[string]held
+}
+
+// held is a marker known to be in Redis, so that it needn't be asked again.
+type held struct {
+	id    string
+	until time.Time
+}
+
+// maxHeld bounds the memory of markers; past it they are forgotten and asked for again.
+const maxHeld = 10_000
+
+// New returns a gate whose keys start with prefix.
+func New(client redis.UniversalClient, prefix string, now func() time.Time) *Gate {
+	return &Gate{client: client, keys: wire.Keys{Prefix: prefix}, now: now, held: map[string]held{}}
+}
+
+// Begin sets the markers that are not set yet, in one round trip, and reports
+// for each whether its alert is due: the marker was not there, or it is there
+// for the same alert, as at a redelivery.
+func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
+	due := make([]bool, len(markers))
+	asked := g.ask(markers, due)
+	if len(asked) == 0 {
+		return due, nil
+	}
+	replies := make([]*redis.StringCmd, len(asked))
+	_, err := g.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, at := range asked {
+			m := markers[at]
+			key := g.keys.Cooldown(m.Rule, m.Group)
+			p.SetNX(ctx, key, m.ID, max(m.TTL, time.Millisecond))
+			replies[i] = p.Get(ctx, key)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("begin cooldowns: %w", err)
+	}
+	for i, at := range asked {
+		id, err := replies[i].Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return nil, fmt.Errorf("begin cooldowns: %w", err)
+		}
+		// A marker that is gone already was too short to hold anything back.
+		due[at] = id == markers[at].ID || errors.Is(err, redis.Nil)
+		g.remember(markers[at], id)
+	}
+	return due, nil
+}
+
+// ask returns the markers whose answer is not known here; of the others, due
+// is settled.
+func (g *Gate) ask(markers []Marker, due []bool) []int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	var asked []int
+	for i, m := range markers {
+		known, ok := g.held[g.keys.Cooldown(m.Rule, m.Group)]
+		if !ok || !now.Before(known.until) {
+			asked = append(asked, i)
+			continue
+		}
+		due[i] = known.id == m.ID
+	}
+	return asked
+}
+
+// remember keeps a marker for a while that is sure to be shorter than Redis
+// keeps it, unless it was set long ago by somebody else: then not at all.
+func (g *Gate) remember(m Marker, id string) {
+	if id != m.ID {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.held) >= maxHeld {
+		clear(g.held)
+	}
+	g.held[g.keys.Cooldown(m.Rule, m.Group)] = held{id: id, until: g.now().Add(m.TTL * 9 / 10)}
+}

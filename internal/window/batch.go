@@ -1,0 +1,75 @@
+package window
+
+// A Batch is a list of operations sorted by window, so that a store touches
+// each window once. Its order within one window is the list's.
+type Batch struct {
+	Windows []Window
+	ops     []Op
+	next    []int32 // the operation after this one on the same window, or -1
+}
+
+// A Window is one window that a batch touches.
+type Window struct {
+	Spec  *Spec
+	Group string
+	first int32
+	last  int32
+}
+
+// Group sorts ops by window.
+func Group(ops []Op) *Batch {
+	type id struct {
+		spec  *Spec
+		group string
+	}
+	b := &Batch{ops: ops, next: make([]int32, len(ops)), Windows: make([]Window, 0, len(ops))}
+	seen := make(map[id]int, len(ops))
+	for i := range ops {
+		b.next[i] = -1
+		key := id{ops[i].Spec, ops[i].Group}
+		at := int32(i) //nolint:gosec // a batch is far shorter than 2^31
+		w, ok := seen[key]
+		if !ok {
+			seen[key] = len(b.Windows)
+			b.Windows = append(b.Windows, Window{Spec: key.spec, Group: key.group, first: at, last: at})
+			continue
+		}
+		b.next[b.Windows[w].last] = at
+		b.Windows[w].last = at
+	}
+	return b
+}
+
+// Additions returns, encoded, what the batch adds to the log of w: nothing if
+// it only reads, and never more than a window holds.
+func (b *Batch) Additions(w Window) []byte {
+	capacity := w.Spec.Capacity()
+	var out []byte
+	for i := w.first; i >= 0; i = b.next[i] {
+		r, changes := b.ops[i].Record()
+		if !changes {
+			continue
+		}
+		if len(out) == capacity*RecordSize {
+			return b.compacted(w)
+		}
+		out = r.Append(out)
+	}
+	return out
+}
+
+func (b *Batch) compacted(w Window) []byte {
+	view := Replay(w.Spec, "")
+	for i := w.first; i >= 0; i = b.next[i] {
+		view.Apply(&b.ops[i])
+	}
+	return view.Compact()
+}
+
+// Judge applies the batch's operations on w to the view and writes their counts to counts, which is as
+// long as the batch's list.
+func (b *Batch) Judge(w Window, view *View, counts []int) {
+	for i := w.first; i >= 0; i = b.next[i] {
+		counts[i] = view.Apply(&b.ops[i])
+	}
+}

@@ -1,0 +1,70 @@
+// Package memwindow keeps windows in memory: the reference for every other
+// window store, and what runs where there is no Redis.
+package memwindow
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/window"
+)
+
+// Store is a window.Store in memory. Windows go away with their TTL.
+type Store struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	windows map[key]entry
+	swept   time.Time
+}
+
+type key struct{ spec, group string }
+
+type entry struct {
+	log     string
+	expires time.Time
+}
+
+// sweepEvery bounds how long an expired window can stay in memory.
+const sweepEvery = time.Minute
+
+// New returns an empty store that tells the time by now.
+func New(now func() time.Time) *Store {
+	return &Store{now: now, windows: map[key]entry{}}
+}
+
+// Apply implements window.Store. It never fails.
+func (s *Store) Apply(_ context.Context, ops []window.Op) ([]int, error) {
+	counts := make([]int, len(ops))
+	batch := window.Group(ops)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	s.sweep(now)
+	for _, w := range batch.Windows {
+		k := key{w.Spec.ID(), w.Group}
+		held := s.windows[k]
+		if !now.Before(held.expires) {
+			held.log = ""
+		}
+		view := window.Replay(w.Spec, held.log)
+		batch.Judge(w, view, counts)
+		if len(batch.Additions(w)) > 0 {
+			s.windows[k] = entry{log: string(view.Compact()), expires: now.Add(w.Spec.TTL())}
+		}
+	}
+	return counts, nil
+}
+
+func (s *Store) sweep(now time.Time) {
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	for k, e := range s.windows {
+		if !now.Before(e.expires) {
+			delete(s.windows, k)
+		}
+	}
+}

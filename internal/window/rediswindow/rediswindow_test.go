@@ -1,0 +1,132 @@
+package rediswindow_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/window"
+	"github.com/wardstream/wardstream/internal/window/rediswindow"
+	"github.com/wardstream/wardstream/internal/window/windowtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	windowtest.Run(t, func(t *testing.T) func() window.Store {
+		env := testenv.Redis(t)
+		return func() window.Store { return rediswindow.New(env.Client, env.Prefix) }
+	})
+}
+
+func TestConformanceOnMiniredis(t *testing.T) {
+	t.Parallel()
+	windowtest.Run(t, func(t *testing.T) func() window.Store {
+		client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { _ = client.Close() })
+		return func() window.Store { return rediswindow.New(client, "p") }
+	})
+}
+
+func ops(n int, spec *window.Spec) []window.Op {
+	out := make([]window.Op, n)
+	for i := range out {
+		out[i] = window.Op{Spec: spec, Group: fmt.Sprint("198.51.100.", i), Time: time.Now(), Member: fmt.Sprint(i)}
+	}
+	return out
+}
+
+func TestABatchIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivateRedis(t)
+	s := rediswindow.New(env.Client, env.Prefix)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
+	if _, err := s.Apply(t.Context(), ops(1, spec)); err != nil { // loads the script
+		t.Fatal(err)
+	}
+	trips := 0
+	env.Client.AddHook(counter{&trips})
+	if _, err := s.Apply(t.Context(), ops(200, spec)); err != nil {
+		t.Fatal(err)
+	}
+	if trips != 1 {
+		t.Fatalf("%d round trips, want 1", trips)
+	}
+}
+
+func TestScriptsFlushed(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivateRedis(t)
+	s := rediswindow.New(env.Client, env.Prefix)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
+	for range 2 {
+		if err := env.Client.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Apply(t.Context(), ops(40, spec)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEveryWindowExpiresAndStaysSmall(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	s := rediswindow.New(env.Client, env.Prefix)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
+	for i := range 100 {
+		if _, err := s.Apply(t.Context(), []window.Op{{Spec: spec, Group: "g", Time: time.Now(), Member: fmt.Sprint(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := env.Client.Keys(t.Context(), env.Prefix+":*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys %v, %v", keys, err)
+	}
+	if ttl := env.Client.PTTL(t.Context(), keys[0]).Val(); ttl <= 0 || ttl > spec.TTL() {
+		t.Fatalf("TTL %s, want up to %s", ttl, spec.TTL())
+	}
+	if size := env.Client.StrLen(t.Context(), keys[0]).Val(); size > int64(2*spec.Capacity()*window.RecordSize) {
+		t.Fatalf("%d bytes for a capacity of %d", size, spec.Capacity())
+	}
+}
+
+func TestWrongTypeIsAnError(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	s := rediswindow.New(env.Client, env.Prefix)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
+	env.Client.LPush(t.Context(), env.Prefix+":window:"+spec.ID()+":198.51.100.0", "x")
+	if _, err := s.Apply(t.Context(), ops(1, spec)); err == nil {
+		t.Fatal("no error though the window's key holds a list")
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	env := testenv.Redis(b)
+	s := rediswindow.New(env.Client, env.Prefix)
+	for _, threshold := range []int{5, 20} {
+		b.Run(fmt.Sprint("threshold=", threshold), func(b *testing.B) {
+			spec := &window.Spec{Name: "r", Threshold: threshold, Length: 5 * time.Minute, Lateness: 5 * time.Minute}
+			batch := ops(400, spec)
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range batch {
+					n++
+					batch[i].Member = fmt.Sprint(n)
+				}
+				if _, err := s.Apply(b.Context(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*len(batch))/b.Elapsed().Seconds(), "windows/s")
+		})
+	}
+}

@@ -1,0 +1,158 @@
+// Package window is the algebra of Wardstream's counting: sliding windows of
+// distinct members that come out the same however often, and in whatever order,
+// an entry is delivered.
+//
+// A window's state is a log of records, and an operation only ever adds a
+// record, so operations commute and repeating one changes nothing. What is
+// judged is computed from the records. Members are not dropped by the clock of
+// whichever event happens to arrive but by capacity (Spec.Capacity), so an
+// entry that comes late still counts rightly, memory is bounded, and a count
+// saturates above the threshold.
+package window
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// A Spec says what one kind of window counts. It is read-only once in use.
+type Spec struct {
+	// Name starts the key: the rule's name.
+	Name string
+	// Threshold is the highest count somebody acts on; it sizes the window.
+	Threshold int
+	// Length is the time within which members must lie to count together.
+	Length time.Duration
+	// Lateness is how late an entry may be handled and still be counted
+	// rightly. A claimed entry is late.
+	Lateness time.Duration
+	// Latest makes a member that comes again move to its latest time (windows
+	// of distinct values); otherwise it stays at its first (windows of events).
+	Latest bool
+	// Variant tells apart specs that differ in a rule's other parameters.
+	Variant string
+}
+
+// outageBudget is how much longer than its length and lateness a window is
+// kept, so that workers that were away find it when they are back.
+const outageBudget = 10 * time.Minute
+
+// spareCount is how far above the threshold counts stay exact at least.
+const spareCount = 16
+
+// Capacity is how many members a window keeps: (k-1)·⌈(w+L)/w⌉+1 of them hold
+// every run of k within a length w, for entries up to L late; a few more keep
+// the counts just above the threshold exact. Counts saturate there.
+func (s *Spec) Capacity() int {
+	k := max(s.Threshold, 1)
+	spans := int((s.Length + s.Lateness + s.Length - 1) / max(s.Length, 1))
+	return max((k-1)*spans+1, k+spareCount)
+}
+
+// TTL is how long a window is kept after its last change.
+func (s *Spec) TTL() time.Duration { return s.Length + s.Lateness + outageBudget }
+
+// ID names the spec in keys: its name and a hash of everything that gives the
+// records their meaning, so that a rolling deploy never mixes two meanings.
+func (s *Spec) ID() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%d|%t|%s", s.Threshold, s.Length, s.Lateness, s.Latest, s.Variant))
+	return s.Name + ":" + hex.EncodeToString(sum[:8])
+}
+
+// A Kind says what an operation does.
+type Kind uint8
+
+const (
+	// Add puts Member into the window at Time. Its count is the most members,
+	// this one among them, that lie within one Length of time.
+	Add Kind = iota
+	// Read changes nothing. Its count is the members in (Time-Length, Time].
+	Read
+	// Clear takes out the members of Tag at or before Time, those that are yet
+	// to arrive included; Tag "" means every member. Its count is 0.
+	Clear
+)
+
+// An Op is one operation on the window that Spec keeps for Group.
+type Op struct {
+	Spec   *Spec
+	Group  string // what is counted for, such as an address
+	Kind   Kind
+	Time   time.Time // to the millisecond
+	Member string
+	Tag    string
+}
+
+// A Store keeps windows. Apply carries out a batch's operations in their order
+// and returns one count for each: what the operation would have returned had
+// they come one by one. It is safe for concurrent use; after an error any part
+// of the batch may have been applied, and applying it again is harmless.
+type Store interface {
+	Apply(ctx context.Context, ops []Op) ([]int, error)
+}
+
+// A Record is one fact in a window's log: a member, or a clear.
+type Record struct {
+	At     int64 // milliseconds since 1970
+	Tag    uint64
+	Member uint64 // clearMember for a clear
+}
+
+// RecordSize is the length of an encoded Record in bytes: six of time, eight of tag, eight of
+// member, all big-endian.
+const RecordSize = 22
+
+const clearMember = ^uint64(0)
+
+// Record returns what op adds to the log; false for a Read.
+func (op *Op) Record() (Record, bool) {
+	r := Record{At: op.Time.UnixMilli(), Tag: hash(op.Tag), Member: clearMember}
+	switch op.Kind {
+	case Add:
+		r.Member = hash(op.Member)
+	case Read:
+		return Record{}, false
+	case Clear:
+	}
+	return r, true
+}
+
+// Append appends the encoded record to b.
+func (r Record) Append(b []byte) []byte {
+	b = append(b, byte(r.At>>40), byte(r.At>>32))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.At)) //nolint:gosec // the low 32 bits are meant
+	b = binary.BigEndian.AppendUint64(b, r.Tag)
+	return binary.BigEndian.AppendUint64(b, r.Member)
+}
+
+func decode(b string) Record {
+	_ = b[RecordSize-1]
+	at := int64(b[0])<<40 | int64(b[1])<<32 | int64(b[2])<<24 | int64(b[3])<<16 | int64(b[4])<<8 | int64(b[5])
+	return Record{At: at, Tag: be64(b[6:14]), Member: be64(b[14:22])}
+}
+
+func be64(b string) uint64 {
+	var v uint64
+	_ = b[7]
+	v = uint64(b[0])<<56 | uint64(b[1])<<48 | uint64(b[2])<<40 | uint64(b[3])<<32
+	return v | uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
+}
+
+// hash is 64 bits of SHA-256: an attacker who chooses members can't make two
+// of them one. "" is 0, and nothing else is 0 or clearMember.
+func hash(s string) uint64 {
+	if s == "" {
+		return 0
+	}
+	var buf [64]byte
+	sum := sha256.Sum256(append(buf[:0], s...))
+	h := binary.BigEndian.Uint64(sum[:])
+	if h == 0 || h == clearMember {
+		return 1
+	}
+	return h
+}
