@@ -1,0 +1,87 @@
+package rules
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/window"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// What a login success clears of an address's failures.
+const (
+	clearsUser    = "user"    // those of the same user name
+	clearsAddress = "address" // all, so that one valid account can hide an attack
+	clearsNever   = "never"
+)
+
+type bruteForceLoginParams struct {
+	Said     `yaml:",inline"`
+	Counting `yaml:",inline"`
+
+	SuccessClears string `yaml:"success_clears"`
+}
+
+// bruteForceLogin matches login failures of an address that has too many.
+type bruteForceLogin struct {
+	base
+	threshold int
+	clears    string
+	failures  *window.Spec
+}
+
+func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
+	p := bruteForceLoginParams{
+		Said:          Said{Severity: 8, Message: "Repeated login failures detected", Tags: []string{"auth", "bruteforce"}},
+		Counting:      Counting{Threshold: 5, Window: 5 * time.Minute},
+		SuccessClears: clearsUser,
+	}
+	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+		return nil, err
+	}
+	switch p.SuccessClears {
+	case clearsUser, clearsAddress, clearsNever:
+	default:
+		return nil, &ParamError{"success_clears", fmt.Errorf("%q is none of user, address, never", p.SuccessClears)}
+	}
+	failures := p.spec(spec.Name, common)
+	failures.Threshold = max(failures.Threshold, common.failures.Threshold)
+	failures.Variant = p.SuccessClears
+	*common.failures = *failures
+	return &bruteForceLogin{
+		base:      base{spec.Name, Wants{Types: []string{loginFailed, loginSuccess}}, p.Said, p.Window},
+		threshold: p.Threshold, clears: p.SuccessClears, failures: common.failures,
+	}, nil
+}
+
+func (r *bruteForceLogin) Plan(e *event.Event, ops []window.Op) []window.Op {
+	address := e.Scope(checker.ScopeIP)
+	if address == "" {
+		return ops
+	}
+	op := window.Op{Spec: r.failures, Group: address, Time: e.Time, Tag: e.Scope(checker.ScopeUsername)}
+	switch {
+	case e.Type == loginFailed:
+		op.Kind, op.Member = window.Add, e.Member
+	case r.clears == clearsNever, r.clears == clearsUser && op.Tag == "":
+		return ops
+	default:
+		op.Kind = window.Clear
+		if r.clears == clearsAddress {
+			op.Tag = ""
+		}
+	}
+	return append(ops, op)
+}
+
+func (r *bruteForceLogin) Judge(e *event.Event, counts []int) (Match, bool) {
+	if len(counts) == 0 || e.Type != loginFailed || counts[0] < r.threshold {
+		return Match{}, false
+	}
+	name := e.Text("actor")
+	if name == "" {
+		name = e.Text("user.name")
+	}
+	return r.match(e.Scope(checker.ScopeIP), map[string]any{"failure_count": counts[0], "username": name}), true
+}

@@ -1,0 +1,84 @@
+package rules
+
+import (
+	"strings"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/window"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+type repeatedRouteParams struct {
+	Said     `yaml:",inline"`
+	Counting `yaml:",inline"`
+
+	Paths    []string       `yaml:"paths"`
+	Decision string         `yaml:"decision"`
+	BlockTTL *time.Duration `yaml:"block_ttl"`
+}
+
+// repeatedRoute matches requests of an address to one route that come too often.
+type repeatedRoute struct {
+	base
+	threshold int
+	paths     paths
+	decision  string
+	blockTTL  *time.Duration
+	requests  *window.Spec
+}
+
+func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
+	p := repeatedRouteParams{
+		Said:     Said{Severity: 7, Message: "Repeated requests to a monitored route", Tags: []string{"http", "route-abuse"}},
+		Counting: Counting{Threshold: 10, Window: 5 * time.Minute},
+		Decision: "temp_block",
+	}
+	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+		return nil, err
+	}
+	if err := checkDecision(p.Decision); err != nil {
+		return nil, err
+	}
+	compiled, err := compilePaths(p.Paths)
+	if err != nil {
+		return nil, err
+	}
+	return &repeatedRoute{
+		base:      base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, p.Window},
+		threshold: p.Threshold, paths: compiled, decision: p.Decision, blockTTL: p.BlockTTL,
+		requests: p.spec(spec.Name, common),
+	}, nil
+}
+
+// routeOf names the route of a request: its name, its pattern, or its path.
+func routeOf(e *event.Event) string {
+	for _, name := range [...]string{"http.route_name", "http.route", "url.path"} {
+		if text := e.Text(name); text != "" {
+			return strings.TrimSpace(text)
+		}
+	}
+	return ""
+}
+
+func (r *repeatedRoute) Plan(e *event.Event, ops []window.Op) []window.Op {
+	address, route := e.Scope(checker.ScopeIP), routeOf(e)
+	if address == "" || route == "" || !r.paths.match(e.Text("url.path")) {
+		return ops
+	}
+	return append(ops, window.Op{Spec: r.requests, Group: address + " " + route, Time: e.Time, Member: e.Member})
+}
+
+func (r *repeatedRoute) Judge(e *event.Event, counts []int) (Match, bool) {
+	if len(counts) == 0 || counts[0] < r.threshold {
+		return Match{}, false
+	}
+	route := routeOf(e)
+	m := r.match(e.Scope(checker.ScopeIP)+" "+route, map[string]any{"request_count": counts[0], "route": route})
+	m.Decision = r.decision
+	if r.blockTTL != nil {
+		m.BlockTTL = *r.blockTTL
+		m.Metadata["block_ttl"] = int(r.blockTTL.Seconds())
+	}
+	return m, true
+}

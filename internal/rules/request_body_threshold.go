@@ -1,0 +1,86 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+type requestBodyThresholdParams struct {
+	Said `yaml:",inline"`
+
+	Field     string   `yaml:"field"`
+	Threshold string   `yaml:"threshold"`
+	Paths     []string `yaml:"paths"`
+	Decision  string   `yaml:"decision"`
+}
+
+// requestBodyThreshold matches requests whose body carries a number above a
+// limit. Numbers are compared as decimals, exactly.
+type requestBodyThreshold struct {
+	base
+	field     string
+	threshold decimal
+	paths     paths
+	decision  string
+}
+
+func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
+	p := requestBodyThresholdParams{
+		Said:  Said{Severity: 8, Message: "Request body numeric threshold exceeded", Tags: []string{"request", "threshold"}},
+		Field: "amount", Threshold: "10000", Decision: "block",
+	}
+	if err := decode(spec, &p, &p.Said, nil); err != nil {
+		return nil, err
+	}
+	if err := checkDecision(p.Decision); err != nil {
+		return nil, err
+	}
+	limit, ok := parseDecimal(p.Threshold)
+	if !ok || limit.infinite {
+		return nil, &ParamError{"threshold", fmt.Errorf("%q is no decimal number", p.Threshold)}
+	}
+	compiled, err := compilePaths(p.Paths)
+	if err != nil {
+		return nil, err
+	}
+	return &requestBodyThreshold{
+		base:  base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, defaultCooldown},
+		field: p.Field, threshold: limit, paths: compiled, decision: p.Decision,
+	}, nil
+}
+
+func (r *requestBodyThreshold) Judge(e *event.Event, _ []int) (Match, bool) {
+	if !r.paths.match(e.Text("url.path")) {
+		return Match{}, false
+	}
+	text, ok := event.Text(r.value(e))
+	if !ok {
+		return Match{}, false
+	}
+	value, ok := parseDecimal(text)
+	if !ok || value.compare(r.threshold) <= 0 {
+		return Match{}, false
+	}
+	m := r.match(e.Scope(checker.ScopeIP), map[string]any{
+		"field": r.field, "value": value.String(), "threshold": r.threshold.String(),
+	})
+	m.Decision = r.decision
+	return m, true
+}
+
+// value is the field of the request's body: of the object request.body, else
+// the attribute request.body.<field>, else of the object body.
+func (r *requestBodyThreshold) value(e *event.Event) any {
+	if body, ok := e.Get("request.body"); ok {
+		members, _ := body.(map[string]any)
+		return members[r.field]
+	}
+	if v, ok := e.Get("request.body." + r.field); ok {
+		return v
+	}
+	body, _ := e.Get("body")
+	members, _ := body.(map[string]any)
+	return members[r.field]
+}

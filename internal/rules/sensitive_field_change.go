@@ -1,0 +1,90 @@
+package rules
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+type sensitiveFieldChangeParams struct {
+	Said `yaml:",inline"`
+
+	Fields      []string `yaml:"fields"`
+	ModelLabels []string `yaml:"model_labels"`
+}
+
+// sensitiveFieldChange matches updates of a model that touch certain fields.
+type sensitiveFieldChange struct {
+	base
+	fields map[string]bool // lower case
+	labels map[string]bool // lower case; empty: every model
+}
+
+func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
+	p := sensitiveFieldChangeParams{
+		Said: Said{Severity: 7, Message: "Sensitive model fields were changed", Tags: []string{"model", "sensitive-change"}},
+	}
+	if err := decode(spec, &p, &p.Said, nil); err != nil {
+		return nil, err
+	}
+	if len(p.Fields) == 0 {
+		return nil, &ParamError{"fields", errors.New("names no field, so the rule could never match")}
+	}
+	return &sensitiveFieldChange{
+		base:   base{spec.Name, Wants{Types: []string{modelUpdate}}, p.Said, defaultCooldown},
+		fields: lowered(p.Fields), labels: lowered(p.ModelLabels),
+	}, nil
+}
+
+func lowered(names []string) map[string]bool {
+	out := make(map[string]bool, len(names))
+	for _, n := range names {
+		out[strings.ToLower(n)] = true
+	}
+	return out
+}
+
+func (r *sensitiveFieldChange) Judge(e *event.Event, _ []int) (Match, bool) {
+	label := strings.ToLower(e.Text("model_label"))
+	if len(r.labels) > 0 && !r.labels[label] {
+		return Match{}, false
+	}
+	touched := map[string]bool{}
+	for _, name := range changedFields(e) {
+		if name = strings.ToLower(name); r.fields[name] {
+			touched[name] = true
+		}
+	}
+	if len(touched) == 0 {
+		return Match{}, false
+	}
+	group := e.Scope(checker.ScopeUser) + " " + e.Scope(checker.ScopeSession) + " " + label
+	m := r.match(group, map[string]any{"changed_fields": slices.Sorted(maps.Keys(touched)), "model_label": label})
+	m.Subject = e.Text("object_id")
+	return m, true
+}
+
+// changedFields are the names in changed_fields: a list, one name, or the
+// members of an object.
+func changedFields(e *event.Event) []string {
+	v, _ := e.Get("changed_fields")
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case map[string]any:
+		return slices.Collect(maps.Keys(v))
+	case []any:
+		names := make([]string, 0, len(v))
+		for _, item := range v {
+			if name, ok := event.Text(item); ok {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	return nil
+}
