@@ -133,8 +133,9 @@ func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 	return d
 }
 
-// action finds the configured action, the rule's block length, the built-in's
-// default, the match's own decision or the fallback, in this order.
+// action finds the configured action, the rule's block length, the decision
+// that the rule was configured to, the built-in's default, the match's own
+// decision or the fallback, in this order: the operator's word before ours.
 func (p *Policy) action(m rules.Match) ActionConfig {
 	if cfg, ok := p.Actions[m.Rule]; ok {
 		return cfg
@@ -142,10 +143,14 @@ func (p *Policy) action(m rules.Match) ActionConfig {
 	if ttl, ok := p.BlockRules[m.Rule]; ok {
 		return ActionConfig{Action: TempBlock, TTL: ttl}
 	}
+	decision := Action(m.Decision)
+	if m.Configured && decision.Known() {
+		return ActionConfig{Action: decision}
+	}
 	if cfg, ok := p.Defaults[m.Rule]; ok {
 		return cfg
 	}
-	if decision := Action(m.Decision); decision.Known() {
+	if decision.Known() {
 		return ActionConfig{Action: decision}
 	}
 	return ActionConfig{Action: p.Fallback}

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"cmp"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -17,8 +16,18 @@ type decimal struct {
 	exp      int64
 }
 
-// maxExponent bounds exponents; what is beyond is no number.
-const maxExponent = math.MaxInt64 / 16
+// A number is a parameter that is a decimal, as it was written in the
+// configuration: with or without quotes.
+type number string
+
+// UnmarshalText takes the text as it is.
+func (n *number) UnmarshalText(text []byte) error {
+	*n = number(text)
+	return nil
+}
+
+// maxExponent bounds exponents, as the General Decimal Arithmetic Specification's 64-bit implementations do; what is beyond is no number.
+const maxExponent = 999_999_999_999_999_999
 
 // parseDecimal reads a number as JSON and SQL write them; surrounding blanks,
 // a plus sign and leading zeros are allowed. NaN is no number.

@@ -15,7 +15,7 @@ type repeatedRouteParams struct {
 
 	Paths    []string       `yaml:"paths"`
 	Decision string         `yaml:"decision"`
-	BlockTTL *time.Duration `yaml:"block_ttl"`
+	BlockTTL *time.Duration `yaml:"block_ttl" range:"1s..8760h"`
 }
 
 // repeatedRoute matches requests of an address to one route that come too often.
@@ -23,7 +23,7 @@ type repeatedRoute struct {
 	base
 	threshold int
 	paths     paths
-	decision  string
+	decision  decision
 	blockTTL  *time.Duration
 	requests  *window.Spec
 }
@@ -32,7 +32,6 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	p := repeatedRouteParams{
 		Said:     Said{Severity: 7, Message: "Repeated requests to a monitored route", Tags: []string{"http", "route-abuse"}},
 		Counting: Counting{Threshold: 10, Window: 5 * time.Minute},
-		Decision: "temp_block",
 	}
 	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
 		return nil, err
@@ -46,7 +45,7 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	}
 	return &repeatedRoute{
 		base:      base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, p.Window},
-		threshold: p.Threshold, paths: compiled, decision: p.Decision, blockTTL: p.BlockTTL,
+		threshold: p.Threshold, paths: compiled, decision: decision{"temp_block", p.Decision}, blockTTL: p.BlockTTL,
 		requests: p.spec(spec.Name, common),
 	}, nil
 }
@@ -75,7 +74,7 @@ func (r *repeatedRoute) Judge(e *event.Event, counts []int) (Match, bool) {
 	}
 	route := routeOf(e)
 	m := r.match(e.Scope(checker.ScopeIP)+" "+route, map[string]any{"request_count": counts[0], "route": route})
-	m.Decision = r.decision
+	m = r.decision.of(m)
 	if r.blockTTL != nil {
 		m.BlockTTL = *r.blockTTL
 		m.Metadata["block_ttl"] = int(r.blockTTL.Seconds())

@@ -11,7 +11,7 @@ type requestBodyThresholdParams struct {
 	Said `yaml:",inline"`
 
 	Field     string   `yaml:"field"`
-	Threshold string   `yaml:"threshold"`
+	Threshold number   `yaml:"threshold"`
 	Paths     []string `yaml:"paths"`
 	Decision  string   `yaml:"decision"`
 }
@@ -23,13 +23,13 @@ type requestBodyThreshold struct {
 	field     string
 	threshold decimal
 	paths     paths
-	decision  string
+	decision  decision
 }
 
 func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	p := requestBodyThresholdParams{
 		Said:  Said{Severity: 8, Message: "Request body numeric threshold exceeded", Tags: []string{"request", "threshold"}},
-		Field: "amount", Threshold: "10000", Decision: "block",
+		Field: "amount", Threshold: "10000",
 	}
 	if err := decode(spec, &p, &p.Said, nil); err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	if err := checkDecision(p.Decision); err != nil {
 		return nil, err
 	}
-	limit, ok := parseDecimal(p.Threshold)
+	limit, ok := parseDecimal(string(p.Threshold))
 	if !ok || limit.infinite {
 		return nil, &ParamError{"threshold", fmt.Errorf("%q is no decimal number", p.Threshold)}
 	}
@@ -47,7 +47,7 @@ func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	}
 	return &requestBodyThreshold{
 		base:  base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, defaultCooldown},
-		field: p.Field, threshold: limit, paths: compiled, decision: p.Decision,
+		field: p.Field, threshold: limit, paths: compiled, decision: decision{"block", p.Decision},
 	}, nil
 }
 
@@ -66,8 +66,7 @@ func (r *requestBodyThreshold) Judge(e *event.Event, _ []int) (Match, bool) {
 	m := r.match(e.Scope(checker.ScopeIP), map[string]any{
 		"field": r.field, "value": value.String(), "threshold": r.threshold.String(),
 	})
-	m.Decision = r.decision
-	return m, true
+	return r.decision.of(m), true
 }
 
 // value is the field of the request's body: of the object request.body, else

@@ -21,7 +21,7 @@ type resourceEnumerationParams struct {
 type resourceEnumeration struct {
 	base
 	threshold int
-	decision  string
+	decision  decision
 	paths     *window.Spec
 }
 
@@ -40,7 +40,7 @@ func newResourceEnumeration(spec Spec, common *shared) (Rule, error) {
 	distinct.Latest = true
 	return &resourceEnumeration{
 		base:      base{spec.Name, Wants{Prefixes: []string{responsePrefix}}, p.Said, p.Window},
-		threshold: p.Threshold, decision: p.Decision, paths: distinct,
+		threshold: p.Threshold, decision: decision{"", p.Decision}, paths: distinct,
 	}, nil
 }
 
@@ -73,6 +73,5 @@ func (r *resourceEnumeration) Judge(e *event.Event, counts []int) (Match, bool) 
 		return Match{}, false
 	}
 	m := r.match(e.Scope(checker.ScopeIP)+" "+route, map[string]any{"distinct_paths": distinct, "route": route})
-	m.Decision = r.decision
-	return m, true
+	return r.decision.of(m), true
 }

@@ -5,6 +5,7 @@
 package rules
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/event"
@@ -37,10 +38,12 @@ type Match struct {
 	Rule     string
 	Severity int // 0 to 10
 	Message  string
-	// Decision is the action the rule itself proposes, or "".
-	Decision string
-	Tags     []string
-	Metadata map[string]any
+	// Decision is the action the rule itself proposes, or "". Configured says
+	// that the operator gave the rule this decision.
+	Decision   string
+	Configured bool
+	Tags       []string
+	Metadata   map[string]any
 	// Subject is what was acted on, such as an object's id, or "".
 	Subject string
 	// Group is what the match is about. Its alert comes once per rule, group
@@ -76,6 +79,9 @@ type Said struct {
 	Severity int      `yaml:"severity"`
 	Message  string   `yaml:"message"`
 	Tags     []string `yaml:"tags"`
+	// Cooldown is the least time between two alerts about one group; 0 is the
+	// rule's own choice. Configuration holds it to the range.
+	Cooldown time.Duration `yaml:"cooldown" range:"1s..744h"`
 }
 
 func (b *base) Name() string { return b.name }
@@ -87,6 +93,6 @@ func (b *base) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 func (b *base) match(group string, metadata map[string]any) Match {
 	return Match{
 		Rule: b.name, Severity: b.said.Severity, Message: b.said.Message, Tags: b.said.Tags,
-		Metadata: metadata, Group: group, Cooldown: b.cooldown,
+		Metadata: metadata, Group: group, Cooldown: cmp.Or(b.said.Cooldown, b.cooldown),
 	}
 }

@@ -184,6 +184,20 @@ func (p paths) match(path string) bool {
 	return len(p) == 0 || slices.ContainsFunc(p, func(re *regexp.Regexp) bool { return re.MatchString(path) })
 }
 
+// A decision is what a rule proposes: what it was configured to, else its own.
+type decision struct {
+	own        string
+	configured string
+}
+
+func (d decision) of(m Match) Match {
+	m.Decision, m.Configured = d.own, false
+	if d.configured != "" {
+		m.Decision, m.Configured = d.configured, true
+	}
+	return m
+}
+
 func checkDecision(decision string) error {
 	switch decision {
 	case "", "observe", "alert", "temp_block", "persist_block", "block":

@@ -21,7 +21,9 @@ func Replay(spec *Spec, log string) *View {
 	v := &View{spec: spec, capacity: spec.Capacity(), length: spec.Length.Milliseconds()}
 	v.members = make([]Record, 0, min(len(log)/RecordSize+4, v.capacity+4))
 	for ; len(log) >= RecordSize; log = log[RecordSize:] {
-		v.add(decode(log[:RecordSize]))
+		if r := decode(log[:RecordSize]); r.At != 0 { // else a Marker
+			v.add(r)
+		}
 	}
 	return v
 }

@@ -12,6 +12,7 @@ package window
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -42,7 +43,7 @@ type Spec struct {
 const outageBudget = 10 * time.Minute
 
 // spareCount is how far above the threshold counts stay exact at least.
-const spareCount = 16
+const spareCount = 8
 
 // Capacity is how many members a window keeps: (k-1)·⌈(w+L)/w⌉+1 of them hold
 // every run of k within a length w, for entries up to L late; a few more keep
@@ -127,6 +128,14 @@ func (r Record) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(r.At)) //nolint:gosec // the low 32 bits are meant
 	b = binary.BigEndian.AppendUint64(b, r.Tag)
 	return binary.BigEndian.AppendUint64(b, r.Member)
+}
+
+// Marker returns an encoded record that is unlike any other and says nothing:
+// who sees that a log still begins with it knows that nobody compacted the log since.
+func Marker() []byte {
+	var nonce [8]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	return Record{Tag: binary.BigEndian.Uint64(nonce[:]), Member: clearMember}.Append(nil)
 }
 
 func decode(b string) Record {

@@ -1,16 +1,15 @@
-// Package rediswindow keeps windows in Redis, as logs of records: a batch's
-// additions to all its windows and their earlier contents cross the network in
-// one round trip, and the counting is done here, by the same code as in memory.
+// Package rediswindow keeps windows in Redis, as logs of records: a batch adds
+// to all its windows and reads them back in one round trip, by the cheapest
+// commands there are, and the counting is done here, by the same code as in memory.
 package rediswindow
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,33 +17,20 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-//go:embed append.lua
-var appendSource string
-
-// keysPerCall is how many windows one script call serves: enough to spread the
-// cost of a call, few enough not to hold Redis up. Measured best among 1, 16, 64 and 256.
-const keysPerCall = 16
-
 // Store is a window.Store in Redis.
 type Store struct {
-	client  redis.UniversalClient
-	keys    wire.Keys
-	script  *redis.Script
-	perCall int
-	ids     sync.Map // *window.Spec → its key's start and arguments
+	client redis.UniversalClient
+	keys   wire.Keys
+	specs  sync.Map // *window.Spec → spec
+
+	mu       sync.Mutex
+	overfull map[string]compaction // by key
 }
 
-// New returns a store whose keys start with prefix. The client must not repeat commands on its
-// own account only for the sake of speed: repeating is harmless here.
+// New returns a store whose keys start with prefix.
 func New(client redis.UniversalClient, prefix string) *Store {
-	perCall := keysPerCall
-	if _, cluster := client.(*redis.ClusterClient); cluster {
-		perCall = 1 // the keys of a script must lie in one slot
-	}
-	return &Store{client: client, keys: wire.Keys{Prefix: prefix}, script: redis.NewScript(appendSource), perCall: perCall}
+	return &Store{client: client, keys: wire.Keys{Prefix: prefix}, overfull: map[string]compaction{}}
 }
-
-var errReply = errors.New("unexpected reply")
 
 // Apply implements window.Store in one round trip.
 func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]int, error) {
@@ -52,106 +38,131 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]int, error) {
 		return nil, nil
 	}
 	batch := window.Group(ops)
-	calls := s.calls(batch)
-	if err := s.run(ctx, calls); err != nil {
-		return nil, fmt.Errorf("apply windows: %w", err)
+	touched := make([]touch, len(batch.Windows))
+	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		s.compact(ctx, p)
+		for i, w := range batch.Windows {
+			touched[i] = s.touch(ctx, p, w, batch.Additions(w))
+		}
+		return nil
+	})
+	if err != nil {
+		if err = firstError(touched); err != nil {
+			return nil, fmt.Errorf("apply windows: %w", err)
+		}
 	}
 	counts := make([]int, len(ops))
 	for i, w := range batch.Windows {
-		log, err := calls[i/s.perCall].log(i % s.perCall)
-		if err != nil {
-			return nil, fmt.Errorf("apply windows: %w", err)
-		}
-		batch.Judge(w, window.Replay(w.Spec, log), counts)
+		batch.Judge(w, s.view(w, &touched[i]), counts)
 	}
 	return counts, nil
 }
 
-// A call is one run of the script and, afterwards, its reply.
-type call struct {
-	keys  []string
-	args  []any
-	reply *redis.Cmd
+// spec is what a window.Spec comes to in keys and commands.
+type spec struct {
+	id  string
+	ttl time.Duration
+	// limit is the length in bytes from which a log is compacted.
+	limit int
 }
 
-func (c *call) log(i int) (string, error) {
-	logs, err := c.reply.Slice()
-	if err != nil {
-		return "", err
+func (s *Store) spec(w *window.Spec) spec {
+	if known, ok := s.specs.Load(w); ok {
+		return known.(spec) //nolint:forcetypeassert // only specs are stored
 	}
-	if len(logs) != len(c.keys) {
-		return "", errReply
-	}
-	log, ok := logs[i].(string)
-	if !ok {
-		return "", errReply
-	}
-	return log, nil
+	made := spec{w.ID(), w.TTL(), 2 * w.Capacity() * window.RecordSize}
+	s.specs.Store(w, made)
+	return made
 }
 
-func (s *Store) calls(batch *window.Batch) []*call {
-	calls := make([]*call, 0, (len(batch.Windows)+s.perCall-1)/s.perCall)
-	for i, w := range batch.Windows {
-		if i%s.perCall == 0 {
-			calls = append(calls, &call{keys: make([]string, 0, s.perCall), args: make([]any, 0, 4*s.perCall)})
+// A touch is what is done to one window, and the replies.
+type touch struct {
+	key   string
+	added []byte
+	grown *redis.IntCmd    // nil if nothing was added
+	log   *redis.StringCmd // the log afterwards
+}
+
+// touch adds records to a window and reads it: APPEND and GETEX, which renews
+// the TTL as well; O(size of the log), some 2 µs of Redis.
+func (s *Store) touch(ctx context.Context, p redis.Pipeliner, w window.Window, added []byte) touch {
+	spec := s.spec(w.Spec)
+	t := touch{key: s.keys.Window(spec.id, w.Group), added: added}
+	if len(added) == 0 {
+		t.log = p.Get(ctx, t.key)
+		return t
+	}
+	t.grown = p.Append(ctx, t.key, string(added))
+	t.log = p.GetEx(ctx, t.key, spec.ttl)
+	return t
+}
+
+// firstError is the first reply that is an error; a window that isn't there is none.
+func firstError(touched []touch) error {
+	for i := range touched {
+		if t := &touched[i]; t.grown != nil && t.grown.Err() != nil {
+			return t.grown.Err()
 		}
-		c := calls[len(calls)-1]
-		spec := s.spec(w.Spec)
-		c.keys = append(c.keys, s.keys.Window(spec.id, w.Group))
-		c.args = append(c.args, spec.ttl, spec.capacity, spec.latest, batch.Additions(w))
-	}
-	return calls
-}
-
-// run sends the calls in one pipeline. Calls that found the script missing are
-// sent again with its text, which also loads it; the others are not repeated.
-func (s *Store) run(ctx context.Context, calls []*call) error {
-	send := func(missing []*call, with func(redis.Scripter, *call) *redis.Cmd) error {
-		_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, c := range missing {
-				c.reply = with(p, c)
-			}
-			return nil
-		})
-		return err
-	}
-	err := send(calls, func(p redis.Scripter, c *call) *redis.Cmd {
-		return s.script.EvalSha(ctx, p, c.keys, c.args...)
-	})
-	if err == nil {
-		return nil
-	}
-	var missing []*call
-	for _, c := range calls {
-		switch err := c.reply.Err(); {
-		case err == nil:
-		case strings.HasPrefix(err.Error(), "NOSCRIPT"):
-			missing = append(missing, c)
-		default:
+		if err := touched[i].log.Err(); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
 	}
-	return send(missing, func(p redis.Scripter, c *call) *redis.Cmd {
-		return s.script.Eval(ctx, p, c.keys, c.args...)
-	})
+	return nil
 }
 
-// spec is what a window.Spec comes to in keys and arguments.
-type spec struct{ id, ttl, capacity, latest string }
+// view is the window as it was before this batch. What others added since is in it if they came
+// in between; it would have been, had they come first.
+func (s *Store) view(w window.Window, t *touch) *window.View {
+	log := t.log.Val()
+	if t.grown == nil {
+		return window.Replay(w.Spec, log)
+	}
+	end := int(t.grown.Val())
+	if len(log) < end { // compacted in between, ours included
+		return window.Replay(w.Spec, log)
+	}
+	view := window.Replay(w.Spec, log[:end-len(t.added)])
+	if spec := s.spec(w.Spec); len(log) > spec.limit {
+		s.schedule(t.key, w.Spec, spec, log)
+	}
+	return view
+}
 
-func (s *Store) spec(w *window.Spec) spec {
-	if known, ok := s.ids.Load(w); ok {
-		return known.(spec) //nolint:forcetypeassert // only specs are stored
+// A compaction replaces the beginning of a log.
+type compaction struct {
+	head string // the record that the log must begin with
+	size int    // bytes replaced
+	with []byte
+	ttl  time.Duration
+}
+
+// maxOverfull bounds the memory of compactions that wait. What is not
+// scheduled is scheduled the next time the window is touched.
+const maxOverfull = 1024
+
+// schedule has the log compacted along with the next batch.
+func (s *Store) schedule(key string, w *window.Spec, spec spec, log string) {
+	c := compaction{
+		head: log[:window.RecordSize], size: len(log), ttl: spec.ttl,
+		with: append(window.Marker(), window.Replay(w, log).Compact()...),
 	}
-	made := spec{
-		id:       w.ID(),
-		ttl:      strconv.FormatInt(w.TTL().Milliseconds(), 10),
-		capacity: strconv.Itoa(w.Capacity()),
-		latest:   "0",
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.overfull) < maxOverfull {
+		s.overfull[key] = c
 	}
-	if w.Latest {
-		made.latest = "1"
+}
+
+// compact sends the compactions that wait. Whether they succeed is of no
+// interest: a log that stays long is compacted another time.
+func (s *Store) compact(ctx context.Context, p redis.Pipeliner) {
+	s.mu.Lock()
+	waiting := s.overfull
+	if len(waiting) > 0 {
+		s.overfull = map[string]compaction{}
 	}
-	s.ids.Store(w, made)
-	return made
+	s.mu.Unlock()
+	for key, c := range waiting {
+		p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10))
+	}
 }

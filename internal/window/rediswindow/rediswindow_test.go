@@ -3,6 +3,8 @@ package rediswindow_test
 import (
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,18 +62,37 @@ func TestABatchIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-func TestScriptsFlushed(t *testing.T) {
+// TestCompactionLosesNothing has two workers fill a window that both of them
+// compact, and asks a third how much it holds.
+func TestCompactionLosesNothing(t *testing.T) {
 	t.Parallel()
-	env := testenv.PrivateRedis(t)
-	s := rediswindow.New(env.Client, env.Prefix)
-	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
-	for range 2 {
-		if err := env.Client.ScriptFlush(t.Context()).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Apply(t.Context(), ops(40, spec)); err != nil {
-			t.Fatal(err)
-		}
+	env := testenv.Redis(t)
+	spec := &window.Spec{Name: "r", Threshold: 100, Length: time.Minute}
+	var workers sync.WaitGroup
+	begin := time.Now()
+	for worker := range 2 {
+		s := rediswindow.New(env.Client, env.Prefix)
+		workers.Go(func() {
+			for i := range 2000 { // each worker's last members are of the last 100 ms of the window
+				member := fmt.Sprint(worker, "/", i)
+				op := window.Op{Spec: spec, Group: "g", Time: begin.Add(time.Duration(i) * time.Millisecond), Member: member}
+				if _, err := s.Apply(t.Context(), []window.Op{op}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	reads := make([]window.Op, spec.Capacity()/2) // two members a millisecond, the newest kept
+	want := make([]int, len(reads))
+	for i := range reads {
+		reads[i] = window.Op{Spec: spec, Group: "g", Kind: window.Read, Time: begin.Add(time.Duration(1999-i) * time.Millisecond)}
+		want[i] = spec.Capacity() - 2*i
+	}
+	counts, err := rediswindow.New(env.Client, env.Prefix).Apply(t.Context(), reads)
+	if err != nil || !slices.Equal(counts, want) {
+		t.Fatalf("counts %v (%v), want %v", counts, err, want)
 	}
 }
 
@@ -92,7 +113,7 @@ func TestEveryWindowExpiresAndStaysSmall(t *testing.T) {
 	if ttl := env.Client.PTTL(t.Context(), keys[0]).Val(); ttl <= 0 || ttl > spec.TTL() {
 		t.Fatalf("TTL %s, want up to %s", ttl, spec.TTL())
 	}
-	if size := env.Client.StrLen(t.Context(), keys[0]).Val(); size > int64(2*spec.Capacity()*window.RecordSize) {
+	if size := env.Client.StrLen(t.Context(), keys[0]).Val(); size > int64((2*spec.Capacity()+2)*window.RecordSize) {
 		t.Fatalf("%d bytes for a capacity of %d", size, spec.Capacity())
 	}
 }

@@ -1,0 +1,6 @@
+package rediswindow
+
+import _ "embed"
+
+//go:embed compact.lua
+var compactSource string
