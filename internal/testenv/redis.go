@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -132,10 +133,7 @@ func (r *localRedis) url() string  { return "redis://" + r.addr() + "/0" }
 
 // start starts the process and waits until it has loaded its data.
 func (r *localRedis) start() error {
-	args := append([]string{
-		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir, "--daemonize", "no", "--save", "", "--loglevel", "warning",
-	}, r.args...)
-	p, err := launch(account{}, syscall.SIGKILL, r.binary, args...)
+	p, err := launch(account{}, syscall.SIGKILL, r.binary, r.arguments()...)
 	if err != nil {
 		return err
 	}
@@ -145,6 +143,18 @@ func (r *localRedis) start() error {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
 	return nil
+}
+
+// arguments of redis-server: a configuration file must come first, what overrides our
+// choices last.
+func (r *localRedis) arguments() []string {
+	args := []string{
+		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir, "--daemonize", "no", "--save", "", "--loglevel", "warning",
+	}
+	if len(r.args) > 0 && !strings.HasPrefix(r.args[0], "--") {
+		return slices.Concat(r.args[:1], args, r.args[1:])
+	}
+	return append(args, r.args...)
 }
 
 // answers asks for the process ID, so that another server on the port isn't
@@ -170,6 +180,11 @@ var errOtherServer = errors.New("another server answers on the port")
 // pingRedis asks whether the server at addr takes commands and, unless pid is 0,
 // is that process.
 func pingRedis(addr string, pid int) error {
+	conn, err := net.DialTimeout("tcp", addr, time.Second) // go-redis would log its failure
+	if err != nil {
+		return fmt.Errorf("connect to Redis: %w", err)
+	}
+	_ = conn.Close()
 	c := redisClient(nil, "redis://"+addr)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -200,8 +215,8 @@ type PrivateRedisEnv struct {
 }
 
 // PrivateRedis starts a redis-server for t alone, always from the local binary.
-// args are further arguments of redis-server, such as "--appendonly", "yes";
-// nothing is persisted without them.
+// args are further arguments of redis-server, such as "--appendonly", "yes"; nothing is persisted
+// without them. A configuration file comes first among them.
 func PrivateRedis(t testing.TB, args ...string) *PrivateRedisEnv {
 	t.Helper()
 	s, err := startRedis(args)

@@ -26,8 +26,11 @@ func DefaultLimits() Limits {
 func (l Limits) orDefaults() Limits {
 	def := DefaultLimits()
 	for _, f := range []struct{ have, def *int }{
-		{&l.EntryBytes, &def.EntryBytes}, {&l.Attributes, &def.Attributes}, {&l.Depth, &def.Depth},
-		{&l.StringBytes, &def.StringBytes}, {&l.Values, &def.Values},
+		{&l.EntryBytes, &def.EntryBytes},
+		{&l.Attributes, &def.Attributes},
+		{&l.Depth, &def.Depth},
+		{&l.StringBytes, &def.StringBytes},
+		{&l.Values, &def.Values},
 	} {
 		if *f.have <= 0 {
 			*f.have = *f.def
@@ -154,20 +157,6 @@ func Filtered(eventType string) bool {
 	rest, ok := strings.CutPrefix(eventType, "audit.")
 	return ok && (strings.HasPrefix(rest, "enforcement.") ||
 		strings.HasPrefix(rest, "rule.") || strings.HasPrefix(rest, "context."))
-}
-
-// PeekType returns the event type of an entry that says it in a field of its
-// own, without decoding it. It reports false where only [Decoder.Decode] can tell.
-func PeekType(fields []string) (string, bool) {
-	if document(fields) >= 0 {
-		return "", false
-	}
-	for i := 0; i+1 < len(fields); i += 2 {
-		if fields[i] == "event_type" && fields[i+1] != "" {
-			return fields[i+1], isText(fields[i+1])
-		}
-	}
-	return "", false
 }
 
 // cut returns the first n bytes of s, or fewer where a rune would be split.

@@ -73,11 +73,6 @@ func opens(s string, c byte) bool {
 	return false
 }
 
-// isText reports whether a flat field's value stays a string.
-func isText(v string) bool {
-	return !(opens(v, '{') || opens(v, '[')) || !json.Valid([]byte(v))
-}
-
 // read fills s.attrs and s.nulls from an entry.
 func (s *scratch) read(fields []string) error {
 	doc := document(fields)
@@ -90,6 +85,9 @@ func (s *scratch) read(fields []string) error {
 	for i := 0; i+1 < len(fields); i += 2 {
 		if i+1 == doc {
 			continue
+		}
+		if doc >= 0 && fields[i] == fields[doc-1] {
+			return malformed(Duplicate, "two fields hold the event")
 		}
 		if err := s.field(fields[i], fields[i+1], own); err != nil {
 			return err

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -43,7 +44,7 @@ func TestDecodeMalformed(t *testing.T) {
 		"byte order mark":               {event("\ufeff" + `{"event_type":"x"}`), wire.NotJSON},
 		"event beats a type of its own": {typed("event", "{"), wire.NotJSON},
 		"name twice":                    {typed("a", "1", "a", "1"), wire.Duplicate},
-		"document twice":                {append(event(`{"event_type":"x"}`), event(`{"event_type":"y"}`)...), ""},
+		"document twice":                {append(event(`{"event_type":"x"}`), event(`{"event_type":"y"}`)...), wire.Duplicate},
 		"member twice":                  {event(`{"event_type":"x","event_type":"y"}`), wire.Duplicate},
 		"member twice, once escaped":    {event(`{"event_type":"x","user.id":"1","user\u002eid":"2"}`), wire.Duplicate},
 		"nested member twice":           {event(`{"event_type":"x","user":{"id":"1","id":"2"}}`), wire.Duplicate},
@@ -221,6 +222,24 @@ func TestMalformedSaysNothingOfTheEntry(t *testing.T) {
 		_, err := d.Decode("s", entryID, fields)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", fields, err)
+		}
+	}
+}
+
+// TestMalformedIsDocumented: whoever finds a class in a dead letter or a metric
+// finds it in the documentation.
+func TestMalformedIsDocumented(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range []string{
+		wire.BadAttributes, wire.BadID, wire.Duplicate, wire.Empty, wire.NoEventType, wire.NotJSON, wire.NotObject, wire.NotUTF8, wire.NUL,
+		wire.Oversized, wire.TooDeep, wire.TooMany,
+	} {
+		if !strings.Contains(string(doc), "`"+class+"`") {
+			t.Errorf("docs/events.md does not explain %s", class)
 		}
 	}
 }

@@ -108,9 +108,6 @@ func TestDecodeEncoding(t *testing.T) {
 			if e.Type != c.typ || e.Text("user.id") != c.user {
 				t.Errorf("type %q, user %q; want %q, %q", e.Type, e.Text("user.id"), c.typ, c.user)
 			}
-			if typ, ok := wire.PeekType(c.fields); ok && typ != e.Type {
-				t.Errorf("PeekType says %q of %q", typ, e.Type)
-			}
 		})
 	}
 }
@@ -271,8 +268,11 @@ func TestDecodeScopes(t *testing.T) {
 		want []checker.Scope
 	}{
 		"all": {doc: `{"event_type":"x","http.route":"/r","session.id":"s","user.name":"eve","user.id":7,"source.address":"192.0.2.1"}`, want: []checker.Scope{
-			{Type: "ip", Value: "192.0.2.1"}, {Type: "user", Value: "7"}, {Type: "username", Value: "eve"},
-			{Type: "session", Value: "s"}, {Type: "route", Value: "/r"},
+			{Type: "ip", Value: "192.0.2.1"},
+			{Type: "user", Value: "7"},
+			{Type: "username", Value: "eve"},
+			{Type: "session", Value: "s"},
+			{Type: "route", Value: "/r"},
 		}},
 		"none":                        {doc: `{"event_type":"x"}`},
 		"a name is no id":             {doc: `{"event_type":"x","username":"42"}`, want: []checker.Scope{{Type: "username", Value: "42"}}},
@@ -371,21 +371,6 @@ func TestFiltered(t *testing.T) {
 	} {
 		if wire.Filtered(typ) != want {
 			t.Errorf("Filtered(%q) = %v", typ, !want)
-		}
-	}
-}
-
-func TestPeekType(t *testing.T) {
-	t.Parallel()
-	if typ, ok := wire.PeekType([]string{"user.id", "7", "event_type", "x"}); !ok || typ != "x" {
-		t.Errorf("PeekType of a flat entry = %q, %v", typ, ok)
-	}
-	for _, fields := range [][]string{
-		nil, {"event_type"}, {"event_type", ""}, {"event_name", "x"}, {"event_type", "[1]"},
-		{"event_type", "outer", "event", "{}"}, {"data", `{"event_type":"x"}`},
-	} {
-		if typ, ok := wire.PeekType(fields); ok {
-			t.Errorf("PeekType(%q) = %q", fields, typ)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 //
 // A Lookup that returns by its context's deadline, whatever its store does,
 // should say so by a method HonoursDeadline() bool: [Checker.Check] then calls it directly.
-// Any other is called on a goroutine of its own, which costs about a microsecond.
+// Any other is called on a goroutine of its own, which costs some microseconds.
 type Lookup interface {
 	Lookup(ctx context.Context, scopes []Scope) ([]Block, error)
 }

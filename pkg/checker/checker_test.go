@@ -77,7 +77,8 @@ func TestCheckAsksOnceForEveryScopeInPrecedence(t *testing.T) {
 		"an IPv4 address has no prefix": {Subject{IP: netip.MustParseAddr("192.0.2.1")}, []Option{WithIPv6Prefix(64)}, []Scope{{"ip", "192.0.2.1"}}},
 		"a built-in type among the extra ones is asked for too, once": {
 			Subject{User: "1", Extra: map[string]string{"user": "2", "ip": "[2001:DB8::2]:80", "session": "x"}, Session: "x"},
-			[]Option{WithIPv6Prefix(64)}, []Scope{{"user", "1"}, {"user", "2"}, {"session", "x"}, {"ip", "2001:db8::/64"}},
+			[]Option{WithIPv6Prefix(64)},
+			[]Scope{{"user", "1"}, {"user", "2"}, {"session", "x"}, {"ip", "2001:db8::/64"}},
 		},
 		"routes are never blocked, what is no address is no ip": {
 			Subject{User: "1", Extra: map[string]string{"route": "/a", "ip": "unix:"}}, []Option{WithPrecedence("route")}, []Scope{{"user", "1"}},

@@ -39,17 +39,16 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]int, error) {
 	}
 	batch := window.Group(ops)
 	touched := make([]touch, len(batch.Windows))
+	var compactions []*redis.Cmd
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		s.compact(ctx, p)
+		compactions = s.compact(ctx, p)
 		for i, w := range batch.Windows {
 			touched[i] = s.touch(ctx, p, w, batch.Additions(w))
 		}
 		return nil
 	})
-	if err != nil {
-		if err = firstError(touched); err != nil {
-			return nil, fmt.Errorf("apply windows: %w", err)
-		}
+	if err = failure(err, touched, compactions); err != nil {
+		return nil, fmt.Errorf("apply windows: %w", err)
 	}
 	counts := make([]int, len(ops))
 	for i, w := range batch.Windows {
@@ -97,8 +96,13 @@ func (s *Store) touch(ctx context.Context, p redis.Pipeliner, w window.Window, a
 	return t
 }
 
-// firstError is the first reply that is an error; a window that isn't there is none.
-func firstError(touched []touch) error {
+// failure is what keeps a pipeline's replies from being used, given its error. That a
+// window isn't there is none, nor that a compaction failed. Where Redis refuses the
+// connection itself only the pipeline has an error, its commands don't.
+func failure(err error, touched []touch, compactions []*redis.Cmd) error {
+	if err == nil {
+		return nil
+	}
 	for i := range touched {
 		if t := &touched[i]; t.grown != nil && t.grown.Err() != nil {
 			return t.grown.Err()
@@ -107,7 +111,15 @@ func firstError(touched []touch) error {
 			return err
 		}
 	}
-	return nil
+	for _, c := range compactions {
+		if c.Err() != nil {
+			return nil
+		}
+	}
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
 }
 
 // view is the window as it was before this batch. What others added since is in it if they came
@@ -155,14 +167,16 @@ func (s *Store) schedule(key string, w *window.Spec, spec spec, log string) {
 
 // compact sends the compactions that wait. Whether they succeed is of no
 // interest: a log that stays long is compacted another time.
-func (s *Store) compact(ctx context.Context, p redis.Pipeliner) {
+func (s *Store) compact(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
 	s.mu.Lock()
 	waiting := s.overfull
 	if len(waiting) > 0 {
 		s.overfull = map[string]compaction{}
 	}
 	s.mu.Unlock()
+	sent := make([]*redis.Cmd, 0, len(waiting))
 	for key, c := range waiting {
-		p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10))
+		sent = append(sent, p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10)))
 	}
+	return sent
 }

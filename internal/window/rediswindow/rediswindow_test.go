@@ -129,6 +129,22 @@ func TestWrongTypeIsAnError(t *testing.T) {
 	}
 }
 
+func TestRefusedConnectionIsAnError(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivateRedis(t, "--requirepass", "right")
+	opts, err := redis.ParseURL(env.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Username, opts.Password = "", "wrong"
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { _ = client.Close() })
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
+	if counts, err := rediswindow.New(client, "p").Apply(t.Context(), ops(2, spec)); err == nil {
+		t.Fatalf("counts %v though Redis refused the password", counts)
+	}
+}
+
 func BenchmarkApply(b *testing.B) {
 	env := testenv.Redis(b)
 	s := rediswindow.New(env.Client, env.Prefix)

@@ -104,13 +104,7 @@ func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	if n == 0 {
 		return nil, nil
 	}
-	sql := ""
-	if n <= maxPrepared {
-		sql = l.prepared[n]
-	} else {
-		sql = statement(l.table, n)
-	}
-	rows, err := l.db.Query(ctx, sql, args...)
+	rows, err := l.db.Query(ctx, l.statement(n), args...)
 	if err != nil {
 		return nil, fmt.Errorf("query permanent blocks: %w", err)
 	}
@@ -119,6 +113,13 @@ func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 		return nil, fmt.Errorf("read permanent blocks: %w", err)
 	}
 	return blocks, nil
+}
+
+func (l *Lookup) statement(n int) string {
+	if n <= maxPrepared {
+		return l.prepared[n]
+	}
+	return statement(l.table, n)
 }
 
 // storable reports whether Postgres can hold text. What it can't hold can't be

@@ -38,19 +38,46 @@ func (l *Lookup) read(ctx context.Context, scopes []checker.Scope) reply {
 	} else {
 		blocks = getEach(ctx, pipe, keys)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, execErr := pipe.Exec(ctx)
 
 	var r reply
 	var blocksErr, membersErr error
-	if r.blocks, blocksErr = blocks(); blocksErr != nil {
-		blocksErr = fmt.Errorf("read block keys: %w", blocksErr)
-	}
-	if r.members, membersErr = members.Result(); membersErr != nil {
-		r.members = nil
-		membersErr = fmt.Errorf("read membership hash: %w", membersErr)
-	}
-	r.err = errors.Join(blocksErr, membersErr)
+	r.blocks, blocksErr = whole(blocks, len(keys), execErr)
+	r.members, membersErr = whole(members.Result, len(fields), execErr)
+	r.err = readError(blocksErr, membersErr)
 	return r
+}
+
+// readError says what couldn't be read. One connection that fails is one error.
+func readError(blocks, members error) error {
+	switch {
+	case blocks == nil && members == nil:
+		return nil
+	case blocks == nil:
+		return fmt.Errorf("read membership hash: %w", members)
+	case members == nil:
+		return fmt.Errorf("read block keys: %w", blocks)
+	case blocks.Error() == members.Error():
+		return fmt.Errorf("read blocks: %w", blocks)
+	}
+	return fmt.Errorf("read block keys: %w; read membership hash: %w", blocks, members)
+}
+
+// errNoReply is the failure of a command that has neither an error nor a full
+// reply. go-redis leaves commands so when Redis refuses their connection, and only Exec says why.
+var errNoReply = errors.New("no reply")
+
+// whole returns the values of a command if there are n, and those there are
+// along with an error otherwise.
+func whole(result func() ([]any, error), n int, execErr error) ([]any, error) {
+	values, err := result()
+	if err == nil && len(values) != n {
+		err = errNoReply
+	}
+	if errors.Is(err, errNoReply) && execErr != nil && !errors.Is(execErr, redis.Nil) {
+		err = execErr
+	}
+	return values, err
 }
 
 // getEach queues a GET for each key and returns what collects their values.
@@ -63,11 +90,15 @@ func getEach(ctx context.Context, pipe redis.Pipeliner, keys []string) func() ([
 		values := make([]any, len(gets))
 		var errs []error
 		for i, get := range gets {
-			switch value, err := get.Result(); {
-			case err == nil:
-				values[i] = value
-			case !errors.Is(err, redis.Nil):
+			value, err := get.Result()
+			switch {
+			case errors.Is(err, redis.Nil):
+			case err != nil:
 				errs = append(errs, err)
+			case value == "": // no block either way
+				errs = append(errs, errNoReply)
+			default:
+				values[i] = value
 			}
 		}
 		return values, errors.Join(errs...)

@@ -3,12 +3,9 @@ package redislookup
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,10 +217,18 @@ func TestColdHash(t *testing.T) {
 		"complete, permanent tier":       {func(f fixture) { f.complete(); f.key(temp) }, []Option{WithPermanentTier()}, nil, []string{"ip:temp"}, nil, 0},
 		"missing, cold look-up knows":    {func(f fixture) { f.key(temp) }, nil, &cold{blocks: []checker.Block{perm}}, []string{"ip:temp", "user:perm"}, nil, 1},
 		"incomplete, cold look-up knows": {func(f fixture) { f.member(made(session, "m", 0)) }, nil, &cold{blocks: []checker.Block{perm}}, []string{"session:m", "user:perm"}, nil, 1},
-		"cold look-up is stronger": {func(f fixture) { f.key(made(user, "temp", time.Minute)) }, nil,
-			&cold{blocks: []checker.Block{perm}}, []string{"user:perm"}, nil, 1},
-		"cold look-up is weaker": {func(f fixture) { f.key(made(user, "key", 0)) }, nil,
-			&cold{blocks: []checker.Block{made(user, "pg", time.Minute)}}, []string{"user:key"}, nil, 1},
+		"cold look-up is stronger": {
+			func(f fixture) { f.key(made(user, "temp", time.Minute)) }, nil,
+			&cold{blocks: []checker.Block{perm}},
+			[]string{"user:perm"},
+			nil, 1,
+		},
+		"cold look-up is weaker": {
+			func(f fixture) { f.key(made(user, "key", 0)) }, nil,
+			&cold{blocks: []checker.Block{made(user, "pg", time.Minute)}},
+			[]string{"user:key"},
+			nil, 1,
+		},
 		"cold look-up fails":                 {func(f fixture) { f.key(temp) }, nil, &cold{err: errPostgres}, []string{"ip:temp"}, errPostgres, 1},
 		"complete: the cold one isn't asked": {func(f fixture) { f.complete() }, nil, &cold{err: errPostgres}, []string{}, nil, 0},
 	}
@@ -284,104 +289,6 @@ func TestHashOfAnotherTypeIsAnError(t *testing.T) {
 	}
 }
 
-// TestFailModes runs a Checker over a Redis that is down, that says nothing, and
-// that holds garbage: the path decides.
-func TestFailModes(t *testing.T) {
-	t.Parallel()
-	stores := map[string]func(t *testing.T) redis.UniversalClient{
-		"down": func(t *testing.T) redis.UniversalClient {
-			env := testenv.PrivateRedis(t)
-			client := connect(t, env.URL)
-			env.Kill()
-			return client
-		},
-		"stalling": func(t *testing.T) redis.UniversalClient {
-			return connect(t, "redis://"+stall(t)+"?read_timeout=1h&dial_timeout=1h")
-		},
-		"cold":          func(t *testing.T) redis.UniversalClient { return connect(t, testenv.Redis(t).URL) },
-		"wrong address": func(t *testing.T) redis.UniversalClient { return connect(t, "redis://"+closedPort(t)) },
-	}
-	for name, open := range stores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client := open(t)
-			c := checker.New(New(client, WithPermanentTier(), WithKeyPrefix("ws-test-failmode")), checker.WithFailClosed(regexp.MustCompile("^/pay")),
-				checker.WithDenial(403, "closed"))
-			for range 3 {
-				d := c.Check(t.Context(), checker.Subject{User: "42", Path: "/x"})
-				if d.Blocked || d.Err == nil || d.FailClosed {
-					t.Fatalf("open path: %+v", d)
-				}
-				d = c.Check(t.Context(), checker.Subject{User: "42", Path: "/pay/1"})
-				if !d.Blocked || d.Err == nil || d.StatusCode != 403 || d.Message != "closed" {
-					t.Fatalf("closed path: %+v", d)
-				}
-			}
-		})
-	}
-}
-
-// TestRecoversAfterAnOutage: no circuit stays open once Redis is back.
-func TestRecoversAfterAnOutage(t *testing.T) {
-	t.Parallel()
-	env := testenv.PrivateRedis(t)
-	c := checker.New(New(connect(t, env.URL)))
-	subject := checker.Subject{User: "42"}
-	check := func() error { return c.Check(t.Context(), subject).Err }
-	testenv.Eventually(t, 10*time.Second, check)
-	env.Kill()
-	for range 50 { // more failures than the pool has connections
-		if check() == nil {
-			t.Fatal("a dead Redis answers")
-		}
-	}
-	env.Restart()
-	testenv.Eventually(t, 30*time.Second, check)
-}
-
-func connect(t testing.TB, url string) redis.UniversalClient {
-	t.Helper()
-	client, err := Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-// stall returns the address of a server that accepts connections and never says
-// a word.
-func stall(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close() //nolint:gocritic // held open until the listener is closed
-		}
-	}()
-	return l.Addr().String()
-}
-
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -419,49 +326,6 @@ func (c counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-func TestCluster(t *testing.T) {
-	t.Parallel()
-	env := testenv.PrivateRedis(t, "--cluster-enabled", "yes")
-	if err := env.Client.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Eventually(t, 20*time.Second, func() error {
-		info, err := env.Client.ClusterInfo(t.Context()).Result()
-		if err == nil && !strings.Contains(info, "cluster_state:ok") {
-			err = errors.New("the cluster isn't up")
-		}
-		return err
-	})
-	client := connect(t, fmt.Sprintf("redis://%s?addr=%s", env.Addr, env.Addr))
-	if _, ok := client.(*redis.ClusterClient); !ok {
-		t.Fatalf("Connect with addr= made a %T", client)
-	}
-	f := fixture{t: t, client: client, keys: wire.Keys{Prefix: "ws-test-cluster"}}
-	l := f.lookup(WithPermanentTier())
-	if _, err := l.Lookup(t.Context(), all); !errors.Is(err, ErrCold) {
-		t.Fatalf("empty cluster: %v", err)
-	}
-	f.complete()
-	f.key(made(address, "temp", time.Minute))
-	f.member(made(user, "perm", 0))
-	blocks, err := l.Lookup(t.Context(), all)
-	if want := []string{"ip:temp", "user:perm"}; err != nil || !reflect.DeepEqual(messages(blocks), want) {
-		t.Fatalf("Lookup = %v, %v; want %v", messages(blocks), err, want)
-	}
-	f.must(client.Set(t.Context(), f.keys.Block(session), "garbage", time.Hour).Err())
-	if _, err = l.Lookup(t.Context(), all); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("corrupt value: %v", err)
-	}
-	f.must(client.Del(t.Context(), f.keys.Block(session)).Err())
-	f.must(client.SAdd(t.Context(), f.keys.Block(session), "x").Err())
-	if blocks, err = l.Lookup(t.Context(), all); !redis.HasErrorPrefix(err, "WRONGTYPE") || len(blocks) != 2 {
-		t.Fatalf("key of another type: %v, %v", messages(blocks), err)
-	}
-	if l.HonoursDeadline() {
-		t.Error("a cluster client is taken to honour deadlines")
-	}
-}
-
 func TestHonoursDeadline(t *testing.T) {
 	t.Parallel()
 	good := connect(t, "redis://127.0.0.1:1")
@@ -479,36 +343,6 @@ func TestHonoursDeadline(t *testing.T) {
 		if got := tc.lookup.HonoursDeadline(); got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
-	}
-}
-
-func TestConnectRefusesWithoutTellingThePassword(t *testing.T) {
-	t.Parallel()
-	for _, url := range []string{
-		"", "localhost:6379", "http://u:hunter2@h", "redis://u:hunter2@h:port", "redis://u:hun/ter2@h", "redis://u:hunter2%zz@h",
-		"redis://u:hunter2@h/x", "redis://u:hunter2@h?nonsense=1", "redis://u:hunter2@h?addr=x:1&nonsense=1", "redis://u:hunter2@h?master_name=m&nonsense=1",
-		"\x00redis://u:hunter2@h",
-	} {
-		client, err := Connect(url)
-		if err == nil {
-			_ = client.Close()
-			t.Errorf("Connect(%q) is accepted", url)
-			continue
-		}
-		if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "ter2") || strings.Contains(err.Error(), "hun") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("Connect(%q): %v", url, err)
-		}
-	}
-}
-
-func TestConnectDefaults(t *testing.T) {
-	t.Parallel()
-	o := connect(t, "redis://h:1?read_timeout=7s").(*redis.Client).Options()
-	if o.MaxRetries != 0 || !o.ContextTimeoutEnabled || o.Protocol != 2 || o.DialerRetries != 1 || o.ReadTimeout != 7*time.Second || o.DialTimeout != dialTimeout {
-		t.Fatalf("options %+v", o)
-	}
-	if _, ok := connect(t, "redis://h:1?master_name=m").(*redis.Client); !ok {
-		t.Fatal("master_name= makes no client")
 	}
 }
 

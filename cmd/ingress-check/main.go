@@ -1,0 +1,24 @@
+// Command ingress-check tells proxies, and whoever asks on the command line,
+// whether a client is blocked.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/wardstream/wardstream/internal/ingress"
+)
+
+func main() {
+	logging.Disable() // go-redis prints every failed dial; failures are reported by us
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	app := ingress.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	code := app.Main(ctx)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,180 @@
+package ingress
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// checkTimeout is the default wait of ingress-check check, which has yet to connect.
+const checkTimeout = 2 * time.Second
+
+// errBlocked is the negative answer of ingress-check check.
+var errBlocked = errors.New("blocked")
+
+// A question is what ingress-check check is asked.
+type question struct {
+	ip, user, username, session string
+	scopes                      []string
+	output                      string
+}
+
+func (a App) checkCommand() *cobra.Command {
+	o := DefaultOptions()
+	o.Timeout = checkTimeout // what --help shows
+	flags := o.flags()
+	var q question
+	var file string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Say whether a client is blocked: exit 0 if not, 1 if so, 2 if that can't be known",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := configure(flags, file, a.Getenv); err != nil {
+				return err
+			}
+			if !flags.Lookup("timeout").Changed {
+				o.Timeout = checkTimeout // the file's is for requests
+			}
+			o.FailClosedPaths = nil // here a failure is exit 2, on every path
+			return a.check(cmd.Context(), &o, q)
+		},
+	}
+	for _, name := range storeFlags() {
+		cmd.Flags().AddFlag(flags.Lookup(name))
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "YAML file of serve's options")
+	f.StringVar(&q.ip, "ip", "", "address of the client")
+	f.StringVar(&q.user, "user", "", "user id")
+	f.StringVar(&q.username, "username", "", "user name")
+	f.StringVar(&q.session, "session", "", "session id")
+	f.StringArrayVar(&q.scopes, "scope", nil, "another scope, as type:value (may be repeated)")
+	f.StringVar(&q.output, "output", "text", "text or json")
+	return cmd
+}
+
+var errNoQuestion = errors.New("nothing to check: give --ip, --user, --username, --session or --scope type:value")
+
+// subject turns the flags into what to look up.
+func (q *question) subject() (checker.Subject, error) {
+	s := checker.Subject{User: q.user, Username: q.username, Session: q.session, Extra: map[string]string{}}
+	if q.ip != "" {
+		addr, ok := checker.ParseAddr(q.ip)
+		if !ok {
+			return s, fmt.Errorf("--ip %q: no address", q.ip)
+		}
+		s.IP = addr
+	}
+	for _, text := range q.scopes {
+		typ, value, _ := strings.Cut(text, ":")
+		scope, ok := checker.NewScope(strings.TrimSpace(typ), value)
+		switch _, again := s.Extra[scope.Type]; {
+		case !ok:
+			return s, fmt.Errorf("--scope %q: must be type:value, and an address for ip", text)
+		case again:
+			return s, fmt.Errorf("--scope %q: one value of a type at a time", text)
+		case scope.Type == checker.ScopeRoute:
+			return s, fmt.Errorf("--scope %q: routes are counted, never blocked", text)
+		}
+		s.Extra[scope.Type] = scope.Value
+	}
+	if !s.IP.IsValid() && strings.TrimSpace(s.User+s.Username+s.Session) == "" && len(s.Extra) == 0 {
+		return s, errNoQuestion
+	}
+	return s, nil
+}
+
+func (a App) check(ctx context.Context, o *Options, q question) error {
+	if q.output != "text" && q.output != "json" {
+		return fmt.Errorf("--output %q: must be text or json", q.output)
+	}
+	subject, err := q.subject()
+	if err != nil {
+		return err
+	}
+	if err = o.checkStore(); err != nil {
+		return err
+	}
+	opts, err := o.checkerOptions()
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	d := checker.New(store.lookup, opts...).Check(ctx, subject)
+	if d.Err != nil && !d.Blocked {
+		return fmt.Errorf("ask the store: %w", d.Err)
+	}
+	if err := writeVerdict(a.Stdout, d, q.output); err != nil {
+		return err
+	}
+	if d.Blocked {
+		return errBlocked
+	}
+	return nil
+}
+
+// A verdict is the answer as JSON.
+type verdict struct {
+	Blocked    bool   `json:"blocked"`
+	ScopeType  string `json:"scope_type,omitempty"`
+	ScopeValue string `json:"scope_value,omitempty"`
+	Rule       string `json:"rule_name,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	StatusCode int    `json:"status_code,omitempty"`
+	Message    string `json:"message,omitempty"`
+	Permanent  bool   `json:"permanent,omitempty"`
+	ExpiresAt  string `json:"expires_at,omitempty"`
+	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+}
+
+func writeVerdict(w io.Writer, d checker.Decision, format string) error {
+	v := verdict{
+		Blocked: d.Blocked, ScopeType: d.Block.Scope.Type, ScopeValue: d.Block.Scope.Value, Rule: d.Block.Rule, Reason: d.Block.Reason,
+		StatusCode: d.StatusCode, Message: d.Message, Permanent: d.Blocked && d.Block.Permanent(), RetryAfter: int(d.RetryAfter / time.Second),
+	}
+	if d.Blocked && !d.Block.Permanent() {
+		v.ExpiresAt = d.Block.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	text := v.String()
+	if format == "json" {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("print answer: %w", err)
+		}
+		text = string(raw)
+	}
+	if _, err := fmt.Fprintln(w, text); err != nil {
+		return fmt.Errorf("print answer: %w", err)
+	}
+	return nil
+}
+
+// String is the answer in words. What comes from the store is quoted: it may be
+// anything, and this goes to terminals.
+func (v verdict) String() string {
+	if !v.Blocked {
+		return "allowed"
+	}
+	until := "permanently"
+	if !v.Permanent {
+		until = "until " + v.ExpiresAt
+	}
+	text := fmt.Sprintf("blocked: %s %q by rule %q %s; answer %d %q", v.ScopeType, v.ScopeValue, v.Rule, until, v.StatusCode, v.Message)
+	if v.Reason != "" {
+		text += fmt.Sprintf("; reason %q", v.Reason)
+	}
+	return text
+}

@@ -1,0 +1,115 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of the commands.
+const (
+	exitOK      = 0
+	exitBlocked = 1
+	exitError   = 2
+)
+
+// An App is what the commands get from outside.
+type App struct {
+	Args           []string // without the program's name
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// Main runs the command that the arguments name, until it is done or ctx ends, and
+// returns the exit code: 0, 1 for a negative answer, 2 for an error, which is then said in
+// one line on Stderr.
+func (a App) Main(ctx context.Context) int {
+	root := &cobra.Command{
+		Use:   "ingress-check",
+		Short: "Asks Wardstream whether a client is blocked, for proxies and on the command line",
+		Args:  cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetArgs(a.Args)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.AddCommand(a.serveCommand(), a.checkCommand(), a.versionCommand())
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errBlocked):
+		return exitBlocked
+	}
+	_, _ = fmt.Fprintf(a.Stderr, "ingress-check: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+	return exitError
+}
+
+func (a App) serveCommand() *cobra.Command {
+	o := DefaultOptions()
+	flags := o.flags()
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer forward-auth requests of nginx, Traefik, Caddy, HAProxy and Envoy",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := configure(flags, file, a.Getenv); err != nil {
+				return err
+			}
+			log, err := logger(a.Stderr, o.LogFormat)
+			if err != nil {
+				return err
+			}
+			s, err := New(cmd.Context(), o, log)
+			if err != nil {
+				return err
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	cmd.Flags().AddFlagSet(flags)
+	cmd.Flags().StringVar(&file, "config", "", "YAML file of these options")
+	return cmd
+}
+
+func logger(w io.Writer, format string) (*slog.Logger, error) {
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, nil)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, nil)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: must be json or text", format)
+}
+
+func (a App) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.Stdout, "ingress-check %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if err != nil {
+				return fmt.Errorf("print version: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// version is the module's, which the go command stamps from the tag or commit.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,309 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/httpcheck"
+	"github.com/wardstream/wardstream/pkg/checker/redislookup"
+)
+
+func TestFailMode(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivateRedis(t)
+	i := start(t, func(o *Options) {
+		onRedis(&env.RedisEnv)(o)
+		o.FailClosedPaths = []string{"^/pay(/|$)"}
+		o.Message = "closed"
+	})
+	env.Kill()
+	for name, tc := range map[string]struct {
+		path   string
+		header []string
+		want   int
+	}{
+		"plain, open":                       {"/", []string{"X-Forwarded-Uri", "/x?next=/pay"}, 200},
+		"plain, closed":                     {"/", []string{"X-Forwarded-Uri", "/pay/1?x=1"}, 429},
+		"plain, path not known":             {"/", nil, 429},
+		"plain, another proxy's header":     {"/", []string{"X-Original-Uri", "/x"}, 429},
+		"traefik, open":                     {"/traefik", []string{"X-Forwarded-Uri", "/x"}, 200},
+		"traefik, closed":                   {"/traefik", []string{"X-Forwarded-Uri", "/pay"}, 429},
+		"caddy, closed, not clean":          {"/caddy", []string{"X-Forwarded-Uri", "/x/..//pay/"}, 429},
+		"caddy, closed, encoded":            {"/caddy", []string{"X-Forwarded-Uri", "/%70ay"}, 429},
+		"caddy, the query isn't the path":   {"/caddy?/x", []string{"X-Forwarded-Uri", "/pay"}, 429},
+		"haproxy, open":                     {"/haproxy", []string{"X-Original-Uri", "/x"}, 200},
+		"haproxy, closed":                   {"/haproxy", []string{"X-Original-Uri", "/pay"}, 429},
+		"nginx, open":                       {"/nginx", []string{"X-Original-Uri", "/x"}, 200},
+		"nginx, closed":                     {"/nginx", []string{"X-Original-Uri", "/pay"}, 403},
+		"nginx, not that proxy's header":    {"/nginx", []string{"X-Forwarded-Uri", "/x"}, 403},
+		"nginx, the client adds its own":    {"/nginx", []string{"X-Original-Uri", "/pay", "X-Original-Uri", "/x"}, 403},
+		"nginx, a URI that can't be parsed": {"/nginx", []string{"X-Original-Uri", "/%zz"}, 403},
+		"nginx, a whole URL":                {"/nginx", []string{"X-Original-Uri", "https://h/pay"}, 403},
+		"envoy, open":                       {"/envoy/x", nil, 200},
+		"envoy, closed":                     {"/envoy/pay/1", nil, 429},
+		"envoy, closed, not clean":          {"/envoy/x/../pay", nil, 429},
+		"envoy, a header says otherwise":    {"/envoy/pay", []string{"X-Forwarded-Uri", "/x", "X-Original-Uri", "/x"}, 429},
+	} {
+		res := i.ask(tc.path, append([]string{"X-Forwarded-For", visitor}, tc.header...)...)
+		if res.status != tc.want || res.header.Get("Retry-After") != "" {
+			t.Errorf("%s: %d, want %d", name, res.status, tc.want)
+		}
+		if tc.want == 429 && res.body != "closed" {
+			t.Errorf("%s: another message", name)
+		}
+		if tc.want == 403 && (res.header.Get("X-Error-Status") != "429" || res.header.Get("X-Error-Body") != "closed") {
+			t.Errorf("%s: header %v", name, res.header)
+		}
+	}
+	if res := i.ask("/healthz"); res.status != 200 {
+		t.Errorf("an outage of Redis makes it unhealthy: %d", res.status)
+	}
+	if res := i.ask("/readyz"); res.status != 200 {
+		t.Errorf("an outage of Redis makes it unready: %d", res.status)
+	}
+	text := i.ask("/metrics").body
+	for _, want := range []string{
+		`wardstream_ingress_decisions_total{result="failed_open"} 5`, `wardstream_ingress_decisions_total{result="failed_closed"} 16`,
+		`wardstream_ingress_errors_total{type="unavailable"}`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	checkReport(t, i)
+	env.Restart()
+	blockIn(t, &env.RedisEnv, "ip", attacker, time.Minute)
+	testenv.Eventually(t, 30*time.Second, func() error {
+		if res := i.ask("/", "X-Forwarded-For", attacker, "X-Forwarded-Uri", "/x"); res.status != 429 {
+			return fmt.Errorf("status %d after Redis is back", res.status)
+		}
+		return nil
+	})
+}
+
+// checkReport holds the shape of evaluation_failed.
+func checkReport(t *testing.T, i *instance) {
+	t.Helper()
+	lines := i.log.lines(t, evaluationFailed)
+	if len(lines) == 0 || len(lines) > 20 {
+		t.Fatalf("%d lines for 21 failures, want some and not all", len(lines))
+	}
+	first := lines[0]
+	if first["level"] != "ERROR" || first["event_type"] != evaluationFailed || first["error.type"] != "unavailable" ||
+		(first["enforcement.fail_mode"] != "open" && first["enforcement.fail_mode"] != "closed") || first["error"] == "" {
+		t.Errorf("log line %v", first)
+	}
+}
+
+// TestDistrustedPeerAndFailClosed: a path that an untrusted peer claims is not known.
+func TestDistrustedPeerAndFailClosed(t *testing.T) {
+	t.Parallel()
+	i := start(t, func(o *Options) {
+		o.RedisURL, o.TrustedProxies, o.FailClosedPaths = "redis://"+closedPort(t), nil, []string{"^/pay"}
+	})
+	if res := i.ask("/", "X-Forwarded-Uri", "/x"); res.status != 429 {
+		t.Errorf("status %d", res.status)
+	}
+	if got := i.log.lines(t, "store can't answer; the fail mode decides until it does"); len(got) != 1 || got[0]["store"] != "Redis" {
+		t.Errorf("at start, log lines %v", got)
+	}
+}
+
+func TestFailOpenIsTheDefault(t *testing.T) {
+	t.Parallel()
+	i := start(t, func(o *Options) { o.RedisURL = "redis://" + closedPort(t) })
+	for _, path := range append(plainEndpoints(), "/nginx") {
+		if res := i.ask(path); res.status != 200 {
+			t.Errorf("%s: %d", path, res.status)
+		}
+	}
+}
+
+// TestStallingRedis: it accepts and says nothing; the deadline decides. Without it
+// the request would wait for an hour.
+func TestStallingRedis(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	i := start(t, func(o *Options) {
+		o.RedisURL, o.Timeout = "redis://"+l.Addr().String()+"?read_timeout=1h", 50*time.Millisecond
+		o.FailClosedPaths = []string{"^/pay"}
+	})
+	for range 3 {
+		if res := i.ask("/envoy/x"); res.status != 200 {
+			t.Errorf("open path: %d", res.status)
+		}
+		if res := i.ask("/envoy/pay"); res.status != 429 {
+			t.Errorf("closed path: %d", res.status)
+		}
+	}
+	if text := i.ask("/metrics").body; !strings.Contains(text, `wardstream_ingress_errors_total{type="timeout"} 6`) {
+		t.Errorf("no timeouts in\n%s", text)
+	}
+}
+
+func TestCorruptAndCold(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	i := start(t, func(o *Options) {
+		onRedis(env)(o)
+		o.PermanentTier, o.FailClosedPaths = true, []string{"^/pay"}
+	})
+	if res := i.ask("/envoy/pay"); res.status != 429 {
+		t.Errorf("cold, closed path: %d", res.status)
+	}
+	if err := env.Client.HSet(t.Context(), env.Prefix+":blocks:permanent", "complete", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if res := i.ask("/envoy/pay"); res.status != 200 {
+		t.Errorf("complete, closed path: %d", res.status)
+	}
+	if err := env.Client.Set(t.Context(), env.Prefix+":block:ip:"+visitor, "garbage", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if res := i.ask("/envoy/pay", "X-Forwarded-For", visitor); res.status != 429 {
+		t.Errorf("corrupt, closed path: %d", res.status)
+	}
+	if res := i.ask("/envoy/x", "X-Forwarded-For", visitor); res.status != 200 {
+		t.Errorf("corrupt, open path: %d", res.status)
+	}
+	text := i.ask("/metrics").body
+	for _, class := range []string{`{type="cold"} 1`, `{type="corrupt"} 2`} {
+		if !strings.Contains(text, "wardstream_ingress_errors_total"+class) {
+			t.Errorf("no error%s in\n%s", class, text)
+		}
+	}
+}
+
+// TestRefusal: what no waiting will change stops ingress-check at its start.
+func TestRefusal(t *testing.T) {
+	t.Parallel()
+	locked := testenv.PrivateRedis(t, "--requirepass", "hunter2")
+	pg := testenv.Postgres(t)
+	for want, change := range map[string]func(*Options){
+		"ask Redis: give user and password in --redis-url": func(o *Options) { o.RedisURL = locked.URL },
+		"ask Redis: give user and password":                func(o *Options) { o.RedisURL = strings.Replace(locked.URL, "//", "//:wrong@", 1) },
+		"ask Postgres: run detector migrate":               func(o *Options) { o.PostgresURL = pg.URL },
+	} {
+		o := DefaultOptions()
+		o.Addr = "127.0.0.1:0"
+		change(&o)
+		s, err := New(t.Context(), o, discard())
+		if err == nil {
+			s.Close()
+			t.Errorf("%s: accepted", want)
+		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	i := start(t, func(o *Options) { o.RedisURL = strings.Replace(locked.URL, "//", "//:hunter2@", 1) })
+	if res := i.ask("/"); res.status != 200 {
+		t.Errorf("with the password: %d", res.status)
+	}
+}
+
+func TestErrorClass(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"no_client": httpcheck.ErrNoClient, "ambiguous_identity": errAmbiguous, "busy": checker.ErrBusy, "corrupt": redislookup.ErrCorrupt,
+		"cold": redislookup.ErrCold, "timeout": context.DeadlineExceeded, "unavailable": errors.New("x"),
+	} {
+		if got := errorClass(fmt.Errorf("look up: %w", errors.Join(err))); got != want {
+			t.Errorf("errorClass(%v) = %s, want %s", err, got, want)
+		}
+	}
+	if got := errorClass(os.ErrDeadlineExceeded); got != "timeout" {
+		t.Errorf("of a socket: %s", got)
+	}
+}
+
+func TestFailuresAreReportedOnceASecondAndClass(t *testing.T) {
+	t.Parallel()
+	buf := &logBuffer{}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	f := newFailures(slog.New(slog.NewJSONHandler(buf, nil)), func() time.Time { return at })
+	for range 100 {
+		f.report(t.Context(), checker.Decision{Err: redislookup.ErrCold})
+		f.report(t.Context(), checker.Decision{Err: redislookup.ErrCorrupt, FailClosed: true})
+	}
+	at = at.Add(time.Second)
+	f.report(t.Context(), checker.Decision{Err: redislookup.ErrCold})
+	lines := buf.lines(t, evaluationFailed)
+	if len(lines) != 3 || lines[0]["error.type"] != "cold" || lines[1]["enforcement.fail_mode"] != "closed" || lines[2]["left_out"] != 99.0 {
+		t.Fatalf("lines %v", lines)
+	}
+}
+
+// TestStopsGracefully: a request that waits for Redis gets its answer, and
+// nobody else gets in.
+func TestStopsGracefully(t *testing.T) {
+	t.Parallel()
+	address, asked := silentRedis(t)
+	i := start(t, func(o *Options) { o.RedisURL, o.Timeout = "redis://"+address, 500*time.Millisecond })
+	<-asked // at start
+	answered := make(chan int, 1)
+	go func() { answered <- i.ask("/").status }()
+	<-asked
+	if err := i.stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if status := <-answered; status != 200 {
+		t.Errorf("the request under way got %d", status)
+	}
+	if conn, err := net.Dial("tcp", i.server.Addr()); err == nil {
+		_ = conn.Close()
+		t.Error("it still listens")
+	}
+}
+
+// silentRedis is a server that never answers and tells of each question.
+func silentRedis(t *testing.T) (string, <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	asked := make(chan struct{}, 16)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				buf := make([]byte, 4096)
+				for {
+					if _, err := conn.Read(buf); err != nil {
+						return
+					}
+					asked <- struct{}{}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String(), asked
+}
+
+func closedPort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,93 @@
+package ingress
+
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// flags returns the flags that set o. Keys of the configuration file are the
+// same names.
+func (o *Options) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("ingress-check", pflag.ContinueOnError)
+	f.StringVar(&o.Addr, "addr", o.Addr, "address to answer proxies on")
+	f.StringVar(&o.HTTPAddr, "http-addr", o.HTTPAddr, "address of its own for /healthz, /readyz and /metrics (default: on --addr)")
+	f.StringVar(&o.RedisURL, "redis-url", o.RedisURL, "Redis with the blocks, redis:// or rediss:// (environment: WARDSTREAM_REDIS_URL)")
+	f.StringVar(&o.PostgresURL, "postgres-url", o.PostgresURL,
+		"Postgres with the permanent blocks; alone, or with Redis for when its copy is missing (environment: WARDSTREAM_POSTGRES_URL)")
+	f.StringVar(&o.PostgresTable, "postgres-table", o.PostgresTable, "table of the permanent blocks (default permanent_blocks)")
+	f.StringVar(&o.KeyPrefix, "key-prefix", o.KeyPrefix, "key_prefix of the detectors (default wardstream)")
+	f.BoolVar(&o.PermanentTier, "permanent-tier", o.PermanentTier, "the detectors use Postgres: fail while their copy in Redis is missing")
+	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", o.TrustedProxies, "CIDR ranges whose X-Forwarded-For is believed, comma-separated (default none)")
+	f.IntVar(&o.TrustedProxyCount, "trusted-proxy-count", o.TrustedProxyCount, "take the n-th address from the right (default: the rightmost that is no trusted proxy)")
+	f.StringVar(&o.UserHeader, "user-header", o.UserHeader, "header in which a trusted proxy names the user's id")
+	f.StringVar(&o.UsernameHeader, "username-header", o.UsernameHeader, "header in which a trusted proxy names the user's name")
+	f.StringVar(&o.SessionHeader, "session-header", o.SessionHeader, "header in which a trusted proxy names the session")
+	f.Var((*patterns)(&o.FailClosedPaths), "fail-closed-paths", "regular expressions of paths to deny when the store fails, comma-separated or repeated (default none)")
+	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "longest wait for the store")
+	f.IntVar(&o.IPv6Prefix, "ipv6-prefix", o.IPv6Prefix, "bits of an IPv6 address that make one client, as in the detectors' configuration")
+	f.StringSliceVar(&o.Precedence, "precedence", o.Precedence, "scope types whose block answers first (default user,username,session,ip)")
+	f.IntVar(&o.StatusCode, "status-code", o.StatusCode, "status of denials whose block names none")
+	f.StringVar(&o.Message, "message", o.Message, "message of denials whose block has none")
+	f.DurationVar(&o.Grace, "grace", o.Grace, "time for requests under way when stopping")
+	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "json or text")
+	return f
+}
+
+// storeFlags are the flags that ingress-check check has too.
+func storeFlags() []string {
+	return []string{"redis-url", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "precedence", "timeout"}
+}
+
+// patterns is a flag of regular expressions. Commas part them, except within
+// brackets and behind a backslash, where they are the expression's own.
+type patterns []string
+
+func (p *patterns) String() string { return strings.Join(*p, ",") }
+func (p *patterns) Type() string   { return "patterns" }
+
+func (p *patterns) Set(text string) error {
+	*p = append(*p, splitPatterns(text)...)
+	return nil
+}
+
+// Append, Replace and GetSlice make patterns a pflag.SliceValue.
+func (p *patterns) Append(text string) error {
+	*p = append(*p, text)
+	return nil
+}
+
+func (p *patterns) Replace(texts []string) error {
+	*p = texts
+	return nil
+}
+
+func (p *patterns) GetSlice() []string { return *p }
+
+func splitPatterns(text string) []string {
+	var out []string
+	depth, start := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			depth--
+		case ',':
+			if depth <= 0 {
+				out = append(out, text[start:i])
+				start = i + 1
+			}
+		}
+	}
+	out = append(out, text[start:])
+	kept := out[:0]
+	for _, pattern := range out {
+		if pattern = strings.TrimSpace(pattern); pattern != "" {
+			kept = append(kept, pattern)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,148 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/pglookup"
+	"github.com/wardstream/wardstream/pkg/checker/redislookup"
+)
+
+// connectTimeout bounds connecting to Postgres where its URL says nothing.
+const connectTimeout = 2 * time.Second
+
+// A store is where blocks are looked up: Redis, Postgres, or Redis with Postgres
+// for when the membership hash is cold.
+type store struct {
+	lookup checker.Lookup
+	parts  []part
+	close  []func()
+}
+
+// A part of a store is asked by itself when ingress-check starts.
+type part struct {
+	name   string
+	lookup checker.Lookup
+}
+
+// openStore makes the look-ups. Nothing is connected yet.
+func openStore(ctx context.Context, o *Options) (*store, error) {
+	s := &store{}
+	if err := s.open(ctx, o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *store) open(ctx context.Context, o *Options) error {
+	var cold checker.Lookup
+	if o.PostgresURL != "" {
+		pg, err := s.openPostgres(ctx, o)
+		if err != nil {
+			return err
+		}
+		s.lookup, cold = pg, pg
+	}
+	if o.RedisURL == "" {
+		return nil
+	}
+	client, err := redislookup.Connect(o.RedisURL)
+	if err != nil {
+		return fmt.Errorf("--redis-url: %w", err)
+	}
+	s.close = append(s.close, func() { _ = client.Close() })
+	opts := []redislookup.Option{redislookup.WithKeyPrefix(o.KeyPrefix)}
+	if o.PermanentTier {
+		opts = append(opts, redislookup.WithPermanentTier())
+	}
+	s.parts = append(s.parts, part{"Redis", redislookup.New(client, opts...)})
+	if cold != nil {
+		opts = append(opts, redislookup.WithColdLookup(cold))
+	}
+	s.lookup = redislookup.New(client, opts...)
+	return nil
+}
+
+var errPostgresURL = errors.New("not a Postgres URL; write postgres://user:password@host/database, with special characters percent-encoded")
+
+func (s *store) openPostgres(ctx context.Context, o *Options) (*pglookup.Lookup, error) {
+	config, err := pgxpool.ParseConfig(o.PostgresURL)
+	if err != nil {
+		return nil, fmt.Errorf("--postgres-url: %w", errPostgresURL) // pgx's error may quote the URL
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if config.MinIdleConns == 0 {
+		config.MinIdleConns = 1 // so that a request needn't wait for a connection
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("--postgres-url: %w", err)
+	}
+	s.close = append(s.close, pool.Close)
+	lookup, err := pglookup.New(pool, pglookup.WithTable(o.PostgresTable))
+	if err != nil {
+		return nil, fmt.Errorf("--postgres-table: %w", err)
+	}
+	s.parts = append(s.parts, part{"Postgres", lookup})
+	return lookup, nil
+}
+
+// Close closes what openStore opened, last first.
+func (s *store) Close() {
+	for i := len(s.close) - 1; i >= 0; i-- {
+		s.close[i]()
+	}
+	s.close = nil
+}
+
+// probe asks every part of the store once. An answer that no waiting will change
+// is refused; what may pass, an outage, is handed to warn, since the fail mode is there for it.
+func (s *store) probe(ctx context.Context, warn func(name string, err error)) error {
+	for _, p := range s.parts {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		_, err := p.lookup.Lookup(ctx, []checker.Scope{{Type: checker.ScopeIP, Value: "0.0.0.0"}})
+		cancel()
+		if err == nil || errors.Is(err, redislookup.ErrCold) && len(s.parts) > 1 {
+			continue
+		}
+		if hint := refusal(err); hint != "" {
+			return fmt.Errorf("ask %s: %s: %w", p.name, hint, err)
+		}
+		warn(p.name, err)
+	}
+	return nil
+}
+
+// refusal returns what to do about an answer that means wrong configuration, and
+// "" for any other error.
+func refusal(err error) string {
+	for _, prefix := range []string{"WRONGPASS", "NOAUTH", "NOPERM"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return "give user and password in --redis-url, and let them read the block keys"
+		}
+	}
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(pgErr.Code, "28"), pgErr.Code == "3D000":
+		return "correct user, password and database in --postgres-url"
+	case pgErr.Code == "42501":
+		return "let the user of --postgres-url read the table"
+	case pgErr.Code == "42P01", pgErr.Code == "42703":
+		return "run detector migrate, or name the table with --postgres-table"
+	}
+	return ""
+}
