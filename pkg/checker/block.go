@@ -20,9 +20,10 @@ type Block struct {
 // Permanent reports whether the block has no end of its own.
 func (b Block) Permanent() bool { return b.ExpiresAt.IsZero() }
 
-// ActiveAt reports whether the block still denies at now.
+// ActiveAt reports whether the block still denies at now: up to and including its last
+// moment, as Redis keeps a key.
 func (b Block) ActiveAt(now time.Time) bool {
-	return b.Permanent() || now.Before(b.ExpiresAt)
+	return b.Permanent() || !now.After(b.ExpiresAt)
 }
 
 // Stronger reports whether b outlasts other: permanent over temporary, the

@@ -117,7 +117,7 @@ func TestStrongestBlockByPrecedenceAnswers(t *testing.T) {
 	t.Parallel()
 	ip, session, user := block("ip", "203.0.113.9", time.Minute), block("session", "s1", 0), block("user", "42", 90500*time.Millisecond)
 	lapsed := block("user", "42", time.Minute)
-	lapsed.ExpiresAt = t0
+	lapsed.ExpiresAt = t0.Add(-1)
 	cases := map[string]struct {
 		blocks []Block
 		opts   []Option
@@ -361,7 +361,7 @@ func TestBlockStrength(t *testing.T) {
 			}
 		}
 	}
-	if short.ActiveAt(t0.Add(time.Minute)) || !short.ActiveAt(t0) || !permanent.ActiveAt(t0.AddDate(100, 0, 0)) {
+	if short.ActiveAt(t0.Add(time.Minute+1)) || !short.ActiveAt(t0.Add(time.Minute)) || !short.ActiveAt(t0) || !permanent.ActiveAt(t0.AddDate(100, 0, 0)) {
 		t.Error("ActiveAt is wrong at its edge")
 	}
 }

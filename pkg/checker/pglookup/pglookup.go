@@ -137,7 +137,7 @@ func statement(table string, n int) string {
 	b.WriteString(`SELECT scope_type, scope_value, coalesce(reason, ''), coalesce(rule_name, ''), coalesce(status_code, 0), ` +
 		`coalesce(message, ''), created_at, nullif(expires_at, 'infinity') FROM `)
 	b.WriteString(table)
-	b.WriteString(` WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) AND (`)
+	b.WriteString(` WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at >= $1) AND (`)
 	for i := range n {
 		if i > 0 {
 			b.WriteString(` OR `)

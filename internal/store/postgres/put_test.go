@@ -1,0 +1,509 @@
+package postgres_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/store/postgres"
+	"github.com/wardstream/wardstream/internal/store/storetest"
+	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/pglookup"
+)
+
+func user(value string) checker.Scope { return checker.Scope{Type: checker.ScopeUser, Value: value} }
+
+func block(sc checker.Scope, id string, permanent bool) store.Put {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	p := store.Put{EventTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
+	if !permanent {
+		p.Block.ExpiresAt = now.Add(time.Hour)
+	}
+	return p
+}
+
+func migrated(t testing.TB) (*postgres.Blocks, *pgxpool.Pool) {
+	t.Helper()
+	env := testenv.Postgres(t)
+	storetest.Migrate(t, env.Pool)
+	return over(t, env.Pool, ""), env.Pool
+}
+
+func over(t testing.TB, pool *pgxpool.Pool, table string) *postgres.Blocks {
+	t.Helper()
+	b, err := postgres.New(pool, postgres.Options{Table: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func exec(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(context.Background(), sql, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(t testing.TB, pool *pgxpool.Pool, sql string) (n int) {
+	t.Helper()
+	if err := pool.QueryRow(context.Background(), sql).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func mustPut(t testing.TB, b store.Blocks, puts ...store.Put) []store.Result {
+	t.Helper()
+	results, err := b.Put(context.Background(), puts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatalf("put %d: %v", i, r.Err)
+		}
+	}
+	return results
+}
+
+// TestPoisonHoldsNobodyUp: Postgres refuses one block of a batch for a reason
+// that we don't check beforehand.
+func TestPoisonHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	exec(t, pool, `ALTER TABLE permanent_blocks ADD CHECK (rule_name <> 'poison')`)
+	poison := block(user("poisoned"), "p", true)
+	poison.Block.Rule = "poison"
+	var long []byte
+	for i := range 4000 {
+		long = append(long, byte('a'+(i*i*7+i/3)%26)) // doesn't compress, so it fits into no index
+	}
+	results, err := b.Put(t.Context(), []store.Put{block(user("1"), "a", true), poison, block(user("2"), "b", true), block(user(string(long)), "c", true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if results[0].Err != nil || results[2].Err != nil || !errors.Is(results[1].Err, store.ErrUnstorable) {
+		t.Errorf("results %+v", results)
+	}
+	if err := results[3].Err; err != nil && !errors.Is(err, store.ErrUnstorable) {
+		t.Errorf("a long value: %v", err)
+	}
+	blocks, err := b.Lookup(t.Context(), []checker.Scope{user("1"), user("poisoned"), user("2")})
+	if err != nil || len(blocks) != 2 {
+		t.Errorf("Lookup = %+v, %v", blocks, err)
+	}
+}
+
+// TestRowsTellTheStory looks at the rows that remain of a block's life.
+func TestRowsTellTheStory(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	ctx := t.Context()
+	mustPut(t, b, block(user("x"), "a", false), block(user("x"), "b", true))
+	if _, err := b.Unblock(ctx, store.Revocation{Scope: user("x"), By: "ops\x00", Reason: "mistake \xff", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Unblock(ctx, store.Revocation{Scope: user("x"), By: "ops"}); err != nil {
+		t.Fatal(err)
+	}
+	again := block(user("x"), "c", true)
+	again.EventTime = time.Now().Add(time.Minute)
+	mustPut(t, b, again)
+	rows, err := pool.Query(ctx, `SELECT metadata->>'enforcement.id' || ' ' || (revoked_at IS NULL)::text || ' ' || revoked_by || ' ' || revoked_reason
+FROM permanent_blocks WHERE metadata ? 'enforcement.id' ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var got []string
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, line)
+	}
+	want := []string{"b false ops mistake \uFFFD", "c true  "}
+	if err := rows.Err(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("rows %q, %v, want %q", got, err, want)
+	}
+}
+
+// TestRepeatsWriteNothing: what changes nothing leaves no dead row.
+func TestRepeatsWriteNothing(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	perm, temp := block(user("p"), "a", true), block(user("t"), "b", false)
+	mustPut(t, b, perm, temp)
+	const version = `SELECT sum(xmin::text::bigint)::int FROM permanent_blocks`
+	before := count(t, pool, version)
+	for i := range 5 {
+		mustPut(t, b, perm, temp, block(user("p"), fmt.Sprint("other", i), true))
+	}
+	if after := count(t, pool, version); after != before {
+		t.Error("repeated matches wrote rows again")
+	}
+}
+
+// TestPythonTable: the library's table, with its short columns that have no
+// defaults.
+func TestPythonTable(t *testing.T) {
+	t.Parallel()
+	env := testenv.Postgres(t)
+	exec(t, env.Pool, storetest.PythonTable)
+	b := over(t, env.Pool, storetest.PythonTableName)
+	long := block(user("x"), strings.Repeat("i", 200), true)
+	long.Block.Reason, long.Block.Message, long.Block.Rule = strings.Repeat("é", 300), strings.Repeat("m", 300), strings.Repeat("r", 300)
+	tooLong, longType := block(user(strings.Repeat("v", 256)), "b", true), block(checker.Scope{Type: strings.Repeat("t", 33), Value: "x"}, "c", true)
+	results, err := b.Put(t.Context(), []store.Put{long, tooLong, longType, block(user(strings.Repeat("é", 255)), "d", true), block(user("temp"), "e", false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false, false, true, true} {
+		if ok := results[i].Err == nil; ok != want || !ok && !errors.Is(results[i].Err, store.ErrUnstorable) {
+			t.Errorf("put %d: %v", i, results[i].Err)
+		}
+	}
+	found, err := b.Lookup(t.Context(), []checker.Scope{user("x"), tooLong.Block.Scope, longType.Block.Scope})
+	if err != nil || len(found) != 1 || found[0].Reason != strings.Repeat("é", 255) || len(found[0].Rule) != 128 || found[0].ID != long.Block.ID {
+		t.Fatalf("Lookup = %+v, %v", found, err)
+	}
+	if lifted, err := b.Unblock(t.Context(), store.Revocation{Scope: user("x"), By: strings.Repeat("o", 200), Reason: strings.Repeat("p", 300)}); err != nil || len(lifted) != 1 {
+		t.Fatalf("Unblock = %+v, %v", lifted, err)
+	}
+	for _, sc := range []checker.Scope{tooLong.Block.Scope, user("never")} {
+		if lifted, err := b.Unblock(t.Context(), store.Revocation{Scope: sc}); err != nil || len(lifted) != 0 {
+			t.Fatalf("Unblock(%q) = %+v, %v", sc, lifted, err)
+		}
+	}
+}
+
+func TestPythonTableConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Model(t, func(t *testing.T) storetest.Backend {
+		t.Helper()
+		env := testenv.Postgres(t)
+		exec(t, env.Pool, storetest.PythonTable)
+		clock := storetest.NewClock()
+		b, err := postgres.New(env.Pool, postgres.Options{Table: storetest.PythonTableName, Now: clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return storetest.Backend{Blocks: b, Now: clock.Now, Reach: clock.Reach, Movable: true}
+	})
+}
+
+// TestPythonRows: what the library's users did counts as our own doing.
+func TestPythonRows(t *testing.T) {
+	t.Parallel()
+	env := testenv.Postgres(t)
+	exec(t, env.Pool, storetest.PythonTable)
+	b := over(t, env.Pool, storetest.PythonTableName)
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	insert := func(value, metadata string, expires, revoked any) {
+		exec(t, env.Pool, `INSERT INTO `+storetest.PythonTableName+` (scope_type, scope_value, reason, rule_name, status_code, message, metadata,
+created_at, expires_at, revoked_at, revoked_by, revoked_reason) VALUES ('user', $1, '', 'manual', 401, '', $2, $3, $4, $5, '', '')`,
+			value, metadata, at.Add(-time.Hour), expires, revoked)
+	}
+	insert("held", `{"changed_fields": ["email"]}`, nil, nil)
+	insert("list", `[1]`, nil, nil)
+	insert("durable", `{}`, at.Add(30*time.Minute), nil)
+	insert("ended", `{}`, at.Add(-time.Minute), nil)
+	insert("forever", `{}`, "infinity", nil)
+	insert("revoked", `{}`, nil, at)
+	blocks, err := b.List(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, bl := range blocks {
+		got = append(got, fmt.Sprint(bl.Scope.Value, bl.Permanent()))
+	}
+	if want := []string{"forevertrue", "heldtrue", "listtrue", "durablefalse"}; !slices.Equal(got, want) {
+		t.Errorf("List = %v, want %v", got, want)
+	}
+	old := block(user("revoked"), "a", true)
+	old.EventTime = at
+	results := mustPut(t, b, old, block(user("held"), "b", true), block(user("durable"), "c", true), block(user("ended"), "d", true))
+	for i, want := range []store.Outcome{store.Unblocked, store.Kept, store.BecamePermanent, store.Began} {
+		if results[i].Outcome != want {
+			t.Errorf("put %d: outcome %d, want %d", i, results[i].Outcome, want)
+		}
+	}
+	changed, err := b.Changed(t.Context(), at.Add(-time.Minute), 100)
+	if err != nil || !slices.Contains(changed, user("revoked")) || slices.Contains(changed, user("held")) {
+		t.Errorf("Changed = %v, %v", changed, err)
+	}
+}
+
+// TestForeignWriter: another program blocks the same scopes at the same time,
+// without our locks.
+func TestForeignWriter(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	ctx := t.Context()
+	done := make(chan error, 1)
+	go func() {
+		for i := range 100 {
+			if _, err := pool.Exec(ctx, `INSERT INTO permanent_blocks (scope_type, scope_value, rule_name) VALUES ('user', $1, 'theirs')
+ON CONFLICT (scope_type, scope_value) WHERE revoked_at IS NULL DO UPDATE SET rule_name = 'theirs', expires_at = NULL`, fmt.Sprint(i%10)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for i := range 100 {
+		mustPut(t, b, block(user(fmt.Sprint(i%10)), fmt.Sprint(i), i%2 == 0))
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, pool, `SELECT count(*) FROM permanent_blocks WHERE revoked_at IS NULL AND expires_at IS NULL`); n != 10 {
+		t.Errorf("%d permanent blocks, want 10", n)
+	}
+}
+
+// TestDeadlocks: batches over the same scopes in opposite orders.
+func TestDeadlocks(t *testing.T) {
+	t.Parallel()
+	b, _ := migrated(t)
+	puts := make([]store.Put, 50)
+	for i := range puts {
+		puts[i] = block(user(fmt.Sprint(i)), "a", i%2 == 0)
+	}
+	backwards := slices.Clone(puts)
+	slices.Reverse(backwards)
+	errs := make(chan error, 20)
+	for i := range cap(errs) {
+		batch := puts
+		if i%2 == 0 {
+			batch = backwards
+		}
+		go func() {
+			_, err := b.Put(context.Background(), batch)
+			errs <- err
+		}()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	env := testenv.Postgres(t)
+	ctx := t.Context()
+	missing := over(t, env.Pool, "")
+	if err := missing.Check(ctx); !errors.Is(err, postgres.ErrNoTable) {
+		t.Errorf("Check: %v", err)
+	}
+	if _, err := missing.Put(ctx, []store.Put{block(user("x"), "a", true)}); !errors.Is(err, postgres.ErrNoTable) || !store.Unavailable(err) {
+		t.Errorf("Put: %v", err)
+	}
+	storetest.Migrate(t, env.Pool)
+	if err := missing.Check(ctx); err != nil {
+		t.Errorf("Check after migrating: %v", err)
+	}
+	var schema string
+	if err := env.Pool.QueryRow(ctx, `SELECT current_schema()`).Scan(&schema); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, env.Pool, `ALTER TABLE permanent_blocks RENAME TO "odd ""name"`)
+	qualified := over(t, env.Pool, schema+`.odd "name`)
+	mustPut(t, qualified, block(user("x"), "a", true))
+	if blocks, err := qualified.List(ctx, 0); err != nil || len(blocks) != 1 {
+		t.Errorf("List = %+v, %v", blocks, err)
+	}
+	for _, bad := range []string{"a.b.c", ".", "a.", ".a"} {
+		if _, err := postgres.New(env.Pool, postgres.Options{Table: bad}); err == nil {
+			t.Errorf("table %q was taken", bad)
+		}
+	}
+}
+
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivatePostgres(t)
+	storetest.Migrate(t, env.Pool)
+	b := over(t, env.Pool, "")
+	mustPut(t, b, block(user("a"), "a", true))
+	env.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := b.Put(ctx, []store.Put{block(user("b"), "b", true)}); !store.Unavailable(err) {
+		t.Errorf("Put: %v", err)
+	}
+	if _, err := b.Lookup(ctx, []checker.Scope{user("a")}); !store.Unavailable(err) {
+		t.Errorf("Lookup: %v", err)
+	}
+	if _, err := b.Unblock(ctx, store.Revocation{Scope: user("a")}); !store.Unavailable(err) {
+		t.Errorf("Unblock: %v", err)
+	}
+	if err := b.Each(ctx, func(checker.Block) error { return nil }); !store.Unavailable(err) {
+		t.Errorf("Each: %v", err)
+	}
+	env.Start()
+	testenv.Eventually(t, 20*time.Second, func() error {
+		results, err := b.Put(ctx, []store.Put{block(user("b"), "b", true)})
+		if err != nil {
+			return err
+		}
+		return results[0].Err
+	})
+	if blocks, err := b.List(ctx, 0); err != nil || len(blocks) != 2 {
+		t.Errorf("List = %+v, %v", blocks, err)
+	}
+}
+
+// TestWaitsAreFailuresOfTheStore: a lock that isn't had, a standby that can't
+// write, too little time.
+func TestWaitsAreFailuresOfTheStore(t *testing.T) {
+	t.Parallel()
+	env := testenv.Postgres(t)
+	storetest.Migrate(t, env.Pool)
+	ctx := t.Context()
+	with := func(setting string) *postgres.Blocks {
+		config, err := pgxpool.ParseConfig(env.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, value, _ := strings.Cut(setting, "=")
+		config.ConnConfig.RuntimeParams[name] = value
+		pool, err := pgxpool.NewWithConfig(ctx, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		return over(t, pool, "")
+	}
+	put := func(b *postgres.Blocks) error {
+		_, err := b.Put(ctx, []store.Put{block(user("x"), "a", true)})
+		return err
+	}
+	if err := put(with("default_transaction_read_only=on")); !store.Unavailable(err) {
+		t.Errorf("Put on a server that only reads: %v", err)
+	}
+	tx, err := env.Pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // the lock goes either way
+	if _, err := tx.Exec(ctx, `LOCK TABLE permanent_blocks IN SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"lock_timeout=50", "statement_timeout=50"} {
+		if err := put(with(setting)); !store.Unavailable(err) {
+			t.Errorf("%s: Put: %v", setting, err)
+		}
+	}
+	impatient, err := postgres.New(env.Pool, postgres.Options{Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(impatient); !store.Unavailable(err) {
+		t.Errorf("Put with little time: %v", err)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	old := block(user("old"), "a", false)
+	old.Block.ExpiresAt = time.Now().Add(time.Second)
+	mustPut(t, b, old, block(user("held"), "b", false), block(user("p"), "c", true))
+	exec(t, pool, `INSERT INTO permanent_blocks (scope_type, scope_value, expires_at) VALUES ('user', 'theirs', now() - interval '1 year')`)
+	exec(t, pool, `UPDATE permanent_blocks SET expires_at = now() - interval '2 days' WHERE scope_value = 'old'`)
+	if n, err := b.Purge(t.Context(), time.Now().Add(-24*time.Hour)); err != nil || n != 1 {
+		t.Errorf("Purge = %d, %v", n, err)
+	}
+	if n := count(t, pool, `SELECT count(*) FROM permanent_blocks`); n != 3 {
+		t.Errorf("%d rows are left, want 3", n)
+	}
+}
+
+// TestIndexes: statements go by the indexes that their comments name.
+func TestIndexes(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	exec(t, pool, `INSERT INTO permanent_blocks (scope_type, scope_value, revoked_at)
+SELECT 'user', n, CASE WHEN n % 10 > 0 THEN now() - n * interval '1 minute' END FROM generate_series(1, 20000) n`)
+	exec(t, pool, `ANALYZE permanent_blocks`)
+	for name, want := range map[string][]string{
+		"lookup":  {"permanent_blocks_active"},
+		"state":   {"permanent_blocks_active", "permanent_blocks_revoked"},
+		"lift":    {"permanent_blocks_revoked"},
+		"revoke":  {"permanent_blocks_active"},
+		"mark":    {"permanent_blocks_revoked"},
+		"changed": {"permanent_blocks_listing"},
+	} {
+		sql, args := b.Statement(name)
+		rows, err := pool.Query(t.Context(), `EXPLAIN `+sql, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var plan strings.Builder
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				t.Fatal(err)
+			}
+			plan.WriteString(line + "\n")
+		}
+		rows.Close()
+		for _, index := range want {
+			if !strings.Contains(plan.String(), index) || strings.Contains(plan.String(), "Seq Scan") {
+				t.Errorf("%s doesn't go by %s:\n%s", name, index, plan.String())
+			}
+		}
+	}
+}
+
+// TestPublicLookupAgrees: services that read Postgres themselves see the same blocks.
+func TestPublicLookupAgrees(t *testing.T) {
+	t.Parallel()
+	b, pool := migrated(t)
+	mustPut(t, b, block(user("p"), "a", true), block(user("t"), "b", false), block(user("gone"), "c", true))
+	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("gone")}); err != nil {
+		t.Fatal(err)
+	}
+	public, err := pglookup.New(pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scopes := []checker.Scope{user("p"), user("t"), user("gone"), user("never")}
+	ours, err := b.Lookup(t.Context(), scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := public.Lookup(t.Context(), scopes)
+	if err != nil || len(theirs) != 2 || len(ours) != 2 {
+		t.Fatalf("public look-up %+v, %v; ours %+v", theirs, err, ours)
+	}
+	for i := range ours {
+		ours[i].ID, ours[i].Metadata = "", nil
+		if asJSON(ours[i]) != asJSON(theirs[i]) {
+			t.Errorf("public look-up %s, ours %s", asJSON(theirs[i]), asJSON(ours[i]))
+		}
+	}
+}
+
+func asJSON(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}

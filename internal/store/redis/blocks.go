@@ -1,0 +1,205 @@
+// Package redisstore keeps blocks and windows in Redis: one server, Sentinel's
+// or a Redis Cluster, 6.2 or later. Every key it writes has a TTL.
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/redislookup"
+)
+
+// Defaults of BlockOptions.
+const (
+	DefaultPermanentTTL = time.Hour
+	DefaultMarkTTL      = 30 * 24 * time.Hour
+)
+
+// BlockOptions say how blocks are kept; the zero value means the defaults.
+type BlockOptions struct {
+	// Prefix starts all keys; wire.DefaultPrefix.
+	Prefix string
+	// PermanentTTL is the TTL of permanent blocks' keys and of the membership
+	// hash; DefaultPermanentTTL, at least a second.
+	PermanentTTL time.Duration
+	// MarkTTL is how long an unblock is remembered; DefaultMarkTTL. It should be
+	// longer than the stream's retention.
+	MarkTTL time.Duration
+	// Now is the clock by which blocks are read; time.Now. They are written by Redis's own.
+	Now func() time.Time
+}
+
+// Blocks is a [store.Blocks] over Redis. On its own it keeps permanent blocks,
+// too, but no longer than PermanentTTL after their last match. Together with Postgres
+// it is the copy that checkers read; what is beyond store.Blocks is for that.
+type Blocks struct {
+	client    redis.UniversalClient
+	clustered bool
+	keys      wire.Keys
+	scripts   scripts
+	lookup    *redislookup.Lookup
+	ttl       time.Duration
+	markTTL   time.Duration
+	now       func() time.Time
+}
+
+// NewBlocks returns Blocks over client, whose owner closes it and has turned its own
+// repeating off (MaxRetries -1). It doesn't connect yet.
+func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
+	if o.Prefix == "" {
+		o.Prefix = wire.DefaultPrefix
+	}
+	if err := wire.CheckPrefix(o.Prefix); err != nil {
+		return nil, fmt.Errorf("make Redis block store: %w", err)
+	}
+	if o.PermanentTTL == 0 {
+		o.PermanentTTL = DefaultPermanentTTL
+	}
+	if o.MarkTTL == 0 {
+		o.MarkTTL = DefaultMarkTTL
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	_, clustered := client.(*redis.ClusterClient)
+	return &Blocks{
+		client: client, clustered: clustered, keys: wire.Keys{Prefix: o.Prefix}, scripts: blockScripts(),
+		lookup: redislookup.New(client, redislookup.WithKeyPrefix(o.Prefix), redislookup.WithClock(o.Now)),
+		ttl:    max(o.PermanentTTL, time.Second), markTTL: max(o.MarkTTL, time.Second), now: o.Now,
+	}, nil
+}
+
+// Lookup implements [checker.Lookup]. A membership hash that is missing counts
+// as empty; where Postgres can fill the gap, LookupWith has it do so.
+func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
+	blocks, err := b.lookup.Lookup(ctx, scopes)
+	if err != nil {
+		return blocks, fmt.Errorf("look blocks up: %w", err)
+	}
+	return blocks, nil
+}
+
+// PermanentTTL is how long copies of permanent blocks live.
+func (b *Blocks) PermanentTTL() time.Duration { return b.ttl }
+
+// LookupWith returns a look-up of the same blocks that asks cold for the
+// permanent ones while the membership hash is missing.
+func (b *Blocks) LookupWith(cold checker.Lookup) checker.Lookup {
+	return redislookup.New(b.client, redislookup.WithKeyPrefix(b.keys.Prefix), redislookup.WithClock(b.now),
+		redislookup.WithColdLookup(cold))
+}
+
+// Unblock implements [store.Blocks]. On one server it is one step. In a Redis Cluster the block's key
+// goes first, with the mark, and the membership hash second: whoever puts a permanent block
+// meanwhile writes them in the other order, so one of the two sees the other.
+func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
+	if r.At.IsZero() {
+		r.At = b.now()
+	}
+	field := wire.MemberField(r.Scope)
+	var warm *redis.IntCmd
+	cmds, err := run(ctx, b.client, []call{{
+		script: b.scripts.unblock, keys: b.blockKeys(r.Scope, true),
+		args: []any{r.At.UnixMilli(), milliseconds(b.markTTL), field, rand.Text(), milliseconds(b.ttl)},
+	}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
+	if err != nil {
+		return nil, fmt.Errorf("unblock: %w", err)
+	}
+	values, err := cmds[0].StringSlice()
+	if err := errors.Join(keyError(err), warm.Err()); err != nil {
+		return nil, fmt.Errorf("unblock: %w", err)
+	}
+	if b.clustered {
+		members, err := b.changeMembers(ctx, []change{{field: field}})
+		if err != nil {
+			return nil, fmt.Errorf("unblock: %w", err)
+		}
+		values = append(values[:1], members...)
+	}
+	return lifted(r.Scope, values[0], values[1:], b.now()), nil
+}
+
+// blockKeys are the keys of a script about one scope. The membership hash and the
+// generation are out of its reach in a Redis Cluster.
+func (b *Blocks) blockKeys(s checker.Scope, hash bool) []string {
+	keys := []string{b.keys.Block(s), b.keys.Unblocked(s)}
+	if hash && !b.clustered {
+		keys = append(keys, b.keys.Permanent(), b.keys.Generation())
+	}
+	return keys
+}
+
+// lifted says which blocks the values stood for: that of the key, and that of
+// the membership hash if it isn't the same one.
+func lifted(scope checker.Scope, value string, members []string, now time.Time) []checker.Block {
+	var out []checker.Block
+	if value != "" {
+		out = append(out, readable(scope, value))
+	}
+	for _, raw := range members {
+		if raw == "" {
+			continue
+		}
+		m, err := wire.DecodeMember(scope, []byte(raw))
+		if err == nil && m.ActiveAt(now) && (len(out) == 0 || m.Stronger(out[0])) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// readable decodes the value of a block key. One that no one can read still blocks
+// (as an error), so it has to show up where blocks are listed and lifted.
+func readable(scope checker.Scope, value string) checker.Block {
+	b, err := wire.DecodeBlock([]byte(value))
+	if err != nil {
+		return checker.Block{Scope: scope, StatusCode: wire.DefaultStatus, Message: wire.DefaultMessage}
+	}
+	b.Scope = scope
+	return b
+}
+
+// A change is one change of the membership hash. An empty value deletes the
+// field, if its value is only or only is empty.
+type change struct{ field, value, only string }
+
+// changeMembers changes the membership hash, if there is one, and the
+// generation, and makes the Python library's readers reload. It returns what the
+// fields held.
+func (b *Blocks) changeMembers(ctx context.Context, changes []change) ([]string, error) {
+	var had []string
+	for start := 0; start < len(changes); start += callsPerPipeline {
+		part := changes[start:min(start+callsPerPipeline, len(changes))]
+		args := []any{rand.Text(), milliseconds(b.ttl)}
+		for _, c := range part {
+			args = append(args, c.field, c.value, c.only)
+		}
+		var warm *redis.IntCmd
+		cmds, err := run(ctx, b.client, []call{{
+			script: b.scripts.member, keys: []string{b.keys.Permanent(), b.keys.Generation()}, args: args,
+		}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
+		if err != nil {
+			return nil, fmt.Errorf("change membership hash: %w", err)
+		}
+		values, err := cmds[0].StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("change membership hash: %w", err)
+		}
+		if err := warm.Err(); err != nil {
+			return nil, fmt.Errorf("delete sentinel: %w", err)
+		}
+		had = append(had, values...)
+	}
+	return had, nil
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

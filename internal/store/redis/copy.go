@@ -1,0 +1,156 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// Known returns what the membership hash and the unblock marks say of scopes:
+// blocks that Postgres has, and marks. It doesn't look at block keys.
+func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) ([]store.State, error) {
+	fields := make([]string, len(scopes))
+	marks := make([]*redis.StringCmd, len(scopes))
+	pipe := b.client.Pipeline()
+	for i, s := range scopes {
+		fields[i] = wire.MemberField(s)
+		marks[i] = pipe.Get(ctx, b.keys.Unblocked(s))
+	}
+	members := pipe.HMGet(ctx, b.keys.Permanent(), fields...)
+	cmds, err := pipe.Exec(ctx)
+	if err := firstFailure(cmds, err); err != nil {
+		return nil, fmt.Errorf("read permanent blocks: %w", err)
+	}
+	states := make([]store.State, len(scopes))
+	for i, s := range scopes {
+		states[i].Mark = markTime(marks[i])
+		raw, _ := members.Val()[i].(string)
+		if raw == "" {
+			continue
+		}
+		if m, err := wire.DecodeMember(s, []byte(raw)); err == nil {
+			states[i].Block = m
+		}
+	}
+	return states, nil
+}
+
+// Confirm writes what Postgres has just committed: block keys and membership
+// hash. A scope that was unblocked after the event keeps neither and has the outcome Unblocked; that of the
+// others is as far as Redis knows.
+func (b *Blocks) Confirm(ctx context.Context, puts []store.Put) ([]store.Outcome, error) {
+	if len(puts) == 0 {
+		return nil, nil
+	}
+	changes := make([]change, len(puts))
+	for i, p := range puts {
+		value, err := wire.EncodeMember(p.Block)
+		if err != nil {
+			return nil, fmt.Errorf("confirm blocks: %w", err)
+		}
+		changes[i] = change{field: wire.MemberField(p.Block.Scope), value: string(value)}
+	}
+	confirm := b.confirmTogether
+	if b.clustered {
+		confirm = b.confirmApart
+	}
+	outcomes, err := confirm(ctx, puts, changes)
+	if err != nil {
+		return nil, fmt.Errorf("confirm blocks: %w", err)
+	}
+	return outcomes, nil
+}
+
+// confirmTogether writes key and field of a block in one step.
+func (b *Blocks) confirmTogether(ctx context.Context, puts []store.Put, changes []change) ([]store.Outcome, error) {
+	var warm *redis.IntCmd
+	outcomes, err := b.copies(ctx, puts, changes, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
+	if err != nil {
+		return nil, err
+	}
+	if err := warm.Err(); err != nil {
+		return nil, fmt.Errorf("delete sentinel: %w", err)
+	}
+	return outcomes, nil
+}
+
+// confirmApart writes the fields first and the keys second, as they live on
+// different servers, and takes the fields back of what was unblocked. Should it meet another
+// write of the same scope just so, a reconciler has to set the hash right.
+func (b *Blocks) confirmApart(ctx context.Context, puts []store.Put, changes []change) ([]store.Outcome, error) {
+	if _, err := b.changeMembers(ctx, changes); err != nil {
+		return nil, err
+	}
+	outcomes, err := b.copies(ctx, puts, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	var undo []change
+	for i, outcome := range outcomes {
+		if outcome == store.Unblocked || outcome == store.Lapsed {
+			undo = append(undo, change{field: changes[i].field, only: changes[i].value})
+		}
+	}
+	_, err = b.changeMembers(ctx, undo)
+	return outcomes, err
+}
+
+// Refresh writes the block keys of blocks that Postgres has. Scopes unblocked
+// since are left alone.
+func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
+	puts := make([]store.Put, len(blocks))
+	for i, block := range blocks {
+		puts[i] = store.Put{Block: block, EventTime: block.CreatedAt}
+	}
+	if _, err := b.copies(ctx, puts, nil, nil); err != nil {
+		return fmt.Errorf("refresh copies: %w", err)
+	}
+	return nil
+}
+
+// copies writes block keys, and with changes the membership hash. A key that
+// holds something else keeps it.
+func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change, with func(redis.Pipeliner)) ([]store.Outcome, error) {
+	calls := make([]call, len(puts))
+	for i, p := range puts {
+		value, err := wire.EncodeCopy(p.Block)
+		if err != nil {
+			return nil, fmt.Errorf("encode copy: %w", err)
+		}
+		args := []any{value, eventTime(p), milliseconds(b.ttl)}
+		if changes != nil {
+			args = append(args, changes[i].field, changes[i].value, rand.Text())
+		}
+		calls[i] = call{script: b.scripts.copyOf, keys: b.blockKeys(p.Block.Scope, changes != nil), args: args}
+	}
+	cmds, err := run(ctx, b.client, calls, with)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]store.Outcome, len(puts))
+	for i, cmd := range cmds {
+		n, err := cmd.Int()
+		if err != nil && !wrongType(err) {
+			return nil, fmt.Errorf("write copy: %w", err)
+		}
+		outcomes[i] = store.Outcome(n) //nolint:gosec // the script's own small numbers
+	}
+	return outcomes, nil
+}
+
+// markTime reads an unblock mark; zero if there is none.
+func markTime(cmd *redis.StringCmd) time.Time {
+	ms, err := strconv.ParseInt(cmd.Val(), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

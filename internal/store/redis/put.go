@@ -1,0 +1,132 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+var errReply = errors.New("script's reply has another shape")
+
+// Put implements [store.Blocks]: one pipeline, one script call for each block.
+// Blocks that Redis can't keep have [store.ErrUnstorable] in their Result.
+func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
+	results := make([]store.Result, len(puts))
+	ready := make([]store.Put, 0, len(puts))
+	at := make([]int, 0, len(puts)) // of ready in results
+	calls := make([]call, 0, len(puts))
+	for i, p := range puts {
+		c, prepared, err := b.putCall(p)
+		if err != nil {
+			results[i].Err = fmt.Errorf("put block: %w", err)
+			continue
+		}
+		ready, at, calls = append(ready, prepared), append(at, i), append(calls, c)
+	}
+	if len(calls) == 0 {
+		return results, nil
+	}
+	members, with := b.alongside(ctx, ready)
+	cmds, err := run(ctx, b.client, calls, with)
+	if err != nil {
+		return nil, fmt.Errorf("put blocks: %w", err)
+	}
+	for i, cmd := range cmds {
+		results[at[i]] = putResult(ready[i], cmd)
+		if r := &results[at[i]]; r.Err == nil && members != nil {
+			overrule(r, ready[i], members()[i])
+		}
+	}
+	return results, nil
+}
+
+func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
+	p, err := store.Prepare(p, b.now())
+	if err != nil {
+		return call{}, p, err
+	}
+	value, err := wire.EncodeBlock(p.Block)
+	if err != nil {
+		return call{}, p, fmt.Errorf("%w: %w", store.ErrUnstorable, err)
+	}
+	scope := p.Block.Scope
+	return call{
+		script: b.scripts.put, keys: b.blockKeys(scope, true),
+		args: []any{value, eventTime(p), milliseconds(b.ttl), wire.MemberField(scope)},
+	}, p, nil
+}
+
+// eventTime is the event's time as the scripts take it: nothing for an operator's wish.
+func eventTime(p store.Put) string {
+	if p.EventTime.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(p.EventTime.UnixMilli(), 10)
+}
+
+// alongside has the membership hash read in the same round trip in a Redis
+// Cluster, where the scripts can't see it.
+func (b *Blocks) alongside(ctx context.Context, puts []store.Put) (members func() []any, with func(redis.Pipeliner)) {
+	if !b.clustered {
+		return nil, nil
+	}
+	fields := make([]string, len(puts))
+	for i, p := range puts {
+		fields[i] = wire.MemberField(p.Block.Scope)
+	}
+	var cmd *redis.SliceCmd
+	return func() []any { return cmd.Val() },
+		func(pipe redis.Pipeliner) { cmd = pipe.HMGet(ctx, b.keys.Permanent(), fields...) }
+}
+
+// overrule makes a temporary block that was put beside a stronger one of the
+// membership hash count as what it is: nothing new.
+func overrule(r *store.Result, p store.Put, member any) {
+	raw, ok := member.(string)
+	if !ok || p.Block.Permanent() || r.Outcome != store.Began && r.Outcome != store.Extended {
+		return
+	}
+	m, err := wire.DecodeMember(p.Block.Scope, []byte(raw))
+	if err == nil && m.ID != p.Block.ID && !p.Block.Stronger(m) {
+		r.Outcome, r.Block = store.Kept, m
+	}
+}
+
+// putResult reads the put script's reply.
+func putResult(p store.Put, cmd *redis.Cmd) store.Result {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return store.Result{Err: fmt.Errorf("put block: %w", keyError(err))}
+	}
+	if len(reply) != 3 {
+		return store.Result{Err: fmt.Errorf("put block: %w", errReply)}
+	}
+	outcome, _ := reply[0].(int64)
+	value, _ := reply[1].(string)
+	member, _ := reply[2].(int64)
+	r := store.Result{Outcome: store.Outcome(outcome)} //nolint:gosec // the script's own small numbers
+	r.Block = inForce(p.Block, r.Outcome, value, member == 1)
+	return r
+}
+
+// inForce is the block that the script's value stands for.
+func inForce(put checker.Block, outcome store.Outcome, value string, member bool) checker.Block {
+	switch {
+	case value == "" && (outcome == store.Unblocked || outcome == store.Lapsed):
+		return checker.Block{}
+	case value == "":
+		return put
+	case member:
+		if m, err := wire.DecodeMember(put.Scope, []byte(value)); err == nil {
+			return m
+		}
+	}
+	return readable(put.Scope, value)
+}

@@ -1,0 +1,147 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+const (
+	rebuildChunk    = 500
+	rebuildAttempts = 5
+	rebuildTTL      = 5 * time.Minute // of an unfinished hash since its last chunk
+)
+
+// ErrOvertaken says that permanent blocks were written faster than the
+// membership hash could be rebuilt. One that was complete stays so.
+var ErrOvertaken = errors.New("membership hash was overtaken by new blocks")
+
+// A Membership describes the membership hash.
+type Membership struct {
+	Complete bool
+	Age      time.Duration // since it was last rebuilt
+	Blocks   int
+}
+
+// Membership describes the membership hash as it is now.
+func (b *Blocks) Membership(ctx context.Context) (Membership, error) {
+	pipe := b.client.Pipeline()
+	mark := pipe.HExists(ctx, b.keys.Permanent(), wire.CompleteField)
+	length := pipe.HLen(ctx, b.keys.Permanent())
+	left := pipe.PTTL(ctx, b.keys.Permanent())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return Membership{}, fmt.Errorf("look at membership hash: %w", err)
+	}
+	// Without a TTL, which nothing of ours leaves it, it counts as worn out.
+	return Membership{Complete: mark.Val(), Age: b.ttl - max(left.Val(), 0), Blocks: max(int(length.Val())-1, 0)}, nil
+}
+
+// Rebuild replaces the membership hash by what each yields, which must be all
+// that Postgres holds at one moment after the call of each. A hash overtaken by a
+// change is thrown away and begun again, some times; then ErrOvertaken. It returns the
+// number of blocks. Any number of rebuilds may run at the same time.
+func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, error) {
+	for range rebuildAttempts {
+		n, done, err := b.rebuild(ctx, each)
+		if err != nil {
+			return 0, fmt.Errorf("rebuild membership hash: %w", err)
+		}
+		if done {
+			return n, nil
+		}
+	}
+	// Every write changes the old hash, too, so it is worth keeping.
+	if err := b.client.PExpire(ctx, b.keys.Permanent(), b.ttl).Err(); err != nil {
+		return 0, fmt.Errorf("keep membership hash: %w", err)
+	}
+	return 0, ErrOvertaken
+}
+
+func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, bool, error) {
+	generation, err := b.generation(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	next := &building{client: b.client, key: b.keys.Rebuild(rand.Text())}
+	if err := each(ctx, func(block checker.Block) error { return next.add(ctx, block) }); err != nil {
+		return 0, false, errors.Join(err, next.drop(ctx))
+	}
+	if err := next.finish(ctx); err != nil {
+		return 0, false, errors.Join(err, next.drop(ctx))
+	}
+	cmds, err := run(ctx, b.client, []call{{
+		script: b.scripts.swap, keys: []string{b.keys.Permanent(), next.key, b.keys.Generation()},
+		args: []any{generation, milliseconds(b.ttl)},
+	}}, nil)
+	if err != nil {
+		return 0, false, err
+	}
+	swapped, err := cmds[0].Int()
+	return next.blocks, swapped == 1, err
+}
+
+// generation returns the present generation, and begins one if there is none.
+func (b *Blocks) generation(ctx context.Context) (string, error) {
+	pipe := b.client.Pipeline()
+	pipe.SetNX(ctx, b.keys.Generation(), rand.Text(), b.ttl)
+	get := pipe.Get(ctx, b.keys.Generation())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return "", fmt.Errorf("read generation: %w", err)
+	}
+	return get.Val(), nil
+}
+
+// building is a membership hash that isn't in place yet.
+type building struct {
+	client redis.UniversalClient
+	key    string
+	fields []any
+	blocks int
+}
+
+func (n *building) add(ctx context.Context, b checker.Block) error {
+	value, err := wire.EncodeMember(b)
+	if err != nil {
+		return fmt.Errorf("encode member: %w", err)
+	}
+	n.fields = append(n.fields, wire.MemberField(b.Scope), value)
+	n.blocks++
+	if len(n.fields) < 2*rebuildChunk {
+		return nil
+	}
+	return n.flush(ctx)
+}
+
+func (n *building) finish(ctx context.Context) error {
+	n.fields = append(n.fields, wire.CompleteField, "1")
+	return n.flush(ctx)
+}
+
+// flush writes the fields gathered so far. The TTL comes in the same transaction: a crash leaves
+// nothing that stays.
+func (n *building) flush(ctx context.Context) error {
+	_, err := n.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.HSet(ctx, n.key, n.fields...)
+		pipe.PExpire(ctx, n.key, rebuildTTL)
+		return nil
+	})
+	n.fields = n.fields[:0]
+	if err != nil {
+		return fmt.Errorf("write membership hash: %w", err)
+	}
+	return nil
+}
+
+func (n *building) drop(ctx context.Context) error {
+	if err := n.client.Unlink(ctx, n.key).Err(); err != nil {
+		return fmt.Errorf("drop unfinished membership hash: %w", err)
+	}
+	return nil
+}

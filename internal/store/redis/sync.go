@@ -1,0 +1,153 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// An Active says which of some scopes Postgres has blocked, as a
+// [checker.Lookup] does.
+type Active func(context.Context, []checker.Scope) ([]checker.Block, error)
+
+// Sweep deletes copies of permanent blocks that Postgres no longer has, and
+// returns how many. Active is asked about a bounded number of scopes at a time. Temporary
+// blocks, those of other software, and permanent ones that Postgres never had are left alone.
+func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
+	removed := 0
+	err := b.scan(ctx, func(values map[string]string) error {
+		keys := map[checker.Scope]string{}
+		for key, value := range values {
+			if wire.IsCopy(value) {
+				keys[b.scopeOf(key, value)] = key
+			}
+		}
+		if err := forgetActive(ctx, keys, active); err != nil {
+			return err
+		}
+		n, err := b.discard(ctx, keys, values)
+		removed += n
+		return err
+	})
+	if err != nil {
+		return removed, fmt.Errorf("sweep copies: %w", err)
+	}
+	return removed, nil
+}
+
+// forgetActive takes the scopes that are still blocked out of keys.
+func forgetActive(ctx context.Context, keys map[checker.Scope]string, active Active) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	scopes := make([]checker.Scope, 0, len(keys))
+	for scope := range keys {
+		scopes = append(scopes, scope)
+	}
+	blocks, err := active(ctx, scopes)
+	if err != nil {
+		return err
+	}
+	for _, block := range blocks {
+		delete(keys, block.Scope)
+	}
+	return nil
+}
+
+// discard deletes those of the keys that still have their values and returns
+// how many did.
+func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, values map[string]string) (int, error) {
+	calls := make([]call, 0, len(keys))
+	for _, key := range keys {
+		calls = append(calls, call{script: b.scripts.discard, keys: []string{key}, args: []any{values[key]}})
+	}
+	cmds, err := run(ctx, b.client, calls, nil)
+	if err != nil {
+		return 0, fmt.Errorf("discard copies: %w", err)
+	}
+	total := 0
+	for _, cmd := range cmds {
+		n, err := cmd.Int()
+		if err != nil && !wrongType(err) {
+			return total, fmt.Errorf("discard copies: %w", err)
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// Sync brings hash and keys of some scopes in line with Postgres and returns
+// how many it had to change. It looks at Redis first and at Postgres second, and takes
+// out only what Redis had then, so that a block put meanwhile stays.
+func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active) (int, error) {
+	members, values, err := b.copiesOf(ctx, scopes)
+	if err != nil {
+		return 0, fmt.Errorf("synchronise blocks: %w", err)
+	}
+	blocks, err := active(ctx, scopes)
+	if err != nil {
+		return 0, fmt.Errorf("synchronise blocks: %w", err)
+	}
+	missing, err := missingFrom(blocks, members)
+	if err != nil {
+		return 0, fmt.Errorf("synchronise blocks: %w", err)
+	}
+	for _, block := range blocks {
+		delete(members, block.Scope)
+	}
+	if _, err := b.Confirm(ctx, missing); err != nil {
+		return 0, err
+	}
+	stale := make(map[checker.Scope]string, len(members))
+	var changes []change
+	for scope, raw := range members {
+		if raw != "" {
+			changes = append(changes, change{field: wire.MemberField(scope), only: raw})
+		}
+		if key := b.keys.Block(scope); wire.IsCopy(values[key]) {
+			stale[scope] = key
+		}
+	}
+	if _, err := b.changeMembers(ctx, changes); err != nil {
+		return 0, fmt.Errorf("synchronise blocks: %w", err)
+	}
+	discarded, err := b.discard(ctx, stale, values)
+	return len(missing) + max(discarded, len(changes)), err
+}
+
+// copiesOf reads the membership hash's values and the block keys' of scopes.
+func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members map[checker.Scope]string, values map[string]string, err error) {
+	fields := make([]string, len(scopes))
+	keys := make([]string, len(scopes))
+	for i, s := range scopes {
+		fields[i], keys[i] = wire.MemberField(s), b.keys.Block(s)
+	}
+	got, err := b.client.HMGet(ctx, b.keys.Permanent(), fields...).Result()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read membership hash: %w", err)
+	}
+	members = make(map[checker.Scope]string, len(scopes))
+	for i, s := range scopes {
+		members[s], _ = got[i].(string)
+	}
+	values, err = read(ctx, b.client, keys)
+	return members, values, err
+}
+
+// missingFrom returns the puts of blocks whose value in the membership hash is another.
+func missingFrom(blocks []checker.Block, members map[checker.Scope]string) ([]store.Put, error) {
+	var puts []store.Put
+	for _, block := range blocks {
+		value, err := wire.EncodeMember(block)
+		if err != nil {
+			return nil, fmt.Errorf("encode member: %w", err)
+		}
+		if members[block.Scope] != string(value) {
+			puts = append(puts, store.Put{Block: block, EventTime: block.CreatedAt})
+		}
+	}
+	return puts, nil
+}

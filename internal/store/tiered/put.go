@@ -1,0 +1,254 @@
+package tiered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// Put implements [store.Blocks]. A batch without permanent blocks is one round
+// trip to Redis. Of one scope's puts the temporary ones before the first permanent one go first, then
+// the permanent ones, then the other temporary ones: which is the order that shows.
+func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
+	if b.durable == nil {
+		results, err := b.cache.Put(ctx, puts)
+		if err != nil {
+			return nil, fmt.Errorf("put in Redis: %w", err)
+		}
+		return results, nil
+	}
+	results := make([]store.Result, len(puts))
+	for i, wave := range waves(puts) {
+		if len(wave) == 0 {
+			continue
+		}
+		put := b.putTemporary
+		if i == 1 {
+			put = b.putPermanent
+		}
+		done, err := put(ctx, pick(puts, wave))
+		if err != nil {
+			return nil, err
+		}
+		for j, at := range wave {
+			results[at] = done[j]
+		}
+	}
+	return results, nil
+}
+
+// waves sorts puts into the three that Put speaks of, by position.
+func waves(puts []store.Put) [3][]int {
+	var out [3][]int
+	permanent := map[checker.Scope]bool{}
+	for i, p := range puts {
+		switch scope := p.Block.Scope; {
+		case p.Block.Permanent():
+			permanent[scope] = true
+			out[1] = append(out[1], i)
+		case permanent[scope]:
+			out[2] = append(out[2], i)
+		default:
+			out[0] = append(out[0], i)
+		}
+	}
+	return out
+}
+
+// putTemporary puts temporary blocks in Redis, and in the durable tier before
+// that if it keeps them, too.
+func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Result, error) {
+	results := make([]store.Result, len(puts))
+	todo := make([]int, 0, len(puts))
+	var durableErr error
+	if b.both {
+		var kept []store.Result
+		if kept, durableErr = b.durable.Put(ctx, puts); durableErr == nil {
+			results = kept
+		}
+	}
+	for i := range puts {
+		// What the durable tier knows better: Redis may have lost it.
+		overruled := results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent()
+		if !b.both || durableErr != nil || !overruled {
+			todo = append(todo, i)
+		}
+	}
+	done, err := b.cache.Put(ctx, pick(puts, todo))
+	if err != nil {
+		return nil, fmt.Errorf("put in Redis: %w", err)
+	}
+	for j, i := range todo {
+		if kept := errors.Join(durableErr, results[i].Err); kept != nil && !errors.Is(done[j].Err, store.ErrUnstorable) {
+			done[j].Err = fmt.Errorf("block isn't in every tier yet: %w", errors.Join(kept, done[j].Err))
+		}
+		results[i] = done[j]
+	}
+	b.liftFor(ctx, puts, results)
+	return results, nil
+}
+
+func pick(puts []store.Put, which []int) []store.Put {
+	out := make([]store.Put, len(which))
+	for j, i := range which {
+		out[j] = puts[i]
+	}
+	return out
+}
+
+// liftFor takes back in the durable tier what operators' temporary blocks took
+// back in Redis: the memory of an unblock.
+func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.Result) {
+	var scopes []checker.Scope
+	var at []int
+	for i, p := range puts {
+		if p.EventTime.IsZero() && results[i].Err == nil && results[i].Outcome != store.Lapsed {
+			scopes, at = append(scopes, p.Block.Scope), append(at, i)
+		}
+	}
+	if len(scopes) == 0 {
+		return
+	}
+	if err := b.durable.Lift(ctx, scopes); err != nil {
+		for _, i := range at {
+			results[i].Err = fmt.Errorf("unblock is still remembered: %w", err)
+		}
+	}
+}
+
+// putPermanent puts permanent blocks: those that aren't in force already in the durable tier,
+// then what that made of them in Redis. What an operator unblocked between the two steps, though the match is
+// later than the unblock, is put again.
+func (b *Blocks) putPermanent(ctx context.Context, puts []store.Put) ([]store.Result, error) {
+	results := make([]store.Result, len(puts))
+	todo, err := b.undecided(ctx, puts, results)
+	if err != nil || len(todo) == 0 {
+		return results, err
+	}
+	again, err := b.putDurable(ctx, puts, results, todo, false)
+	if err == nil && len(again) > 0 {
+		_, err = b.putDurable(ctx, puts, results, again, true)
+	}
+	return results, err
+}
+
+// putDurable puts what undecided left over and returns what has to be put
+// again, which is nothing the second time.
+func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []store.Result, todo []int, second bool) ([]int, error) {
+	kept, durableErr := b.durable.Put(ctx, pick(puts, todo))
+	var confirm, degrade []int
+	for j, i := range todo {
+		switch {
+		case durableErr != nil:
+			results[i] = store.Result{Err: durableErr}
+			degrade = append(degrade, i)
+		case kept[j].Err != nil:
+			results[i] = store.Result{Err: kept[j].Err}
+			degrade = append(degrade, i)
+		default:
+			results[i] = kept[j]
+			if kept[j].Outcome != store.Unblocked {
+				confirm = append(confirm, i)
+			}
+		}
+	}
+	again, err := b.confirm(ctx, puts, results, confirm, second)
+	if err != nil {
+		return nil, err
+	}
+	return again, b.degrade(ctx, puts, results, degrade)
+}
+
+// undecided returns those of puts that the durable tier has to decide. A match
+// that comes again for a scope that is permanently blocked, or from before an unblock, needs
+// nobody's transaction; the match that began the block does, as it may be a redelivery.
+func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []store.Result) ([]int, error) {
+	var todo []int
+	var scopes []checker.Scope
+	for i := range puts {
+		p, err := store.Prepare(puts[i], b.now())
+		if err != nil {
+			results[i].Err = fmt.Errorf("put block: %w", err)
+			continue
+		}
+		puts[i] = p
+		todo, scopes = append(todo, i), append(scopes, p.Block.Scope)
+	}
+	if len(todo) == 0 {
+		return nil, nil
+	}
+	states, err := b.cache.Known(ctx, scopes)
+	if err != nil {
+		return nil, fmt.Errorf("put in every tier: %w", err)
+	}
+	var rest []int
+	for j, i := range todo {
+		p, s, now := puts[i], states[j], b.now()
+		held := s.Held(now) && s.Block.Permanent()
+		repeated := p.Block.ID == "" || s.Block.ID == p.Block.ID
+		switch {
+		case !p.EventTime.IsZero() && !s.Mark.IsZero() && !s.Mark.Before(p.EventTime):
+			results[i] = store.Result{Outcome: store.Unblocked}
+			if held {
+				results[i].Block = s.Block
+			}
+		case !p.EventTime.IsZero() && held && !repeated:
+			results[i] = store.Result{Outcome: store.Kept, Block: s.Block}
+		default:
+			rest = append(rest, i)
+		}
+	}
+	return rest, nil
+}
+
+// confirm copies to Redis what is durable. Redis knows of the temporary block
+// that a permanent one replaces, and of an unblock in this very moment. A block that was there
+// before is as old as it says: the match that found it may be later than an unblock that has ended it since, and is
+// then to be put again. If the block is there the second time, too, that unblock never reached the durable
+// tier, and the match counts.
+func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, second bool) (again []int, err error) {
+	copies := make([]store.Put, len(which))
+	for j, i := range which {
+		copies[j] = store.Put{Block: results[i].Block, EventTime: puts[i].EventTime}
+		if results[i].Outcome == store.Kept && !puts[i].EventTime.IsZero() && !second {
+			copies[j].EventTime = results[i].Block.CreatedAt
+		}
+	}
+	outcomes, err := b.cache.Confirm(ctx, copies)
+	if err != nil {
+		return nil, fmt.Errorf("copy to Redis: %w", err)
+	}
+	for j, i := range which {
+		switch {
+		case outcomes[j] == store.Unblocked && results[i].Outcome == store.Kept && !second:
+			again = append(again, i)
+		case outcomes[j] == store.Unblocked:
+			results[i] = store.Result{Outcome: store.Unblocked}
+		case outcomes[j] == store.BecamePermanent && results[i].Outcome == store.Began:
+			results[i].Outcome = store.BecamePermanent
+		}
+	}
+	return again, nil
+}
+
+// degrade puts in Redis alone what the durable tier didn't take. It is in
+// effect then; the results keep their errors.
+func (b *Blocks) degrade(ctx context.Context, puts []store.Put, results []store.Result, which []int) error {
+	if len(which) == 0 {
+		return nil
+	}
+	done, err := b.cache.Put(ctx, pick(puts, which))
+	if err != nil {
+		return fmt.Errorf("put in Redis: %w", err)
+	}
+	for j, i := range which {
+		results[i] = store.Result{
+			Outcome: done[j].Outcome, Block: done[j].Block,
+			Err: fmt.Errorf("block isn't durable yet: %w", errors.Join(results[i].Err, done[j].Err)),
+		}
+	}
+	return nil
+}

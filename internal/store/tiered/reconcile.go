@@ -1,0 +1,261 @@
+package tiered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+const (
+	// DefaultInterval is how often a Reconciler looks.
+	DefaultInterval = 30 * time.Second
+
+	refreshChunk = 500
+	changesLimit = 1000            // beyond that a rebuild is cheaper
+	overlap      = time.Minute     // by which other software's clock may be behind
+	purgeAfter   = 24 * time.Hour  // how long an ended temporary block stays in the durable tier
+	passTimeout  = 5 * time.Minute // of one pass
+)
+
+// A Change is what a pass of the Reconciler came to.
+type Change string
+
+// What a pass comes to.
+const (
+	Fresh     Change = "fresh"     // nothing to do
+	Synced    Change = "synced"    // late changes of the durable tier were copied
+	Rebuilt   Change = "rebuilt"   // the membership hash and the copies were written anew
+	Overtaken Change = "overtaken" // the hash was not, as blocks kept coming; the copies were
+)
+
+// A Report is what one pass of the Reconciler found and did.
+type Report struct {
+	Change   Change
+	Blocks   int // in the membership hash
+	Repaired int // copies that didn't say what the durable tier says
+}
+
+// ReconcilerOptions say how a Reconciler works; the zero value means the defaults.
+type ReconcilerOptions struct {
+	Interval   time.Duration         // between passes, give or take a fifth; DefaultInterval
+	Registerer prometheus.Registerer // nil: no metrics
+	Logger     *slog.Logger          // nil: no log
+}
+
+// A Reconciler keeps Redis's copy of the durable tier what it should be. Any
+// number of them may work on the same stores.
+type Reconciler struct {
+	blocks   *Blocks
+	interval time.Duration
+	log      *slog.Logger
+	since    time.Time // of the changes that the last pass may not have seen
+
+	passes    *prometheus.CounterVec
+	repairs   prometheus.Counter
+	permanent prometheus.Gauge
+	duration  prometheus.Histogram
+}
+
+// NewReconciler returns a Reconciler of b. It does nothing where b has no
+// durable tier.
+func NewReconciler(b *Blocks, o ReconcilerOptions) *Reconciler {
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	metrics := promauto.With(o.Registerer)
+	r := &Reconciler{
+		blocks: b, interval: o.Interval, log: o.Logger,
+		passes: metrics.NewCounterVec(prometheus.CounterOpts{
+			Name: "wardstream_reconcile_total",
+			Help: "Passes of the reconciler by outcome: fresh, synced, rebuilt, overtaken, error.",
+		}, []string{"outcome"}),
+		repairs: metrics.NewCounter(prometheus.CounterOpts{
+			Name: "wardstream_reconcile_repairs_total",
+			Help: "Copies in Redis that did not say what Postgres says and were repaired.",
+		}),
+		permanent: metrics.NewGauge(prometheus.GaugeOpts{
+			Name: "wardstream_permanent_blocks",
+			Help: "Blocks in the membership hash.",
+		}),
+		duration: metrics.NewHistogram(prometheus.HistogramOpts{
+			Name: "wardstream_reconcile_duration_seconds", Help: "Duration of a pass of the reconciler.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9), NativeHistogramBucketFactor: 1.1,
+		}),
+	}
+	for _, outcome := range []string{string(Fresh), string(Synced), string(Rebuilt), string(Overtaken), "error"} {
+		r.passes.WithLabelValues(outcome)
+	}
+	return r
+}
+
+// Run makes a pass at once and then one every interval, until ctx ends.
+// Errors are logged and counted; the next pass makes up for them.
+func (r *Reconciler) Run(ctx context.Context) {
+	if r.blocks.durable == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		pass, cancel := context.WithTimeout(ctx, passTimeout)
+		report, err := r.Reconcile(pass)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			r.log.WarnContext(ctx, "permanent blocks couldn't be reconciled", "error", err)
+		case report.Change != Fresh:
+			r.log.InfoContext(ctx, "permanent blocks reconciled", "outcome", string(report.Change),
+				"blocks", report.Blocks, "repaired", report.Repaired)
+		}
+		jitter := 0.8 + 0.4*rand.Float64() //nolint:gosec // spreads load, keeps no secret
+		timer.Reset(time.Duration(float64(r.interval) * jitter))
+	}
+}
+
+// Reconcile makes one pass: a membership hash that is missing, incomplete or
+// older than a third of its TTL is rebuilt and the copies are refreshed and swept;
+// otherwise late changes of the durable tier are copied. It isn't safe for concurrent use.
+func (r *Reconciler) Reconcile(ctx context.Context) (Report, error) {
+	if r.blocks.durable == nil {
+		return Report{Change: Fresh}, nil
+	}
+	start := time.Now()
+	report, err := r.pass(ctx)
+	r.duration.Observe(time.Since(start).Seconds())
+	if err != nil {
+		r.passes.WithLabelValues("error").Inc()
+		return report, fmt.Errorf("reconcile: %w", err)
+	}
+	r.passes.WithLabelValues(string(report.Change)).Inc()
+	r.repairs.Add(float64(report.Repaired))
+	r.permanent.Set(float64(report.Blocks))
+	return report, nil
+}
+
+func (r *Reconciler) pass(ctx context.Context) (Report, error) {
+	start := r.blocks.now()
+	m, err := r.blocks.cache.Membership(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	report := Report{Change: Fresh, Blocks: m.Blocks}
+	worn := !m.Complete || m.Age >= r.blocks.cache.PermanentTTL()/3
+	if !worn {
+		enough, n, err := r.sync(ctx)
+		if err != nil {
+			return report, err
+		}
+		if n > 0 {
+			report.Change, report.Repaired = Synced, n
+		}
+		worn = !enough
+	}
+	if worn {
+		if report, err = r.rebuild(ctx, m); err != nil {
+			return report, err
+		}
+	}
+	r.since = start.Add(-overlap)
+	return report, nil
+}
+
+// A changer tells what was blocked or unblocked lately; a durable tier needn't be one.
+type changer interface {
+	Changed(ctx context.Context, since time.Time, limit int) ([]checker.Scope, error)
+}
+
+// sync copies what changed in the durable tier since the last pass: by other
+// software, or by a worker that crashed before it wrote to Redis. It isn't enough if too much did,
+// or if there was no pass before.
+func (r *Reconciler) sync(ctx context.Context) (enough bool, repaired int, err error) {
+	changes, ok := r.blocks.durable.(changer)
+	if !ok {
+		return true, 0, nil
+	}
+	since := r.since
+	if since.IsZero() {
+		since = r.blocks.now().Add(-r.blocks.cache.PermanentTTL())
+	}
+	scopes, err := changes.Changed(ctx, since, changesLimit)
+	if err != nil || len(scopes) == 0 {
+		return true, 0, err
+	}
+	if len(scopes) == changesLimit {
+		return false, 0, nil
+	}
+	n, err := r.blocks.cache.Sync(ctx, scopes, r.blocks.durable.Lookup)
+	return true, n, err
+}
+
+// rebuild writes the membership hash and the copies anew.
+func (r *Reconciler) rebuild(ctx context.Context, m redisstore.Membership) (Report, error) {
+	cache, durable := r.blocks.cache, r.blocks.durable
+	report := Report{Change: Rebuilt, Blocks: m.Blocks}
+	switch n, err := cache.Rebuild(ctx, durable.Each); {
+	case errors.Is(err, redisstore.ErrOvertaken):
+		report.Change = Overtaken
+	case err != nil:
+		return report, err
+	default:
+		report.Blocks = n
+	}
+	if err := r.refresh(ctx); err != nil {
+		return report, err
+	}
+	var err error
+	if report.Repaired, err = cache.Sweep(ctx, durable.Lookup); err != nil {
+		return report, err
+	}
+	return report, r.purge(ctx)
+}
+
+// refresh writes the copies of all blocks, some at a time.
+func (r *Reconciler) refresh(ctx context.Context) error {
+	chunk := make([]checker.Block, 0, refreshChunk)
+	err := r.blocks.durable.Each(ctx, func(b checker.Block) error {
+		if chunk = append(chunk, b); len(chunk) < refreshChunk {
+			return nil
+		}
+		err := r.blocks.cache.Refresh(ctx, chunk)
+		chunk = chunk[:0]
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("refresh copies: %w", err)
+	}
+	return r.blocks.cache.Refresh(ctx, chunk)
+}
+
+// purge deletes temporary blocks that ended long ago from a durable tier that
+// keeps them.
+func (r *Reconciler) purge(ctx context.Context) error {
+	durable, ok := r.blocks.durable.(interface {
+		Purge(ctx context.Context, before time.Time) (int64, error)
+	})
+	if !ok || !r.blocks.both {
+		return nil
+	}
+	if _, err := durable.Purge(ctx, r.blocks.now().Add(-purgeAfter)); err != nil {
+		return fmt.Errorf("purge ended blocks: %w", err)
+	}
+	return nil
+}
