@@ -1,0 +1,78 @@
+package consumer
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Clients are the two clients a consumer needs: one whose few connections wait in
+// blocking reads, one for everything else, which may be shared.
+type Clients struct {
+	Read, Ops redis.UniversalClient
+}
+
+// Close closes both.
+func (c Clients) Close() error {
+	return errors.Join(c.Read.Close(), c.Ops.Close())
+}
+
+// ConnectOptions adjust what [Connect] makes of a URL.
+type ConnectOptions struct {
+	// Streams is how many streams will be read at once; each takes a connection.
+	Streams int
+	// Block and Timeout are those of [Options]; zero means their defaults.
+	Block, Timeout time.Duration
+	// TLS replaces the TLS configuration of rediss URLs, for certificates of one's
+	// own; nil leaves it.
+	TLS *tls.Config
+	// ClientName is shown by CLIENT LIST.
+	ClientName string
+}
+
+// Connect makes clients for a URL; it opens no connection yet. They send every
+// command once (repeating a write that may have been done would do it twice; only a Cluster client
+// follows redirections), heed their context's deadline and speak RESP2. These are the
+// forms:
+//
+//	redis://user:password@host:6379/0
+//	unix://user:password@/path/to/socket?db=0
+//	redis+sentinel://user:password@host1:26379,host2:26379/master/0
+//	redis+cluster://user:password@host1:7000,host2:7000
+//	rediss://…, rediss+sentinel://…, rediss+cluster://… with TLS
+//
+// Options of go-redis's pool may follow as a query, such as ?pool_size=20, and for
+// a Sentinel that wants a login of its own ?sentinel_username=…&sentinel_password=….
+// Errors name the URL without its secrets.
+func Connect(rawURL string, o ConnectOptions) (Clients, error) {
+	base, err := parseURL(rawURL)
+	if err != nil {
+		return Clients{}, fmt.Errorf("read Redis URL %s: %w", Redact(rawURL), err)
+	}
+	setDefault(&o.Block, DefaultBlock)
+	setDefault(&o.Timeout, DefaultTimeout)
+	if o.TLS != nil && base.TLSConfig != nil {
+		base.TLSConfig = o.TLS
+	}
+	base.ClientName = o.ClientName
+	base.MaxRetries = -1
+	base.DialerRetries = 1
+	base.Protocol = 2
+	base.ContextTimeoutEnabled = true
+	base.DisableIdentity = true
+	base.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	base.DialTimeout = o.Timeout
+	base.WriteTimeout = o.Timeout
+
+	ops, read := *base, *base
+	ops.ReadTimeout = o.Timeout
+	read.ReadTimeout = o.Block + o.Timeout
+	read.PoolSize = max(o.Streams, 1) + 1 // one more, for a connection being replaced
+	read.MinIdleConns, read.MaxIdleConns, read.MaxActiveConns = 0, 0, 0
+	read.PipelinePoolSize = -1 // reads come singly
+	return Clients{Read: redis.NewUniversalClient(&read), Ops: redis.NewUniversalClient(&ops)}, nil
+}

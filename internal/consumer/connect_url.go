@@ -1,0 +1,187 @@
+package consumer
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	sentinelPort = "26379"
+	clusterPort  = "6379"
+)
+
+var (
+	errNoScheme  = errors.New("it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+	errSyntax    = errors.New("it is no URL (reserved characters in a password must be percent-encoded)")
+	errNoMaster  = errors.New("the path must name the Sentinel's master: …/master or …/master/0")
+	errHost      = errors.New("a host is empty or wrong")
+	errClusterDB = errors.New("a cluster has no databases")
+)
+
+// A redisURL is a URL taken apart by hand, since net/url takes one host only.
+type redisURL struct {
+	scheme string // redis, rediss or unix
+	kind   string // "", sentinel or cluster
+	user   string // user:password@, or empty
+	hosts  string
+	path   string // with its slash
+	query  string
+}
+
+func splitURL(raw string) (redisURL, error) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return redisURL{}, errNoScheme
+	}
+	var u redisURL
+	u.scheme, u.kind, _ = strings.Cut(scheme, "+")
+	known := u.scheme == "redis" || u.scheme == "rediss" || u.scheme == "unix" && u.kind == ""
+	if !known || u.kind != "" && u.kind != "sentinel" && u.kind != "cluster" {
+		return redisURL{}, errNoScheme
+	}
+	rest, u.query, _ = strings.Cut(rest, "?")
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		u.user, rest = rest[:at+1], rest[at+1:]
+	}
+	if strings.ContainsAny(u.user, "/#") && u.scheme != "unix" {
+		return redisURL{}, errSyntax
+	}
+	u.hosts = rest
+	if slash := strings.IndexByte(rest, '/'); slash >= 0 {
+		u.hosts, u.path = rest[:slash], rest[slash:]
+	}
+	return u, nil
+}
+
+// CheckURL reports why [Connect] refuses a URL. The error may hold pieces of it.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
+}
+
+// Redact returns a Redis URL without its login and its options, for logs. It
+// takes everything up to the last @ for the login, so that no password slips
+// through, however it is written.
+func Redact(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return "(not shown)"
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		rest = "xxxxx@" + rest[at+1:]
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	return scheme + "://" + rest
+}
+
+// parseURL makes options of a URL. go-redis reads all but the kind, the list of
+// hosts, the master's name and the Sentinels' login.
+func parseURL(raw string) (*redis.UniversalOptions, error) {
+	u, err := splitURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	o := &redis.UniversalOptions{}
+	switch u.kind {
+	case "sentinel":
+		err = u.sentinel(o)
+	case "cluster":
+		err = u.cluster(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := url.Parse(u.single()); err != nil {
+		return nil, errSyntax // the error would quote the password
+	}
+	parsed, err := redis.ParseURL(u.single())
+	if err != nil {
+		return nil, err
+	}
+	if len(o.Addrs) == 0 {
+		o.Addrs = []string{parsed.Addr}
+	} else if parsed.TLSConfig != nil {
+		parsed.TLSConfig.ServerName = "" // each host has its own
+	}
+	copyOptions(o, parsed)
+	return o, nil
+}
+
+// single is the URL with the first host only, as go-redis understands it.
+func (u redisURL) single() string {
+	host := u.hosts
+	if u.kind != "" {
+		host = "localhost"
+	}
+	s := u.scheme + "://" + u.user + host + u.path
+	if u.query != "" {
+		s += "?" + u.query
+	}
+	return s
+}
+
+func (u *redisURL) sentinel(o *redis.UniversalOptions) (err error) {
+	if o.Addrs, err = splitHosts(u.hosts, sentinelPort); err != nil {
+		return err
+	}
+	master, db, _ := strings.Cut(strings.TrimPrefix(u.path, "/"), "/")
+	if o.MasterName, err = url.PathUnescape(master); err != nil || master == "" {
+		return errNoMaster
+	}
+	u.path = "/" + db
+	query, err := url.ParseQuery(u.query)
+	if err != nil {
+		return errSyntax
+	}
+	o.SentinelUsername, o.SentinelPassword = query.Get("sentinel_username"), query.Get("sentinel_password")
+	query.Del("sentinel_username")
+	query.Del("sentinel_password")
+	u.query = query.Encode()
+	return nil
+}
+
+func (u *redisURL) cluster(o *redis.UniversalOptions) (err error) {
+	o.IsClusterMode = true
+	if o.Addrs, err = splitHosts(u.hosts, clusterPort); err != nil {
+		return err
+	}
+	if strings.Trim(u.path, "/0") != "" {
+		return errClusterDB
+	}
+	u.path = ""
+	return nil
+}
+
+func splitHosts(hosts, defaultPort string) ([]string, error) {
+	addrs := strings.Split(hosts, ",")
+	for i, addr := range addrs {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil { // no port
+			port = defaultPort
+			host, _, err = net.SplitHostPort(addr + ":" + port)
+		}
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" {
+			return nil, errHost
+		}
+		addrs[i] = net.JoinHostPort(host, port)
+	}
+	return addrs, nil
+}
+
+// copyOptions copies what a URL can say for every kind of client.
+func copyOptions(o *redis.UniversalOptions, from *redis.Options) {
+	o.Username, o.Password, o.DB = from.Username, from.Password, from.DB
+	o.TLSConfig = from.TLSConfig
+	o.PoolFIFO, o.PoolSize, o.PoolTimeout = from.PoolFIFO, from.PoolSize, from.PoolTimeout
+	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = from.MinIdleConns, from.MaxIdleConns, from.MaxActiveConns
+	o.MaxConcurrentDials = from.MaxConcurrentDials
+	o.PipelinePoolSize = from.PipelinePoolSize
+	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = from.PipelineReadBufferSize, from.PipelineWriteBufferSize
+	o.ConnMaxIdleTime, o.ConnMaxLifetime = from.ConnMaxIdleTime, from.ConnMaxLifetime
+	o.ConnMaxLifetimeJitter = from.ConnMaxLifetimeJitter
+}

@@ -1,0 +1,115 @@
+package consumer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/sourcegraph/conc"
+)
+
+// A Consumer reads streams as a member of a group. It is made by [New] and runs once.
+type Consumer struct {
+	options Options
+	loops   []*loop
+	kill    context.CancelCauseFunc
+	killed  context.Context
+}
+
+var (
+	errGrace  = errors.New("the grace period ended before the batch in hand was finished")
+	errKilled = errors.New("killed")
+)
+
+// New returns a consumer that has h handle entries. It does not reach Redis yet.
+// Errors are those of the options.
+func New(o Options, h Handler) (*Consumer, error) {
+	err := o.check()
+	if h == nil {
+		err = errNoHandler
+	}
+	if err == nil {
+		err = o.setDefaults()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configure consumer: %w", err)
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("configure consumer: %w", err)
+	}
+	c := &Consumer{options: o}
+	c.killed, c.kill = context.WithCancelCause(context.Background())
+	token := newToken()
+	for i, stream := range o.Streams {
+		name := o.Consumer + "-" + strconv.Itoa(i)
+		c.loops = append(c.loops, newLoop(&c.options, h, stream, name, token, m.of(stream)))
+	}
+	return c, nil
+}
+
+// Run reads, and has entries handled, until ctx ends. Then it reads no more,
+// finishes and acks the batch in hand, within the grace period, and leaves the group
+// without dropping what is pending. Whatever Redis does meanwhile, it goes on. The
+// error says that a batch in hand could not be finished; it will be delivered
+// again.
+func (c *Consumer) Run(ctx context.Context) error {
+	work, endWork := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop, endReading := context.WithCancel(ctx)
+	defer endWork(nil)
+	defer endReading()
+	defer context.AfterFunc(c.killed, func() {
+		endWork(context.Cause(c.killed))
+		endReading()
+	})()
+	defer context.AfterFunc(stop, func() {
+		pause(work, c.options.Grace)
+		endWork(errGrace)
+	})()
+	var loops conc.WaitGroup
+	for _, l := range c.loops {
+		loops.Go(func() { l.run(stop, work) })
+		loops.Go(func() { l.upkeep(stop) })
+	}
+	loops.Wait()
+	if err := context.Cause(work); err != nil {
+		return fmt.Errorf("stop consumer: %w", err)
+	}
+	return nil
+}
+
+// Kill ends Run at once: the context that Handle was called with is cancelled.
+func (c *Consumer) Kill() { c.kill(errKilled) }
+
+// A Health is how one stream's loop is.
+type Health struct {
+	Stream string
+	// Joined is true while the group is there and reads succeed.
+	Joined bool
+	// Progress is when the loop last began a step: zero before Run, and at most
+	// Block ago unless a batch or an outage takes longer. It is a sign of life that no outage stops.
+	Progress time.Time
+}
+
+// Health returns how each stream's loop is. It is safe for concurrent use.
+func (c *Consumer) Health() []Health {
+	health := make([]Health, len(c.loops))
+	for i, l := range c.loops {
+		health[i] = Health{Stream: l.stream, Joined: l.ready.Load()}
+		if ns := l.progress.Load(); ns != 0 {
+			health[i].Progress = time.Unix(0, ns)
+		}
+	}
+	return health
+}
+
+// newToken returns what tells this process from every other.
+func newToken() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	return hex.EncodeToString(raw[:])
+}

@@ -1,0 +1,42 @@
+package consumer
+
+import "context"
+
+// An Entry is what Redis delivered.
+type Entry struct {
+	Stream string
+	ID     string
+	// Fields alternate names and values, as in the entry.
+	Fields []string
+	// Deliveries is how often the entry was delivered, this time included; 1 for a first
+	// delivery.
+	Deliveries int
+}
+
+// A Status says what becomes of an entry.
+type Status uint8
+
+const (
+	// Pending: its effects are not all there; the entry is not acked and comes again.
+	Pending Status = iota
+	// Done: all its effects are there; the entry is acked.
+	Done
+	// Dead: it can never be handled; it goes to the dead-letter stream with Reason, then is acked.
+	Dead
+)
+
+// A Verdict is the outcome for one entry.
+type Verdict struct {
+	Status Status
+	Reason string // of Dead: short, bounded, no secrets
+}
+
+// A Handler takes a batch of entries of one stream and returns one Verdict for
+// each, in order. An error means that infrastructure failed (Redis, Postgres): the entries with
+// Status Pending are tried again later, and that never counts against them. Left Pending without an
+// error, an entry has failed by itself, which it may do only so often. A panic costs the
+// entry that causes it. ctx is cancelled if the process can wait no longer. Handle
+// is called by one goroutine for each stream.
+type Handler interface {
+	Handle(ctx context.Context, batch []Entry) ([]Verdict, error)
+}

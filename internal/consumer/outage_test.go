@@ -1,0 +1,309 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// TestStreamOrGroupGone removes the stream or the group under a worker that waits
+// in a blocking read.
+func TestStreamOrGroupGone(t *testing.T) {
+	t.Parallel()
+	cases := map[string]func(ctx context.Context, b *bench) error{
+		"FLUSHALL": func(ctx context.Context, b *bench) error { return b.client.FlushAll(ctx).Err() },
+		"DEL":      func(ctx context.Context, b *bench) error { return b.client.Del(ctx, b.stream).Err() },
+		"XGROUP DESTROY": func(ctx context.Context, b *bench) error {
+			return b.client.XGroupDestroy(ctx, b.stream, testGroup).Err()
+		},
+		"another type": func(ctx context.Context, b *bench) error {
+			err := b.client.Set(ctx, b.stream, "x", 0).Err()
+			return errors.Join(err, b.client.PExpire(ctx, b.stream, 200*time.Millisecond).Err())
+		},
+	}
+	for name, remove := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _ := privateBench(t)
+			h := &ledger{}
+			o := b.options()
+			o.Block = time.Second
+			w := b.start(o, h)
+			b.drained(b.add(10), h)
+			if err := remove(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+			b.eventually(func() error { // until the stream is one again
+				return b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: []string{"a", "b"}}).Err()
+			})
+			b.drained(b.add(10), h)
+			b.eventually(func() error { return want("recreated", w.metric("wardstream_groups_recreated_total"), 1.0) })
+			if w.metric("wardstream_read_errors_total") == 0 {
+				t.Error("no read error was counted")
+			}
+			b.eventually(func() error { return want("joined", w.Health()[0].Joined, true) })
+		})
+	}
+}
+
+func TestGroupGoneBeforeTheStartIsNoLoss(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	h := &ledger{}
+	w := b.start(b.options(), h)
+	b.drained(b.add(1), h)
+	if got := w.metric("wardstream_groups_recreated_total"); got != 0 {
+		t.Errorf("%v groups counted as made again", got)
+	}
+}
+
+// TestRedisCrash kills Redis again and again; it keeps every write, so that
+// nothing may be lost.
+func TestRedisCrash(t *testing.T) {
+	t.Parallel()
+	b, env := privateBench(t, "--appendonly", "yes", "--appendfsync", "always")
+	h := &ledger{}
+	o := b.options()
+	o.ClaimMinIdle = 2 * time.Second
+	w := b.start(o, h)
+	var ids []string
+	for range 3 {
+		ids = append(ids, b.add(500)...)
+		b.eventually(func() error { return want("handled some", h.times(ids[len(ids)-500]) > 0, true) })
+		env.Kill()
+		b.eventually(func() error { return want("joined", w.Health()[0].Joined, false) })
+		env.Restart()
+	}
+	b.drained(ids, h)
+	if letters := b.deadLetters(); len(letters) != 0 {
+		t.Errorf("dead letters are %+v", letters)
+	}
+	for _, name := range []string{"wardstream_entries_lost_total", "wardstream_groups_recreated_total"} {
+		if got := w.metric(name); got != 0 {
+			t.Errorf("%s is %v", name, got)
+		}
+	}
+	b.eventually(func() error { return want("joined", w.Health()[0].Joined, true) })
+}
+
+// A proxy stands between a client and Redis. spoil sees each request and says what
+// becomes of its reply.
+type proxy struct {
+	addr  string
+	spoil func(request []byte) int64
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+const (
+	pass    int64 = iota
+	cut           // the request is done, then the connection breaks
+	swallow       // the request is done, and nothing ever comes back
+)
+
+func newProxy(t *testing.T, target string, spoil func([]byte) int64) *proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{addr: listener.Addr().String(), spoil: spoil}
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, c := range p.conns {
+			_ = c.Close()
+		}
+	})
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go p.serve(client, target)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) serve(client net.Conn, target string) {
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns = append(p.conns, client, server)
+	p.mu.Unlock()
+	var fate atomic.Int64 // of this connection's replies
+	go replies(client, server, &fate)
+	defer server.Close()
+	defer client.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buf)
+		if err != nil {
+			return
+		}
+		if f := p.spoil(buf[:n]); f != pass {
+			fate.Store(f)
+		}
+		_, _ = server.Write(buf[:n])
+	}
+}
+
+func replies(client, server net.Conn, fate *atomic.Int64) {
+	defer client.Close()
+	defer server.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil || fate.Load() == cut {
+			return
+		}
+		if fate.Load() == pass {
+			_, _ = client.Write(buf[:n])
+		}
+	}
+}
+
+// TestLostReadReply loses replies that carry entries: they are pending then, and
+// nobody has seen them.
+func TestLostReadReply(t *testing.T) {
+	t.Parallel()
+	for name, spoiled := range map[string]int64{"connection breaks": cut, "connection hangs": swallow} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, env := privateBench(t)
+			var losses atomic.Int64
+			losses.Store(3)
+			p := newProxy(t, env.Addr, func(request []byte) int64 {
+				// Reads of new entries while there are some.
+				if bytes.Contains(bytes.ToUpper(request), []byte("XREADGROUP")) && bytes.HasSuffix(request, []byte(">\r\n")) &&
+					env.Client.XLen(context.Background(), b.stream).Val() > 0 && losses.Add(-1) >= 0 {
+					return spoiled
+				}
+				return pass
+			})
+			o := b.options()
+			clients, err := Connect("redis://"+p.addr, ConnectOptions{Block: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = clients.Close() })
+			o.Clients.Read = clients.Read
+			o.Timeout = 300 * time.Millisecond
+			o.ClaimMinIdle = time.Hour // nothing is claimed: what is found is drained
+			o.BatchSize = 16
+			h := &ledger{}
+			w := b.start(o, h)
+			ids := b.add(100)
+			b.drained(ids, h)
+			if got := w.metric("wardstream_read_errors_total"); got < 3 {
+				t.Errorf("counted %v read errors", got)
+			}
+			for _, id := range ids {
+				if n := h.times(id); n != 1 {
+					t.Errorf("%s was handled %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		owner string
+		trim  func(ctx context.Context, b *bench, ids []string) error
+	}{
+		"drained, trimmed": {"w-0", func(ctx context.Context, b *bench, ids []string) error {
+			return b.client.XTrimMinID(ctx, b.stream, ids[7]).Err()
+		}},
+		"drained, deleted": {"w-0", func(ctx context.Context, b *bench, ids []string) error {
+			return b.client.XDel(ctx, b.stream, ids[:7]...).Err()
+		}},
+		"claimed, trimmed": {"dead", func(ctx context.Context, b *bench, ids []string) error {
+			return b.client.XTrimMinID(ctx, b.stream, ids[7]).Err()
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.add(10)
+			ids := b.deliver(tc.owner, 10)
+			if err := tc.trim(context.Background(), b, ids); err != nil {
+				t.Fatal(err)
+			}
+			h := &ledger{}
+			o := b.options()
+			o.ClaimMinIdle = 300 * time.Millisecond
+			w := b.start(o, h)
+			b.drained(ids[7:], h)
+			b.eventually(func() error { return want("lost", w.metric("wardstream_entries_lost_total"), 7.0) })
+			for _, id := range ids[:7] {
+				if n := h.times(id); n != 0 {
+					t.Errorf("%s was handled %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+// TestClaimReplyOfRedis62 reads what that version replies for entries that were
+// trimmed: nils, and no third element.
+func TestClaimReplyOfRedis62(t *testing.T) {
+	t.Parallel()
+	reply, err := claimTree("s", []any{"0-0", []any{nil, []any{"5-1", []any{"a", "b"}}, nil}})
+	if err != nil || reply.absent != 2 || len(reply.deleted) != 0 || len(reply.entries) != 1 || reply.entries[0].ID != "5-1" {
+		t.Fatalf("got %+v, %v", reply, err)
+	}
+	for _, bad := range []any{
+		nil, "x",
+		[]any{},
+		[]any{"0-0"},
+		[]any{1, []any{}},
+		[]any{"0-0", "x"},
+		[]any{"0-0", []any{"x"}},
+		[]any{"0-0", []any{[]any{"1-1"}}},
+		[]any{"0-0", []any{[]any{1, nil}}},
+		[]any{"0-0", []any{[]any{"1-1", []any{"odd"}}}},
+		[]any{"0-0", []any{[]any{"1-1", []any{1, 2}}}},
+		[]any{"0-0", []any{}, "x"},
+		[]any{"0-0", []any{}, []any{7}},
+	} {
+		if reply, err := claimTree("s", bad); !errors.Is(err, errReply) {
+			t.Errorf("claimTree(%v) = %+v, %v", bad, reply, err)
+		}
+	}
+}
+
+func TestErrorRepliesAreRecognized(t *testing.T) {
+	t.Parallel()
+	for text, gone := range map[string]bool{
+		"NOGROUP No such key": true, "UNBLOCKED the stream key no longer exists": true, "ERR NOGROUP": false, "LOADING Redis is loading": false,
+	} {
+		if got := isGroupGone(fmt.Errorf("read: %w", replyError(text))); got != gone {
+			t.Errorf("isGroupGone(%q) is %v", text, got)
+		}
+	}
+	if isGroupGone(errors.New("NOGROUP from elsewhere")) || isGroupGone(nil) {
+		t.Error("what Redis did not say is taken for its reply")
+	}
+	if !isOutOfRoom(fmt.Errorf("x: %w", replyError("OOM command not allowed"))) || isOutOfRoom(errors.New(strings.Repeat("OOM ", 2))) {
+		t.Error("isOutOfRoom is wrong")
+	}
+}

@@ -1,0 +1,225 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	firstID = "0-0"
+	unread  = ">"
+
+	// readBytes is about how much one reply should be at most; where entries
+	// are large, fewer are asked for.
+	readBytes = 8 << 20
+)
+
+// join makes the group where it isn't there, from the start of what the stream
+// holds: a group that is gone was lost with its position.
+func (l *loop) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	err := l.Clients.Ops.XGroupCreateMkStream(ctx, l.stream, l.Group, "0").Err()
+	switch {
+	case isReply(err, "BUSYGROUP"):
+	case isOutOfRoom(err):
+		l.joined = true // nothing can be made, but if it is there it can be read
+		return nil
+	case err != nil:
+		return fmt.Errorf("create group: %w", err)
+	case l.wasJoined:
+		l.metrics.recreated.Inc()
+		l.log.Warn("the group was gone and has been made again; entries and positions may have been lost", "group", l.Group)
+	default:
+		l.log.Info("group created", "group", l.Group)
+	}
+	l.joined, l.wasJoined = true, true
+	return nil
+}
+
+// read reads new entries and handles them. It waits for some unless there is
+// something else to do.
+func (l *loop) read(ctx context.Context) error {
+	entries, err := l.fetch(ctx, unread, l.idleTime())
+	if err != nil {
+		return err
+	}
+	l.ready.Store(true)
+	for i := range entries {
+		entries[i].Deliveries = 1
+	}
+	l.metrics.delivered.Add(float64(len(entries)))
+	l.process(ctx, itemsOf(entries), 0)
+	return nil
+}
+
+// drain handles one page of what is pending for this consumer but isn't in its
+// hand: left by a process of the same name, lost with a reply, or put off for lack of room.
+func (l *loop) drain(ctx context.Context) error {
+	if l.drained == "" {
+		l.drained = firstID
+	}
+	page, err := l.fetch(ctx, l.drained, 0)
+	if err != nil {
+		return err
+	}
+	if len(page) == 0 {
+		l.owed, l.drained = 0, ""
+		return nil
+	}
+	l.drained = page[len(page)-1].ID
+	l.owed = max(l.owed-len(page), 1)
+	l.metrics.delivered.Add(float64(len(page)))
+	if err := l.redeliver(ctx, l.hand.without(page)); err != nil {
+		return err
+	}
+	if !l.roomy() {
+		l.drained = "" // the rest when there is room again, from the start
+	}
+	return nil
+}
+
+// redeliver handles entries that were delivered before. Those that have been
+// trimmed since are lost.
+func (l *loop) redeliver(ctx context.Context, entries []Entry) error {
+	there := entries[:0:0]
+	var trimmed []string
+	for _, e := range entries {
+		if e.Fields == nil {
+			trimmed = append(trimmed, e.ID)
+		} else {
+			there = append(there, e)
+		}
+	}
+	if err := l.lose(ctx, trimmed, true); err != nil {
+		return err
+	}
+	if err := l.countDeliveries(ctx, there); err != nil {
+		return err
+	}
+	l.process(ctx, itemsOf(there), 0)
+	return nil
+}
+
+// lose takes note of entries that were trimmed while pending. Those that are
+// pending still are acked first, so that they are counted once.
+func (l *loop) lose(ctx context.Context, ids []string, pending bool) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if pending {
+		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+		defer cancel()
+		if err := l.Clients.Ops.XAck(ctx, l.stream, l.Group, ids...).Err(); err != nil {
+			return fmt.Errorf("ack trimmed entries: %w", err)
+		}
+	}
+	l.metrics.lostPending.Add(float64(len(ids)))
+	l.log.Warn("entries were trimmed from the stream while pending and are lost", "entries", len(ids), "first_id", ids[0])
+	return nil
+}
+
+// countDeliveries sets how often entries were delivered: one XPENDING each, in one
+// round trip, O(log n) each. An entry that isn't pending any more counts as one.
+func (l *loop) countDeliveries(ctx context.Context, entries []Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	pipe := l.Clients.Ops.Pipeline()
+	counts := make([]*redis.XPendingExtCmd, len(entries))
+	for i, e := range entries {
+		counts[i] = pipe.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: l.stream, Group: l.Group, Start: e.ID, End: e.ID, Count: 1})
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("count deliveries: %w", err)
+	}
+	for i := range entries {
+		entries[i].Deliveries = 1
+		if found := counts[i].Val(); len(found) == 1 {
+			entries[i].Deliveries = int(found[0].RetryCount)
+		}
+	}
+	return nil
+}
+
+// fetch reads at most l.count entries after the ID from, or new ones, and waits
+// for those up to block. The deadline ends a read whose reply never comes.
+func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, block+l.Timeout)
+	defer cancel()
+	args := []any{"XREADGROUP", "GROUP", l.Group, l.consumer, "COUNT", l.count}
+	if block >= time.Millisecond { // BLOCK 0 would wait for ever
+		args = append(args, "BLOCK", block.Milliseconds())
+	}
+	args = append(args, "STREAMS", l.stream, from)
+	raw, err := fetchRaw(ctx, l.Clients.Read, l.stream, args)
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	entries, err := parseRead(raw)
+	if isReply(err, "MOVED") || isReply(err, "ASK") {
+		entries, err = fetchRedirected(ctx, l.Clients.Read, args)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	l.adapt(len(raw), len(entries))
+	return entries, nil
+}
+
+// fetchRaw sends a read to the node that has the stream. It goes round the
+// Cluster client, which would repeat it after a failure of the network.
+func fetchRaw(ctx context.Context, client redis.UniversalClient, stream string, args []any) ([]byte, error) {
+	cmd := redis.NewRawCmd(ctx, args...)
+	var node interface {
+		Process(ctx context.Context, cmd redis.Cmder) error
+	} = client
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		master, err := cluster.MasterForKey(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		node = master
+	}
+	err := node.Process(ctx, cmd)
+	return cmd.Val(), err
+}
+
+// fetchRedirected has the Cluster client find the stream, which also makes it learn
+// where slots are now.
+func fetchRedirected(ctx context.Context, client redis.UniversalClient, args []any) ([]Entry, error) {
+	reply, err := client.Do(ctx, args...).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readTree(reply)
+}
+
+// adapt chooses how many entries to ask for next time.
+func (l *loop) adapt(bytes, entries int) {
+	if entries > 0 {
+		l.count = min(l.BatchSize, max(readBytes/max(bytes/entries, 1), 1))
+	}
+}
+
+// isReply says whether err is an error reply of Redis that starts with code.
+func isReply(err error, code string) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
+}
+
+// isGroupGone says whether err means that the group or the stream is gone.
+// UNBLOCKED comes to those that waited when the stream was deleted.
+func isGroupGone(err error) bool {
+	return isReply(err, "NOGROUP") || isReply(err, "UNBLOCKED")
+}

@@ -1,0 +1,130 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// fieldEventID identifies an event to windows that count events. A requeued entry
+// has a new entry ID; with the old one as its event ID it still counts once.
+const fieldEventID = "event_id"
+
+const requeuePage = 100 // dead letters read at once
+
+// requeueScript moves a dead letter back, if it is still there.
+//
+//	KEYS: the dead-letter stream, the stream
+//	ARGV: the dead letter's ID, then the names and values of the entry
+//	Result: the new entry's ID; nil if the dead letter is gone
+//	Cost: O(log n) plus the entry's size
+var requeueScript = redis.NewScript(`
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
+	return false
+end
+local id = redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return id
+`)
+
+var errTooLarge = errors.New("it has too many fields to be anything but a dead letter")
+
+// Requeue puts dead letters back into their stream, as they were, and returns how
+// many; those that are not there are passed over, so requeueing twice is harmless. An
+// entry without an event_id gets its old ID for one, so that it can't be counted twice.
+func (d *DeadLetters) Requeue(ctx context.Context, ids ...string) (int, error) {
+	requeued := 0
+	for _, id := range ids {
+		entries, err := d.entries(ctx, id, id, 1)
+		if err != nil {
+			return requeued, fmt.Errorf("read dead letter %q: %w", id, err)
+		}
+		n, err := d.requeue(ctx, entries)
+		if requeued += n; err != nil {
+			return requeued, err
+		}
+	}
+	return requeued, nil
+}
+
+// RequeueAll requeues the dead letters that are there when it begins.
+func (d *DeadLetters) RequeueAll(ctx context.Context) (int, error) {
+	last, err := d.client.XRevRangeN(ctx, d.dead, "+", "-", 1).Result()
+	if err != nil {
+		return 0, fmt.Errorf("find the last dead letter: %w", err)
+	}
+	requeued, from := 0, "-"
+	for len(last) > 0 {
+		page, err := d.entries(ctx, from, last[0].ID, requeuePage)
+		if err != nil {
+			return requeued, fmt.Errorf("read dead letters: %w", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		from = "(" + page[len(page)-1].ID
+		n, err := d.requeue(ctx, page)
+		if requeued += n; err != nil {
+			return requeued, err
+		}
+	}
+	return requeued, nil
+}
+
+func (d *DeadLetters) requeue(ctx context.Context, entries []Entry) (int, error) {
+	requeued := 0
+	for _, e := range entries {
+		moved, err := d.move(ctx, letterOf(e))
+		if err != nil {
+			return requeued, fmt.Errorf("requeue dead letter %s: %w", e.ID, err)
+		}
+		if moved {
+			requeued++
+		}
+	}
+	return requeued, nil
+}
+
+func (d *DeadLetters) move(ctx context.Context, letter DeadLetter) (bool, error) {
+	fields := withEventID(letter)
+	if len(fields) > scriptArgs {
+		return false, errTooLarge
+	}
+	args := make([]any, 0, len(fields)+4)
+	args = append(args, letter.ID)
+	for _, f := range fields {
+		args = append(args, f)
+	}
+	if _, cluster := d.client.(*redis.ClusterClient); cluster {
+		return true, d.moveSeparately(ctx, letter.ID, args[1:])
+	}
+	err := requeueScript.Run(ctx, d.client, []string{d.dead, d.stream}, args...).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// moveSeparately is for a Cluster, where the two streams may be on two nodes. A
+// crash in between leaves the dead letter; requeued again, its event_id is the same.
+func (d *DeadLetters) moveSeparately(ctx context.Context, id string, fields []any) error {
+	if err := d.client.XAdd(ctx, &redis.XAddArgs{Stream: d.stream, Values: fields}).Err(); err != nil {
+		return err
+	}
+	return d.client.XDel(ctx, d.dead, id).Err()
+}
+
+func withEventID(letter DeadLetter) []string {
+	fields := letter.Fields
+	for i := 0; i+1 < len(fields); i += 2 {
+		if fields[i] == fieldEventID {
+			return fields
+		}
+	}
+	if letter.EntryID == "" {
+		return fields
+	}
+	return append(fields[:len(fields):len(fields)], fieldEventID, letter.EntryID)
+}

@@ -1,0 +1,75 @@
+package consumer
+
+import (
+	"context"
+	"time"
+)
+
+// upkeep does a stream's housekeeping until ctx ends. It touches no entry in hand,
+// and every worker may do it at once.
+func (l *loop) upkeep(ctx context.Context) {
+	chores := []struct {
+		every time.Duration
+		do    func(context.Context) error
+	}{
+		{l.every.sample, l.sample},
+		{l.every.trim, l.trim},
+		{l.every.sweep, l.sweep},
+	}
+	due := make([]time.Time, len(chores))
+	for ctx.Err() == nil {
+		next := l.Now().Add(l.every.sample)
+		for i, c := range chores {
+			if now := l.Now(); !due[i].After(now) {
+				l.chore(ctx, c.do)
+				due[i] = now.Add(c.every/2 + jitter(c.every))
+			}
+			if due[i].Before(next) {
+				next = due[i]
+			}
+		}
+		pause(ctx, next.Sub(l.Now()))
+	}
+}
+
+func (l *loop) chore(ctx context.Context, do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	if err := do(ctx); err != nil && ctx.Err() == nil {
+		l.log.Warn("housekeeping failed", "error", err)
+	}
+}
+
+func (l *loop) sample(ctx context.Context) error {
+	s, ok, err := takeSample(ctx, l.Clients.Ops, l.stream, l.Group)
+	if err != nil || !ok {
+		return err
+	}
+	if s.lag >= 0 { // Redis may not know it; then the last one stands
+		l.metrics.lag.Set(float64(s.lag))
+	}
+	l.metrics.pending.Set(float64(s.pending))
+	l.metrics.oldest.Set(s.oldest.Seconds())
+	if s.lost > 0 {
+		l.metrics.lostUnread.Add(float64(s.lost))
+		l.log.Warn("entries were trimmed from the stream before they were read and are lost", "entries", s.lost)
+	}
+	return nil
+}
+
+func (l *loop) trim(ctx context.Context) error {
+	if l.Retention == 0 {
+		return nil
+	}
+	n, err := trim(ctx, l.Clients.Ops, l.stream, l.Group, l.Retention)
+	l.metrics.trimmed.Add(float64(n))
+	return err
+}
+
+func (l *loop) sweep(ctx context.Context) error {
+	names, err := removeConsumers(ctx, l.Clients.Ops, l.stream, l.Group, "", l.every.idle)
+	if len(names) > 0 {
+		l.log.Info("removed consumers that are gone", "names", names)
+	}
+	return err
+}
