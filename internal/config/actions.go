@@ -1,0 +1,120 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// decodeNode reads an action, which may be its name alone.
+func (a *Action) decodeNode(d *decoder, n ast.Node, s setting) {
+	if _, ok := scalarOf(n); ok {
+		action := fieldsOf(reflect.TypeFor[Action]())[0]
+		d.decodeScalar(n, setting{key: s.key, v: reflect.ValueOf(&a.Action).Elem(), tag: action.tag})
+		return
+	}
+	before := len(d.errs)
+	d.decodeStruct(n, s)
+	if a.Action == "" && len(d.errs) == before {
+		d.refuse(s.key, "names no action; write action: observe, alert, temp_block, persist_block or block")
+	}
+}
+
+func (v *validator) checkActions() {
+	for _, rule := range slices.Sorted(maps.Keys(v.c.Actions)) {
+		key := "actions." + rule
+		v.checkRuleName(key, rule)
+		v.checkScopeList(key+".scopes", v.c.Actions[rule].Scopes)
+		v.checkMessage(key+".message", v.c.Actions[rule].Message)
+	}
+}
+
+func (v *validator) checkBlockRules() {
+	for _, rule := range slices.Sorted(maps.Keys(v.c.BlockRules)) {
+		v.checkRuleName("block_rules."+rule, rule)
+	}
+}
+
+// checkRuleName refuses what is said of a rule that doesn't run.
+func (v *validator) checkRuleName(key, rule string) {
+	if v.listed(rule) {
+		return
+	}
+	names := make([]string, len(v.c.Rules))
+	for i, r := range v.c.Rules {
+		names[i] = r.Name
+	}
+	v.refuse(key, "no rule of that name is listed in rules; list it there or remove this%s", suggest(rule, names))
+}
+
+// policy makes the policy of what was checked.
+func (v *validator) policy(allowlist *enforce.Allowlist) *enforce.Policy {
+	c := v.c
+	p := &enforce.Policy{
+		DryRun:        c.Mode == "observe",
+		Actions:       map[string]enforce.ActionConfig{},
+		BlockRules:    maps.Clone(c.BlockRules),
+		Defaults:      enforce.BuiltinActions(),
+		Fallback:      enforce.Action(c.Blocks.DefaultAction),
+		BlockSeverity: c.Blocks.BlockSeverity,
+		DefaultTTL:    c.Blocks.DefaultTTL,
+		StatusCode:    c.Blocks.StatusCode,
+		Message:       c.Blocks.Message,
+		Blockable:     v.blockable(),
+		Allowlist:     allowlist,
+	}
+	for rule, a := range c.Actions {
+		p.Actions[rule] = enforce.ActionConfig{
+			Action: enforce.Action(a.Action), Scopes: a.Scopes, TTL: a.TTL, StatusCode: a.StatusCode, Message: a.Message,
+		}
+	}
+	if e := c.Escalate; e.on() {
+		p.Escalate = enforce.NewEscalation(enforce.Escalation{
+			Factor: e.Factor, MaxTTL: e.MaxTTL, Memory: e.Memory, PermanentAfter: e.PermanentAfter, PermanentIP: e.PermanentIP,
+		})
+	}
+	return p
+}
+
+func (e Escalate) on() bool { return e.Factor > 1 || e.PermanentAfter > 0 }
+
+// permanentOnIP reports whether the action blocks addresses permanently, for
+// matches of the severity.
+func (a Action) permanentOnIP(severity, blockSeverity int) bool {
+	switch enforce.Action(a.Action) {
+	case enforce.PersistBlock:
+		return slices.Contains(a.Scopes, checker.ScopeIP)
+	case enforce.Block:
+		permanent := blockSeverity >= 0 && severity >= blockSeverity
+		return permanent && slices.Contains(a.Scopes, checker.ScopeIP)
+	default:
+		return false
+	}
+}
+
+// unused returns the particulars that have no effect on the action.
+func (a Action) unused() []string {
+	var out []string
+	blocks := a.Action != string(enforce.Observe) && a.Action != string(enforce.Alert)
+	for _, p := range []struct {
+		key   string
+		given bool
+		used  bool
+	}{
+		{"scopes", len(a.Scopes) > 0, blocks},
+		{"ttl", a.TTL != time.Duration(0), blocks && a.Action != string(enforce.PersistBlock)},
+		{"status_code", a.StatusCode != 0, blocks},
+		{"message", a.Message != "", blocks},
+	} {
+		if p.given && !p.used {
+			out = append(out, p.key)
+		}
+	}
+	return out
+}

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/rules"
+)
+
+// A Builtin is a built-in rule with its defaults, and the event types it asks for.
+type Builtin struct {
+	Rule
+
+	Wants rules.Wants
+}
+
+// Builtins returns all built-in rules, sorted by name.
+func Builtins() []Builtin {
+	names := rules.Names()
+	out := make([]Builtin, len(names))
+	for i, name := range names {
+		out[i] = builtin(name)
+	}
+	return out
+}
+
+// builtin builds the rule of that name of its defaults. One parameter has none
+// and must be given: what sensitive_field_change calls sensitive.
+func builtin(name string) Builtin {
+	b := Builtin{Rule: Rule{Name: name}}
+	var fields reflect.Value
+	built, _, err := rules.Build([]rules.Spec{{Name: name, Decode: func(params any) error {
+		b.params = params
+		if fields = reflect.ValueOf(params).Elem().FieldByName("Fields"); fields.IsValid() {
+			fields.Set(reflect.ValueOf([]string{"field"}))
+		}
+		return nil
+	}}}, 0)
+	if fields.IsValid() {
+		fields.SetZero()
+	}
+	if err == nil {
+		b.Wants = built[0].Wants()
+	}
+	return b
+}
+
+// ParseDuration reads a duration as the configuration does: "10m", "7d", "1d12h".
+func ParseDuration(s string) (time.Duration, error) { return parseDuration(s) }
+
+// FormatDuration writes a duration without the zero parts: "10m" for "10m0s".
+func FormatDuration(d time.Duration) string { return formatDuration(d) }

@@ -1,0 +1,198 @@
+package config
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wardstream/wardstream/internal/rules"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+const (
+	docsFile = "../../docs/configuration.md"
+	// marker ends what is written by hand.
+	marker = "-run TestReference -update -->\n"
+)
+
+// TestReference: the reference says what the schema says, which
+// TestSchemaHasTheKeys holds to what is read.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	text := readFile(t, docsFile)
+	byHand, have, ok := strings.Cut(text, marker)
+	if !ok {
+		t.Fatal("the marker is gone")
+	}
+	want := "\n" + strings.TrimRight(referencePage(readSchema(t)), "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(docsFile, []byte(byHand+marker+want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if have != want {
+		t.Errorf("%s is out of date: go test ./internal/config -run TestReference -update", docsFile)
+	}
+}
+
+// TestDocsExamples: what the page shows as errors is what there is.
+func TestDocsExamples(t *testing.T) {
+	t.Parallel()
+	_, err := parse("detector.yaml", []byte(strings.Repeat("\n", 9)+"rules:\n- name: brute_force_login\n  threshold: five\n\nstream:\n  batchsize: 9\n"), options("WARDSTREAM_IPV6_PREFIX=8"))
+	if err == nil || !strings.Contains(readFile(t, docsFile), "```\n"+err.Error()+"\n```") {
+		t.Errorf("the page does not show\n%v", err)
+	}
+}
+
+func referencePage(root *schemaNode) string {
+	var b strings.Builder
+	var plain []string
+	fields := fieldsOf(reflect.TypeFor[Config]())
+	for _, f := range fields {
+		if n := root.Properties[f.name]; n.Properties == nil && !slices.Contains([]string{"rules", "actions", "scopes"}, f.name) {
+			plain = append(plain, row(f.name, n))
+		}
+	}
+	table(&b, "Top level", "", plain)
+	for _, f := range fields {
+		n := root.Properties[f.name]
+		switch {
+		case n.Properties != nil:
+			table(&b, "`"+f.name+"`", n.Description, rows(n, reflect.New(reflect.TypeFor[Config]().FieldByIndex(f.index).Type).Elem(), ""))
+		case f.name == "scopes":
+			table(&b, "`scopes`", n.Description, rows(n.Items, reflect.New(reflect.TypeFor[Scope]()).Elem(), ""))
+		case f.name == "actions":
+			table(&b, "`actions`", n.Description, rows(root.Defs["action"], reflect.New(reflect.TypeFor[Action]()).Elem(), ""))
+		case f.name == "rules":
+			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `severity`, `message`, `tags` and `cooldown` as well:\n\n", n.Description)
+			writeRules(&b, root)
+		}
+	}
+	return b.String()
+}
+
+// writeRules writes the tables of the rules, what they all have first.
+func writeRules(b *strings.Builder, root *schemaNode) {
+	said := fieldsOf(reflect.TypeFor[rules.Said]())
+	var shared []string
+	for _, f := range said {
+		n := *root.Defs[rules.Names()[0]].Properties[f.name]
+		n.Default = nil
+		shared = append(shared, row(f.name, &n))
+	}
+	rowsOf(b, shared)
+	for _, name := range rules.Names() {
+		n := root.Defs[name]
+		fmt.Fprintf(b, "#### `%s`\n\n%s Severity %v, message \"%v\".\n\n", name, n.Description, n.Properties["severity"].Default, n.Properties["message"].Default)
+		var own []string
+		for _, key := range ordered(n) {
+			if !slices.ContainsFunc(said, func(f field) bool { return f.name == key }) && key != "name" {
+				own = append(own, row(key, n.Properties[key]))
+			}
+		}
+		if len(own) > 0 {
+			rowsOf(b, own)
+		}
+	}
+}
+
+// ordered returns the keys of a rule, what it counts first.
+func ordered(n *schemaNode) []string {
+	order := []string{"threshold", "window", "field", "fields", "model_labels", "success_clears", "paths", "decision", "block_ttl"}
+	var out, rest []string
+	for _, key := range order {
+		if n.Properties[key] != nil {
+			out = append(out, key)
+		}
+	}
+	for key := range n.Properties {
+		if !slices.Contains(order, key) {
+			rest = append(rest, key)
+		}
+	}
+	slices.Sort(rest)
+	return append(out, rest...)
+}
+
+func rows(n *schemaNode, v reflect.Value, path string) []string {
+	var out []string
+	for _, f := range fieldsOf(v.Type()) {
+		p := n.Properties[f.name]
+		if p.Properties != nil {
+			out = append(out, rows(p, v.FieldByIndex(f.index), path+f.name+".")...)
+			continue
+		}
+		out = append(out, row(path+f.name, p))
+	}
+	return out
+}
+
+func table(b *strings.Builder, title, about string, rows []string) {
+	fmt.Fprintf(b, "### %s\n\n", title)
+	if about != "" {
+		fmt.Fprintf(b, "%s\n\n", about)
+	}
+	rowsOf(b, rows)
+}
+
+func rowsOf(b *strings.Builder, rows []string) {
+	b.WriteString("| key | default | values | meaning |\n|---|---|---|---|\n")
+	for _, r := range rows {
+		b.WriteString(r)
+	}
+	b.WriteString("\n")
+}
+
+func row(key string, n *schemaNode) string {
+	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", key, defaultOf(n), valuesOf(n), strings.ReplaceAll(n.Description, "|", "\\|"))
+}
+
+func defaultOf(n *schemaNode) string {
+	if n.Default == nil {
+		return ""
+	}
+	raw, err := json.Marshal(n.Default)
+	if err != nil {
+		return err.Error()
+	}
+	text := string(raw)
+	if s, ok := n.Default.(string); ok && s != "" {
+		text = s
+	}
+	return "`" + strings.ReplaceAll(text, `","`, `", "`) + "`"
+}
+
+func valuesOf(n *schemaNode) string {
+	switch kinds := fmt.Sprint(n.Type); {
+	case len(n.enum()) > 0:
+		var known []string
+		for _, value := range n.enum() {
+			if value != "" {
+				known = append(known, "`"+value+"`")
+			}
+		}
+		return strings.Join(known, ", ")
+	case n.XMinimum != "" && n.Maximum != nil && n.XMinimum != "0s":
+		return "0, " + n.XMinimum + " to " + n.XMaximum
+	case n.XMinimum != "":
+		return n.XMinimum + " to " + n.XMaximum
+	case n.Minimum != nil:
+		return n.Minimum.String() + " to " + n.Maximum.String()
+	case kinds == "[boolean string]":
+		return "`true`, `false`"
+	case kinds == "array":
+		return "list"
+	case kinds == "object":
+		return "mapping"
+	case kinds == "[string number]":
+		return "number"
+	}
+	return "text"
+}

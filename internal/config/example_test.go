@@ -1,0 +1,154 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wardstream/wardstream/internal/rules"
+)
+
+const exampleFile = "../../detector.example.yaml"
+
+// leftOpen is a key of the example that is left open: # and no blank.
+var leftOpen = regexp.MustCompile(`(?m)^(\s*)#([a-z_]+: .*)$`)
+
+// uncommented is the example with every key in use.
+func uncommented(t *testing.T) string {
+	t.Helper()
+	text := readFile(t, exampleFile)
+	if len(leftOpen.FindAllString(text, -1)) < 5 {
+		t.Fatal("the example leaves hardly any key open")
+	}
+	return leftOpen.ReplaceAllString(text, "$1$2")
+}
+
+func TestExampleLoads(t *testing.T) {
+	t.Parallel()
+	c := load(t, readFile(t, exampleFile))
+	if len(c.RuleSet.Rules()) != len(rules.Names()) || c.Stream.Consumer != "worker-1" {
+		t.Errorf("%d rules, consumer %q", len(c.RuleSet.Rules()), c.Stream.Consumer)
+	}
+	if want := []string{"postgres.url is not set: permanent blocks are kept in Redis for 1h only (blocks.permanent_cache_ttl)"}; !slices.Equal(c.Warnings, want) {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	load(t, uncommented(t))
+}
+
+// TestExampleHasEveryKey: every key that is read stands in the example, with a
+// comment above it or above its neighbours.
+func TestExampleHasEveryKey(t *testing.T) {
+	t.Parallel()
+	d := newDecoder("detector.yaml", options())
+	c := defaults("worker-1")
+	d.decodeFile(c, []byte(uncommented(t)))
+	if err := d.err(); err != nil {
+		t.Fatal(err)
+	}
+	index := regexp.MustCompile(`\[[0-9]+\]`)
+	there := map[string]bool{}
+	for key := range d.places {
+		there[index.ReplaceAllString(key, "[]")] = true
+		if rule, ok := strings.CutPrefix(key, "actions."); ok {
+			_, key, _ = strings.Cut(rule, ".")
+			there["actions."+key] = true
+		}
+	}
+	want := expectedKeys(reflect.TypeFor[Config](), "")
+	if len(want) < 65 {
+		t.Fatalf("only %d keys expected", len(want))
+	}
+	for _, key := range want {
+		if !there[key] {
+			t.Errorf("the example lacks %s", key)
+		}
+	}
+	for i, r := range c.Rules {
+		given := map[string]bool{}
+		for _, e := range c.Rules[i].entries {
+			given[e.name] = true
+		}
+		for _, f := range fieldsOf(paramsOf(t, r.Name).Type()) {
+			if !given[f.name] {
+				t.Errorf("the example lacks %s of rule %s", f.name, r.Name)
+			}
+		}
+	}
+}
+
+// expectedKeys are the keys below a struct; elements of lists are [], actions are without the rule.
+func expectedKeys(typ reflect.Type, path string) []string {
+	var out []string
+	for _, f := range fieldsOf(typ) {
+		key := strings.TrimPrefix(path+"."+f.name, ".")
+		out = append(out, key)
+		switch ft := typ.FieldByIndex(f.index).Type; {
+		case ft.Kind() == reflect.Struct:
+			out = append(out, expectedKeys(ft, key)...)
+		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
+			out = append(out, expectedKeys(ft.Elem(), key+"[]")...)
+		case ft == reflect.TypeFor[map[string]Action]():
+			out = append(out, expectedKeys(ft.Elem(), key)...)
+		}
+	}
+	return out
+}
+
+// TestExampleShowsDefaults: where the example says nothing else, its values are
+// the defaults.
+func TestExampleShowsDefaults(t *testing.T) {
+	t.Parallel()
+	c, want := load(t, readFile(t, exampleFile)), defaults("worker-1")
+	got, def := flat(c), flat(want)
+	differ := []string{"scopes", "rules", "actions", "block_rules", "allowlist"}
+	for _, key := range slices.Sorted(maps.Keys(def)) {
+		if !slices.Contains(differ, key) && !reflect.DeepEqual(got[key], def[key]) {
+			t.Errorf("%s is %v, the default is %v", key, got[key], def[key])
+		}
+	}
+	for i := range c.Rules {
+		compareRuleDefaults(t, &c.Rules[i])
+	}
+}
+
+func compareRuleDefaults(t *testing.T, r *Rule) {
+	t.Helper()
+	def := paramsOf(t, r.Name)
+	given := reflect.ValueOf(r.params).Elem()
+	for _, f := range fieldsOf(def.Type()) {
+		name := r.Name + " " + f.name
+		if slices.Contains([]string{"repeated_route paths", "request_body_threshold paths", "sensitive_field_change fields"}, name) {
+			continue
+		}
+		a, b := given.FieldByIndex(f.index), def.FieldByIndex(f.index)
+		if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+			continue
+		}
+		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			t.Errorf("%s is %v, the default is %v", name, a, b)
+		}
+	}
+}
+
+func flat(c *Config) map[string]any {
+	out := map[string]any{}
+	var add func(s setting)
+	add = func(s setting) {
+		for _, f := range fieldsOf(s.v.Type()) {
+			inner := s.child(f.name, s.v.FieldByIndex(f.index), f.tag)
+			if inner.v.Kind() == reflect.Struct {
+				add(inner)
+				continue
+			}
+			out[inner.key] = inner.v.Interface()
+			if inner.v.Kind() != reflect.Bool && inner.v.IsZero() || inner.v.Kind() == reflect.Map && inner.v.Len() == 0 || inner.v.Kind() == reflect.Slice && inner.v.Len() == 0 {
+				out[inner.key] = nil
+			}
+		}
+	}
+	add(setting{v: reflect.ValueOf(c).Elem()})
+	return out
+}

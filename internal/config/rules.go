@@ -1,0 +1,149 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/wardstream/wardstream/internal/rules"
+)
+
+// A Rule is one rule as configured.
+type Rule struct {
+	Name string
+	// params is a pointer to the rule's own struct, defaults filled in.
+	params  any
+	entries []entry
+}
+
+// A Param is one parameter of a rule, given or by default.
+type Param struct {
+	Key   string
+	Value any
+}
+
+// Params returns the rule's parameters, in the order of its documentation. A
+// parameter that is left open has the Value nil.
+func (r *Rule) Params() []Param {
+	if r.params == nil {
+		return nil
+	}
+	v := reflect.ValueOf(r.params).Elem()
+	fields := fieldsOf(v.Type())
+	out := make([]Param, len(fields))
+	for i, f := range fields {
+		out[i].Key = f.name
+		value := v.FieldByIndex(f.index)
+		if value.Kind() == reflect.Pointer {
+			value = value.Elem() // of nil: no value
+		}
+		if value.IsValid() && !unset(value, f.tag) {
+			out[i].Value = value.Interface()
+		}
+	}
+	return out
+}
+
+// param is the value of one parameter, nil if it has none.
+func (r *Rule) param(key string) any {
+	for _, p := range r.Params() {
+		if p.Key == key {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+// decodeNode takes the rule's name. Its parameters wait for the rule, which
+// knows them.
+func (r *Rule) decodeNode(d *decoder, n ast.Node, s setting) {
+	if _, ok := n.(ast.MapNode); !ok {
+		d.refuse(s.key, "is %s, not a mapping; write name: and the rule's parameters", describe(n))
+		return
+	}
+	for _, e := range d.entries(n, s) {
+		if e.name == "name" {
+			d.decode(e.value, s.child("name", reflect.ValueOf(&r.Name).Elem(), ""))
+			continue
+		}
+		r.entries = append(r.entries, e)
+	}
+}
+
+// errRefused stands for errors that are reported already.
+var errRefused = errors.New("refused")
+
+// buildRules compiles the rules. A rule that can't be used is reported and left
+// out, so that the others are looked at, too.
+func (v *validator) buildRules() {
+	at := v.buildable()
+	for {
+		specs := make([]rules.Spec, len(at))
+		for i, rule := range at {
+			specs[i] = v.spec(rule)
+		}
+		built, bad, err := rules.Build(specs, v.c.Windows.Lateness)
+		if err == nil {
+			v.c.RuleSet = rules.NewSet(built...)
+			return
+		}
+		v.refuseRule(at[bad], err)
+		at = slices.Delete(at, bad, bad+1)
+	}
+}
+
+// buildable returns the indexes of the rules that exist, and refuses the rest.
+func (v *validator) buildable() []int {
+	var at []int
+	seen := map[string]bool{}
+	for i, r := range v.c.Rules {
+		key := fmt.Sprintf("rules[%d].name", i)
+		switch names := rules.Names(); {
+		case r.Name == "":
+			v.refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
+		case !slices.Contains(names, r.Name):
+			v.refuse(key, "%s is no rule; name one of %s%s", quote(r.Name), strings.Join(names, ", "), suggest(r.Name, names))
+		case seen[r.Name]:
+			v.refuse(key, "%s is there twice; keep one", quote(r.Name))
+		default:
+			at = append(at, i)
+		}
+		seen[r.Name] = true
+	}
+	return at
+}
+
+// spec is the rule as its package wants it.
+func (v *validator) spec(i int) rules.Spec {
+	r := &v.c.Rules[i]
+	return rules.Spec{Name: r.Name, Decode: func(params any) error {
+		r.params = params
+		before := len(v.errs)
+		v.decodeEntries(r.entries, setting{key: fmt.Sprintf("rules[%d]", i), v: reflect.ValueOf(params).Elem()})
+		if len(v.errs) > before {
+			return errRefused
+		}
+		return nil
+	}}
+}
+
+func (v *validator) refuseRule(i int, err error) {
+	key := fmt.Sprintf("rules[%d]", i)
+	var param *rules.ParamError
+	switch {
+	case errors.Is(err, errRefused):
+	case errors.As(err, &param):
+		v.refuse(key+"."+param.Param, "%v", param.Err)
+	default:
+		v.refuse(key, "%v", err)
+	}
+}
+
+// listed reports whether the configuration lists the rule.
+func (v *validator) listed(name string) bool {
+	return slices.ContainsFunc(v.c.Rules, func(r Rule) bool { return r.Name == name })
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/wardstream/wardstream/internal/enforce"
+)
+
+// warn adds the warnings about what is allowed but worth a second look.
+func (v *validator) warn() {
+	v.warnGeneral()
+	v.warnStream()
+	v.warnRules()
+	v.warnActions()
+	v.warnAllowlist()
+}
+
+func (v *validator) warnf(format string, args ...any) {
+	v.c.Warnings = append(v.c.Warnings, oneLine(fmt.Sprintf(format, args...)))
+}
+
+func (v *validator) warnGeneral() {
+	c := v.c
+	if c.Mode == "observe" {
+		v.warnf("mode is observe: nothing is blocked, every block becomes an alert")
+	}
+	if c.Postgres.URL == "" {
+		v.warnf("postgres.url is not set: permanent blocks are kept in Redis for %s only (blocks.permanent_cache_ttl)",
+			formatDuration(c.Blocks.PermanentCacheTTL))
+	}
+	if !c.Events.Stdout && c.Events.Stream == "" {
+		v.warnf("events has neither stdout nor stream: enforcement events go nowhere")
+	}
+	if off := defaults("").Escalate; !c.Escalate.on() && c.Escalate != off {
+		v.warnf("escalate is off: set escalate.factor above 1 or escalate.permanent_after")
+	}
+	if c.Escalate.PermanentIP {
+		v.warnf("escalate.permanent_ip: an address can be blocked permanently, with everybody who shares it")
+	}
+}
+
+func (v *validator) warnStream() {
+	c := v.c
+	if c.Stream.EventTime == "event" {
+		v.warnf("stream.event_time is event: producers' clocks decide, which is for replays and imports")
+	}
+	if c.Windows.Lateness < c.Stream.ClaimMinIdle {
+		v.warnf("windows.lateness (%s) is shorter than stream.claim_min_idle (%s): claimed entries may be counted too low",
+			formatDuration(c.Windows.Lateness), formatDuration(c.Stream.ClaimMinIdle))
+	}
+	if slices.Contains(c.Stream.Names, c.Events.Stream) {
+		v.warnf("events.stream is read as a source, too: the detector skips its own events, so name another stream")
+	}
+}
+
+func (v *validator) warnRules() {
+	if len(v.c.Rules) == 0 {
+		v.warnf("rules is empty: nothing is detected; list rules such as brute_force_login")
+	}
+	if v.listed("login_throttle") && !v.listed("brute_force_login") {
+		v.warnf("login_throttle never matches without brute_force_login, whose failures it reads")
+	}
+}
+
+func (v *validator) warnActions() {
+	c := v.c
+	for i := range c.Rules {
+		v.warnDecision(&c.Rules[i])
+	}
+	for _, rule := range slices.Sorted(maps.Keys(c.Actions)) {
+		a := c.Actions[rule]
+		severity, _ := c.Rules[slices.IndexFunc(c.Rules, func(r Rule) bool { return r.Name == rule })].param("severity").(int)
+		if a.permanentOnIP(severity, c.Blocks.BlockSeverity) {
+			v.warnf("actions.%s blocks addresses permanently: everybody who shares one (an office, a mobile network) stays blocked", rule)
+		}
+		if a.Action == string(enforce.PersistBlock) && len(a.Scopes) == 0 {
+			v.warnf("actions.%s is persist_block without scopes: it blocks user and session, never ip", rule)
+		}
+		if unused := a.unused(); len(unused) > 0 {
+			v.warnf("actions.%s: %s without effect, since the action is %s", rule, strings.Join(unused, " and "), a.Action)
+		}
+		if _, ok := c.BlockRules[rule]; ok {
+			v.warnf("block_rules.%s has no effect: actions.%s comes first", rule, rule)
+		}
+	}
+}
+
+// warnDecision warns of a rule whose own decision is a permanent block.
+func (v *validator) warnDecision(r *Rule) {
+	_, hasAction := v.c.Actions[r.Name]
+	_, hasTTL := v.c.BlockRules[r.Name]
+	if decision, _ := r.param("decision").(string); decision == string(enforce.PersistBlock) && !hasAction && !hasTTL {
+		v.warnf("%s has the decision persist_block: it blocks user and session, never ip", r.Name)
+	}
+}
+
+func (v *validator) warnAllowlist() {
+	for _, entry := range v.c.Allowlist {
+		if p, ok := rangeOf(entry); ok && broad(p) {
+			v.warnf("allowlist has %s: a large part of the Internet is never blocked", p)
+		}
+	}
+}
+
+// broad reports whether a range holds more public addresses than one network has.
+func broad(p netip.Prefix) bool {
+	addr := p.Masked().Addr()
+	switch {
+	case addr.Is4():
+		return p.Bits() < 8
+	case addr.IsPrivate(), addr.IsLinkLocalUnicast():
+		return p.Bits() < 7
+	}
+	return p.Bits() < 19
+}
