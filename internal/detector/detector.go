@@ -1,0 +1,256 @@
+package detector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/sourcegraph/conc"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/cooldown"
+	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/store/tiered"
+	"github.com/wardstream/wardstream/internal/window/rediswindow"
+	"github.com/wardstream/wardstream/internal/wire"
+)
+
+// Options are what a Detector is given besides its configuration.
+type Options struct {
+	// Stdout receives enforcement events, if the configuration says so.
+	Stdout io.Writer
+	Logger *slog.Logger
+	// Getenv reads the OTEL_* variables; nil means the environment.
+	Getenv  func(string) string
+	Version string
+	// Embedded says that Redis is in-process: what only a real server has is not asked for.
+	Embedded bool
+	// Durable keeps permanent blocks where the configuration names no Postgres; nil leaves them to Redis.
+	Durable tiered.Durable
+	// Watch is given every enforcement event as well; nil is nobody.
+	Watch events.Sink
+}
+
+// A Detector is one worker. It is made by [New] and runs once.
+type Detector struct {
+	cfg        *config.Config
+	log        *slog.Logger
+	now        func() time.Time
+	stores     *Stores
+	consumer   *consumer.Consumer
+	reconciler *tiered.Reconciler
+	sinks      *events.Fanout
+	server     *http.Server
+	listener   net.Listener
+	stopTraces func(context.Context) error
+	stopping   atomic.Bool
+}
+
+// New connects to the stores, looks at whether they will do and makes
+// everything ready to run. An error is one line that says what to do; nothing is left open then.
+func New(ctx context.Context, cfg *config.Config, o Options) (*Detector, error) {
+	if o.Getenv == nil {
+		o.Getenv = environment
+	}
+	d := &Detector{cfg: cfg, log: o.Logger, now: time.Now}
+	if err := d.build(ctx, o); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Detector) build(ctx context.Context, o Options) (err error) {
+	if d.stores, err = openStores(ctx, d.cfg, o.Durable); err != nil {
+		return err
+	}
+	if !o.Embedded {
+		if err := d.stores.Check(ctx); err != nil {
+			return err
+		}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	trips := newRoundTrips(registry)
+	d.stores.Clients.Read.AddHook(trips)
+	d.stores.Clients.Ops.AddHook(trips)
+	if d.sinks, err = d.newSinks(o, registry); err != nil {
+		return err
+	}
+	traces, stop, err := newTracing(ctx, o.Getenv, d.cfg.Stream.Group, o.Version)
+	if err != nil {
+		return err
+	}
+	d.stopTraces = stop
+	if d.consumer, err = d.newConsumer(d.newPipeline(traces, registry), registry); err != nil {
+		return err
+	}
+	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
+	if d.cfg.HTTP.Addr == "" {
+		return nil
+	}
+	d.server = newHTTPServer(registry, d)
+	if d.listener, err = listen(ctx, d.cfg.HTTP.Addr); err != nil {
+		return fmt.Errorf("http.addr %s can't be had; choose another, or stop what has it: %w", d.cfg.HTTP.Addr, err)
+	}
+	return nil
+}
+
+func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
+	return &Pipeline{
+		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy,
+		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
+		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
+		blocks:    d.stores.Blocks, sinks: d.sinks, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,
+	}
+}
+
+func (d *Detector) newConsumer(p *Pipeline, reg prometheus.Registerer) (*consumer.Consumer, error) {
+	s := d.cfg.Stream
+	return consumer.New(consumer.Options{
+		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
+		BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
+		Retention: s.Retention, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
+		Logger: d.log, Registerer: reg, Now: d.now,
+	}, p)
+}
+
+func (d *Detector) newSinks(o Options, reg prometheus.Registerer) (*events.Fanout, error) {
+	var sinks []events.Named
+	origin := originOf(d.cfg, o.Version)
+	if d.cfg.Events.Stdout && o.Stdout != nil {
+		sinks = append(sinks, events.Named{Name: "stdout", Sink: events.NewJSONL(o.Stdout, origin)})
+	}
+	if d.cfg.Events.Stream != "" {
+		sinks = append(sinks, events.Named{Name: "stream", Sink: streamSink(d.cfg, d.stores, origin)})
+	}
+	if o.Watch != nil {
+		sinks = append(sinks, events.Named{Name: "watch", Sink: o.Watch})
+	}
+	return events.NewFanout(events.Options{Registerer: reg, Logger: d.log, Now: d.now}, sinks...)
+}
+
+func originOf(cfg *config.Config, version string) wire.Origin {
+	resource := map[string]string{"service.name": cfg.Events.ServiceName}
+	for k, v := range cfg.Events.Resource {
+		resource[k] = v
+	}
+	return wire.Origin{Resource: resource, Version: version}
+}
+
+func streamSink(cfg *config.Config, s *Stores, origin wire.Origin) *events.Stream {
+	return events.NewStream(s.Clients.Ops, events.StreamOptions{
+		Name: cfg.Events.Stream, MaxLen: int64(cfg.Events.StreamMaxLen), Origin: origin,
+	})
+}
+
+// Run works until ctx ends, then stops in order: no new reads, the batch in
+// hand finished and acked, events passed on, everything closed. When kill ends it stops at once.
+// The error says what was left undone; it will be delivered again.
+func (d *Detector) Run(ctx, kill context.Context) error {
+	defer d.close()
+	defer context.AfterFunc(kill, d.consumer.Kill)()
+	var side conc.WaitGroup
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	side.Go(func() { d.reconciler.Run(background) })
+	failed := make(chan error, 1)
+	if d.server != nil {
+		side.Go(func() {
+			if err := serve(d.server, d.listener); err != nil {
+				failed <- err
+			}
+		})
+	}
+	defer context.AfterFunc(ctx, func() { d.stopping.Store(true) })()
+	err := d.consumer.Run(ctx)
+	cancel()
+	err = errors.Join(err, d.stop(kill))
+	side.Wait()
+	select {
+	case httpErr := <-failed:
+		return errors.Join(err, httpErr)
+	default:
+		return err
+	}
+}
+
+// stopTimeout bounds what is done after the last batch.
+const stopTimeout = 5 * time.Second
+
+func (d *Detector) stop(kill context.Context) error {
+	ctx, cancel := context.WithTimeout(kill, stopTimeout)
+	defer cancel()
+	errs := []error{d.sinks.Close(ctx), d.stopTraces(ctx)}
+	if d.server != nil {
+		errs = append(errs, d.server.Shutdown(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return nil
+}
+
+// close closes what is open, at whatever point of making it.
+func (d *Detector) close() {
+	if d.listener != nil {
+		_ = d.listener.Close()
+	}
+	if d.sinks != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = d.sinks.Close(ended)
+	}
+	if d.stores != nil {
+		d.stores.Close()
+	}
+}
+
+// Addr is where metrics and health are served; "" is nowhere.
+func (d *Detector) Addr() string {
+	if d.listener == nil {
+		return ""
+	}
+	return d.listener.Addr().String()
+}
+
+// stuckAfter is how long a loop may go without beginning a step before the
+// worker counts as dead. A batch in hand may take the grace period.
+const stuckAfter = 2 * time.Minute
+
+var (
+	errStuck    = errors.New("a loop makes no progress")
+	errNotYet   = errors.New("not all streams have been joined")
+	errStopping = errors.New("stopping")
+)
+
+// Alive implements health.
+func (d *Detector) Alive() error {
+	for _, h := range d.consumer.Health() {
+		if !h.Progress.IsZero() && d.now().Sub(h.Progress) > stuckAfter {
+			return fmt.Errorf("%s: %w", h.Stream, errStuck)
+		}
+	}
+	return nil
+}
+
+// Ready implements health.
+func (d *Detector) Ready() error {
+	if d.stopping.Load() {
+		return errStopping
+	}
+	for _, h := range d.consumer.Health() {
+		if !h.Joined {
+			return fmt.Errorf("%s: %w", h.Stream, errNotYet)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package detector
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wardstream/wardstream/internal/store"
+)
+
+// pipelineMetrics counts what the pipeline does. Labels are rule names, which
+// configuration bounds, and words from fixed sets.
+type pipelineMetrics struct {
+	evaluated prometheus.Counter
+	skipped   prometheus.Counter
+	malformed *prometheus.CounterVec
+	matches   *prometheus.CounterVec
+	alerts    *prometheus.CounterVec
+	blocks    *prometheus.CounterVec
+	delay     prometheus.Histogram
+}
+
+func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	m := &pipelineMetrics{
+		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
+		skipped:   counter("wardstream_events_skipped_total", "Events that speak of enforcement and were acked without a look."),
+		malformed: vec("wardstream_events_malformed_total", "Entries that are no event, by what is wrong with them.", "class"),
+		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),
+		alerts:    vec("wardstream_alerts_total", "Alerts by rule: emitted, or repeated within their cooldown.", "rule", "outcome"),
+		blocks:    vec("wardstream_blocks_total", "Blocks asked for, by rule, kind and what the store made of them.", "rule", "kind", "outcome"),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "wardstream_detection_delay_seconds",
+			Help:    "Time from the entry's ID to its block being written, for blocks that began.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+
+			NativeHistogramBucketFactor: 1.1,
+		}),
+	}
+	reg.MustRegister(m.delay)
+	return m
+}
+
+func (m *pipelineMetrics) put(rule string, permanent bool, outcome store.Outcome) {
+	kind := "temporary"
+	if permanent {
+		kind = "permanent"
+	}
+	m.blocks.WithLabelValues(rule, kind, outcomeName(outcome)).Inc()
+}
+
+func outcomeName(o store.Outcome) string {
+	switch o {
+	case store.Began:
+		return "began"
+	case store.BecamePermanent:
+		return "became_permanent"
+	case store.Extended:
+		return "extended"
+	case store.Lapsed:
+		return "lapsed"
+	case store.Unblocked:
+		return "unblocked"
+	case store.Kept:
+	}
+	return "kept"
+}

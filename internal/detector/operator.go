@@ -1,0 +1,178 @@
+package detector
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// manualRule is the rule name of blocks that an operator asked for.
+const manualRule = "manual"
+
+// An Operator blocks and unblocks by hand, and tells of it as the worker does.
+type Operator struct {
+	Blocks store.Blocks
+	Sinks  emitter
+	// StatusCode and Message answer requests of who is blocked without saying otherwise.
+	StatusCode int
+	Message    string
+	// IPv6Prefix is how many bits of an IPv6 address make one scope; 0 means all.
+	IPv6Prefix int
+	Now        func() time.Time
+}
+
+// NewOperator returns an Operator on the stores. The configured stream is told
+// of what it does; standard output is not, which belongs to the worker.
+func NewOperator(cfg *config.Config, s *Stores, version string) *Operator {
+	o := &Operator{
+		Blocks: s.Blocks, Sinks: nobody{}, StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
+		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now,
+	}
+	if cfg.Events.Stream != "" {
+		o.Sinks = streamSink(cfg, s, originOf(cfg, version))
+	}
+	return o
+}
+
+// nobody is the emitter that tells nobody.
+type nobody struct{}
+
+func (nobody) Emit(context.Context, []wire.Enforcement) error { return nil }
+
+// A BlockRequest is an operator's wish to block a scope.
+type BlockRequest struct {
+	Scope      checker.Scope
+	TTL        time.Duration // 0: permanent
+	Reason     string
+	By         string
+	StatusCode int
+	Message    string
+	Metadata   map[string]any
+}
+
+// An UnblockRequest is an operator's wish to unblock a scope.
+type UnblockRequest struct {
+	Scope  checker.Scope
+	By     string
+	Reason string
+}
+
+var errNoScope = errors.New("not a scope that can be blocked")
+
+// ErrUntold is in the chain of an error that says that a block or an unblock is
+// done, and only its enforcement event was not emitted.
+var ErrUntold = errors.New("it is done, but its enforcement event was not emitted")
+
+// Block blocks at once, whatever else is known of the scope. It returns the
+// block that is in force afterwards.
+func (o *Operator) Block(ctx context.Context, r BlockRequest) (checker.Block, error) {
+	scope, ok := o.Canonical(r.Scope)
+	if !ok || scope.Type == checker.ScopeRoute {
+		return checker.Block{}, fmt.Errorf("block %s: %w", r.Scope, errNoScope)
+	}
+	now := o.Now()
+	block := checker.Block{
+		ID: randomID(), Scope: scope, Reason: r.Reason, Rule: manualRule, StatusCode: r.StatusCode, Message: r.Message,
+		CreatedAt: now, Metadata: map[string]any{},
+	}
+	for k, v := range r.Metadata {
+		block.Metadata[k] = v
+	}
+	if r.By != "" {
+		block.Metadata["actor"] = r.By
+	}
+	block.Metadata = enforce.Scrub(block.Metadata)
+	if block.StatusCode == 0 {
+		block.StatusCode = o.StatusCode
+	}
+	if block.Message == "" {
+		block.Message = o.Message
+	}
+	if r.TTL > 0 {
+		block.ExpiresAt = now.Add(r.TTL)
+	}
+	return o.put(ctx, block)
+}
+
+func (o *Operator) put(ctx context.Context, block checker.Block) (checker.Block, error) {
+	results, err := o.Blocks.Put(ctx, []store.Put{{Block: block}})
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		return checker.Block{}, fmt.Errorf("block %s: %w", block.Scope, err)
+	}
+	switch results[0].Outcome {
+	case store.Began, store.BecamePermanent:
+		e := appliedEvent(block)
+		e.Observed = o.Now()
+		err = o.tell(ctx, e)
+	case store.Kept, store.Extended, store.Lapsed, store.Unblocked:
+	}
+	return results[0].Block, err
+}
+
+// Unblock lifts every block of the scope and sees to it that events from
+// before don't block it again. It returns what it lifted.
+func (o *Operator) Unblock(ctx context.Context, r UnblockRequest) ([]checker.Block, error) {
+	scope, ok := o.Canonical(r.Scope)
+	if !ok {
+		return nil, fmt.Errorf("unblock %s: %w", r.Scope, errNoScope)
+	}
+	now := o.Now()
+	lifted, err := o.Blocks.Unblock(ctx, store.Revocation{Scope: scope, By: r.By, Reason: r.Reason, At: now})
+	if err != nil {
+		return lifted, fmt.Errorf("unblock %s: %w", scope, err)
+	}
+	if len(lifted) == 0 {
+		return nil, nil
+	}
+	return lifted, o.tell(ctx, wire.Enforcement{
+		Type: wire.TypeBlockRevoked, ID: randomID(), Time: now, Observed: now, Scope: scope, RevokedBy: r.By, Reason: r.Reason,
+	})
+}
+
+func (o *Operator) tell(ctx context.Context, e wire.Enforcement) error {
+	if err := o.Sinks.Emit(ctx, []wire.Enforcement{e}); err != nil {
+		return fmt.Errorf("%w: %w", ErrUntold, err)
+	}
+	return nil
+}
+
+// Canonical is the scope as detection and ingress write it; false if it is
+// none. An IPv6 address stands for its prefix of IPv6Prefix bits, and an IPv6 prefix for itself.
+func (o *Operator) Canonical(s checker.Scope) (checker.Scope, bool) {
+	if s.Type != checker.ScopeIP {
+		return checker.NewScope(s.Type, s.Value)
+	}
+	value := s.Value
+	switch p, err := netip.ParsePrefix(strings.TrimSpace(value)); {
+	case err != nil:
+	case p.IsSingleIP():
+		value = p.Addr().String()
+	case p.Addr().Is6() && !p.Addr().Is4In6() && p.Bits() > 0:
+		return checker.IPScope(p.Addr(), p.Bits()), true
+	}
+	addr, ok := checker.ParseAddr(value)
+	if !ok {
+		return checker.Scope{}, false
+	}
+	return checker.IPScope(addr, o.IPv6Prefix), true
+}
+
+func randomID() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	return hex.EncodeToString(raw[:])
+}
