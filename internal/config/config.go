@@ -95,8 +95,10 @@ type Stream struct {
 	Names []string `yaml:"names"`
 	Group string   `yaml:"group"`
 	// Consumer is this process's name in the group; the host's unless configured.
-	Consumer  string `yaml:"consumer"`
-	BatchSize int    `yaml:"batch_size" range:"1..10000"`
+	Consumer string `yaml:"consumer"`
+	// Loops is how many loops read each stream: while one waits for Redis another works.
+	Loops     int `yaml:"loops" range:"1..64"`
+	BatchSize int `yaml:"batch_size" range:"1..10000"`
 	// Block is how long a read waits for entries.
 	Block time.Duration `yaml:"block" range:"1ms..1s"`
 	// ClaimMinIdle is how long an entry is pending before another consumer claims it.
@@ -278,7 +280,7 @@ func defaults(hostname string) *Config {
 		Postgres: Postgres{Table: "permanent_blocks"},
 		Stream: Stream{
 			Names: []string{"audit:events"}, Group: "detectors", Consumer: hostname,
-			BatchSize: consumer.DefaultBatchSize, Block: consumer.DefaultBlock, ClaimMinIdle: consumer.DefaultClaimMinIdle,
+			Loops: 2, BatchSize: consumer.DefaultBatchSize, Block: consumer.DefaultBlock, ClaimMinIdle: consumer.DefaultClaimMinIdle,
 			MaxDeliveries: consumer.DefaultMaxDeliveries, DeadMaxLen: consumer.DefaultDeadMaxLen,
 			Retention: 24 * time.Hour, EventTime: "entry",
 		},

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
 // A keyError says which key can't be used, and why.
@@ -27,7 +27,7 @@ func (v *validator) checkRedis() {
 		return
 	}
 	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
-	if !ok || consumer.CheckURL(string(r.URL)) != nil {
+	if _, err := redisurl.Parse(string(r.URL)); !ok || err != nil {
 		v.refuse("redis.url", "is no Redis URL; write %s and percent-encode special characters of the password", redisForm)
 		return
 	}

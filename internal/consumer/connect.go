@@ -8,6 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
 // Clients are the two clients a consumer needs: one whose few connections wait in
@@ -23,7 +25,7 @@ func (c Clients) Close() error {
 
 // ConnectOptions adjust what [Connect] makes of a URL.
 type ConnectOptions struct {
-	// Streams is how many streams will be read at once; each takes a connection.
+	// Streams is how many loops will read streams at once; each takes a connection.
 	Streams int
 	// Block and Timeout are those of [Options]; zero means their defaults.
 	Block, Timeout time.Duration
@@ -36,22 +38,12 @@ type ConnectOptions struct {
 
 // Connect makes clients for a URL; it opens no connection yet. They send every
 // command once (repeating a write that may have been done would do it twice; only a Cluster client
-// follows redirections), heed their context's deadline and speak RESP2. These are the
-// forms:
-//
-//	redis://user:password@host:6379/0
-//	unix://user:password@/path/to/socket?db=0
-//	redis+sentinel://user:password@host1:26379,host2:26379/master/0
-//	redis+cluster://user:password@host1:7000,host2:7000
-//	rediss://…, rediss+sentinel://…, rediss+cluster://… with TLS
-//
-// Options of go-redis's pool may follow as a query, such as ?pool_size=20, and for
-// a Sentinel that wants a login of its own ?sentinel_username=…&sentinel_password=….
-// Errors name the URL without its secrets.
+// follows redirections), heed their context's deadline and speak RESP2.
+// [redisurl.Parse] says which URLs there are. Errors name the URL without its secrets.
 func Connect(rawURL string, o ConnectOptions) (Clients, error) {
-	base, err := parseURL(rawURL)
+	base, err := redisurl.Parse(rawURL)
 	if err != nil {
-		return Clients{}, fmt.Errorf("read Redis URL %s: %w", Redact(rawURL), err)
+		return Clients{}, fmt.Errorf("read Redis URL %s: %w", redisurl.Redact(rawURL), err)
 	}
 	setDefault(&o.Block, DefaultBlock)
 	setDefault(&o.Timeout, DefaultTimeout)

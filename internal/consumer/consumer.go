@@ -45,9 +45,11 @@ func New(o Options, h Handler) (*Consumer, error) {
 	c := &Consumer{options: o}
 	c.killed, c.kill = context.WithCancelCause(context.Background())
 	token := newToken()
-	for i, stream := range o.Streams {
-		name := o.Consumer + "-" + strconv.Itoa(i)
-		c.loops = append(c.loops, newLoop(&c.options, h, stream, name, token, m.of(stream)))
+	for _, stream := range o.Streams {
+		for range o.Loops {
+			name := o.Consumer + "-" + strconv.Itoa(len(c.loops))
+			c.loops = append(c.loops, newLoop(&c.options, h, stream, name, token, m.of(stream)))
+		}
 	}
 	return c, nil
 }
@@ -71,9 +73,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 		endWork(errGrace)
 	})()
 	var loops conc.WaitGroup
-	for _, l := range c.loops {
+	for i, l := range c.loops {
 		loops.Go(func() { l.run(stop, work) })
-		loops.Go(func() { l.upkeep(stop) })
+		if i%c.options.Loops == 0 { // once a stream
+			loops.Go(func() { l.upkeep(stop) })
+		}
 	}
 	loops.Wait()
 	if err := context.Cause(work); err != nil {
@@ -85,7 +89,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // Kill ends Run at once: the context that Handle was called with is cancelled.
 func (c *Consumer) Kill() { c.kill(errKilled) }
 
-// A Health is how one stream's loop is.
+// A Health is how one loop of a stream is.
 type Health struct {
 	Stream string
 	// Joined is true while the group is there and reads succeed.
@@ -95,7 +99,7 @@ type Health struct {
 	Progress time.Time
 }
 
-// Health returns how each stream's loop is. It is safe for concurrent use.
+// Health returns how each loop is. It is safe for concurrent use.
 func (c *Consumer) Health() []Health {
 	health := make([]Health, len(c.loops))
 	for i, l := range c.loops {

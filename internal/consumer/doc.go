@@ -32,7 +32,7 @@
 //
 // # The parts
 //
-// One loop per stream (loop.go) does everything to entries, one step after the
+// One loop or a few per stream (loop.go) does everything to entries, one step after the
 // other, so that memory is bounded: it reads (reader.go), claims (claimer.go),
 // handles (batch.go), and keeps what waits (hand.go). Beside it one goroutine sends the heartbeats
 // (heartbeat.go), and one does the housekeeping (upkeep.go): figures (sampler.go),

@@ -31,6 +31,7 @@ type loop struct {
 	failures   int    // steps that failed in a row
 	count      int    // entries to ask for at once
 	owed       int    // about how many entries pending for us are not in memory
+	waiting    int    // what the gauge has of this loop
 	drained    string // ID of the last entry drained; empty if no draining is under way
 	outOfRoom  bool   // Redis refused a write for lack of memory
 	claimFrom  string // where the next page of claims starts

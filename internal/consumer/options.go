@@ -35,7 +35,7 @@ const (
 type Options struct {
 	// Clients reach Redis; [Connect] makes them as the consumer needs them.
 	Clients Clients
-	// Streams are read by one loop each.
+	// Streams are read by Loops loops each.
 	Streams []string
 	// Group is the consumer group; it is made where it isn't there.
 	Group string
@@ -46,6 +46,9 @@ type Options struct {
 	// Prefix starts the keys of the marks of suspect entries.
 	Prefix string
 
+	// Loops is how many loops read each stream: while one waits for Redis
+	// another works. Each is a consumer of its own; the default is 1.
+	Loops     int
 	BatchSize int           // entries read at once
 	Block     time.Duration // how long a read waits for entries; at most a second
 	// ClaimMinIdle is how long an entry must lie untouched before another consumer claims it.
@@ -96,7 +99,7 @@ func (o *Options) check() error {
 		return errNoStreams
 	case o.Group == "":
 		return errNoGroup
-	case o.BatchSize < 0 || o.MaxDeliveries < 0 || o.DeadMaxLen < 0,
+	case o.Loops < 0 || o.BatchSize < 0 || o.MaxDeliveries < 0 || o.DeadMaxLen < 0,
 		min(o.Block, o.ClaimMinIdle, o.Retention, o.Grace, o.Timeout) < 0:
 		return errBadSetting
 	}
@@ -115,6 +118,7 @@ func (o *Options) setDefaults() error {
 		}
 		o.Consumer = host
 	}
+	setDefault(&o.Loops, 1)
 	setDefault(&o.BatchSize, DefaultBatchSize)
 	setDefault(&o.Block, DefaultBlock)
 	o.Block = min(o.Block, DefaultBlock)

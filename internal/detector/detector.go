@@ -118,7 +118,7 @@ func (d *Detector) newConsumer(p *Pipeline, reg prometheus.Registerer) (*consume
 	s := d.cfg.Stream
 	return consumer.New(consumer.Options{
 		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
-		BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
+		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
 		Retention: s.Retention, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
 	}, p)

@@ -47,8 +47,12 @@ func openStores(ctx context.Context, cfg *config.Config, durable tiered.Durable)
 }
 
 func (s *Stores) open(ctx context.Context, durable tiered.Durable) (err error) {
+	tls, err := s.cfg.Redis.TLSConfig()
+	if err != nil {
+		return fmt.Errorf("read certificates: %w", err)
+	}
 	s.Clients, err = consumer.Connect(string(s.cfg.Redis.URL), consumer.ConnectOptions{
-		Streams: len(s.cfg.Stream.Names), Block: s.cfg.Stream.Block, ClientName: "wardstream-detector",
+		Streams: len(s.cfg.Stream.Names) * s.cfg.Stream.Loops, Block: s.cfg.Stream.Block, TLS: tls, ClientName: "wardstream-detector",
 	})
 	if err != nil {
 		return fmt.Errorf("redis.url: %w", err)

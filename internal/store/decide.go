@@ -77,7 +77,7 @@ func (s State) Decide(p Put, now time.Time) (State, Outcome) {
 	if !operator && !s.Mark.IsZero() && !s.Mark.Before(p.EventTime) {
 		return s, Unblocked
 	}
-	if !p.Block.ActiveAt(now) {
+	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(now) { // no time is left, not even for Redis to keep the key
 		return s, Lapsed
 	}
 	if operator {

@@ -111,8 +111,8 @@ func (p *localPostgres) remove() {
 func postgresBinary(name string) (string, error) {
 	found, err := exec.LookPath(name)
 	if err == nil {
-		if real, err := filepath.EvalSymlinks(found); err == nil {
-			return real, nil
+		if target, err := filepath.EvalSymlinks(found); err == nil {
+			return target, nil
 		}
 		return found, nil
 	}

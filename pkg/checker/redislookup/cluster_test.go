@@ -2,7 +2,6 @@ package redislookup
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -38,9 +37,9 @@ func cluster(t *testing.T, args ...string) *testenv.PrivateRedisEnv {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	env := cluster(t)
-	client := connect(t, fmt.Sprintf("redis://%s?addr=%s", env.Addr, env.Addr))
+	client := connect(t, "redis+cluster://" + env.Addr)
 	if _, ok := client.(*redis.ClusterClient); !ok {
-		t.Fatalf("Connect with addr= made a %T", client)
+		t.Fatalf("Connect of redis+cluster made a %T", client)
 	}
 	f := fixture{t: t, client: client, keys: wire.Keys{Prefix: "ws-test-cluster"}}
 	l := f.lookup(WithPermanentTier())

@@ -3,7 +3,6 @@ package redislookup
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -12,7 +11,7 @@ func TestConnectRefusesWithoutTellingThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"", "localhost:6379", "http://u:hunter2@h", "redis://u:hunter2@h:port", "redis://u:hun/ter2@h", "redis://u:hunter2%zz@h",
-		"redis://u:hunter2@h/x", "redis://u:hunter2@h?nonsense=1", "redis://u:hunter2@h?addr=x:1&nonsense=1", "redis://u:hunter2@h?master_name=m&nonsense=1",
+		"redis://u:hunter2@h/x", "redis://u:hunter2@h?nonsense=1", "redis+cluster://u:hunter2@h?nonsense=1", "redis+sentinel://u:hunter2@h",
 		"\x00redis://u:hunter2@h",
 	} {
 		client, err := Connect(url)
@@ -29,11 +28,14 @@ func TestConnectRefusesWithoutTellingThePassword(t *testing.T) {
 
 func TestConnectDefaults(t *testing.T) {
 	t.Parallel()
-	o := connect(t, "redis://h:1?read_timeout=7s").(*redis.Client).Options()
-	if o.MaxRetries != 0 || !o.ContextTimeoutEnabled || o.Protocol != 2 || o.DialerRetries != 1 || o.ReadTimeout != 7*time.Second || o.DialTimeout != dialTimeout {
+	o := connect(t, "redis://h:1").(*redis.Client).Options()
+	if o.MaxRetries != 0 || !o.ContextTimeoutEnabled || o.Protocol != 2 || o.DialerRetries != 1 || o.ReadTimeout != readTimeout || o.DialTimeout != dialTimeout {
 		t.Fatalf("options %+v", o)
 	}
-	if _, ok := connect(t, "redis://h:1?master_name=m").(*redis.Client); !ok {
-		t.Fatal("master_name= makes no client")
+	if _, ok := connect(t, "redis+sentinel://h:1/m").(*redis.Client); !ok {
+		t.Fatal("redis+sentinel makes no client")
+	}
+	if _, ok := connect(t, "redis+cluster://h:1,i:1").(*redis.ClusterClient); !ok {
+		t.Fatal("redis+cluster makes no cluster client")
 	}
 }

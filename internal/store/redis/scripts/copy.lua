@@ -54,7 +54,9 @@ end
 
 local value = '{"id":"' .. id .. '","created_at":' .. created .. ',"until":' .. string.format('%.0f', till)
   .. ',"flags":"' .. flags .. '",' .. rest
-local ttl = tonumber(ARGV[3])
-if till > 0 and till - now < ttl then ttl = till - now end
-redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', ttl))
+if till > 0 and till - now < tonumber(ARGV[3]) then
+  redis.call('SET', KEYS[1], value, 'PXAT', string.format('%.0f', till))
+else
+  redis.call('SET', KEYS[1], value, 'PX', ARGV[3])
+end
 return outcome

@@ -1,4 +1,6 @@
-package consumer
+// Package redisurl reads the URLs that say where Redis is: one server, Sentinels
+// or a Redis Cluster. Detector, ingress-check and checker understand the same ones.
+package redisurl
 
 import (
 	"errors"
@@ -58,12 +60,6 @@ func splitURL(raw string) (redisURL, error) {
 	return u, nil
 }
 
-// CheckURL reports why [Connect] refuses a URL. The error may hold pieces of it.
-func CheckURL(rawURL string) error {
-	_, err := parseURL(rawURL)
-	return err
-}
-
 // Redact returns a Redis URL without its login and its options, for logs. It
 // takes everything up to the last @ for the login, so that no password slips
 // through, however it is written.
@@ -79,9 +75,20 @@ func Redact(raw string) string {
 	return scheme + "://" + rest
 }
 
-// parseURL makes options of a URL. go-redis reads all but the kind, the list of
-// hosts, the master's name and the Sentinels' login.
-func parseURL(raw string) (*redis.UniversalOptions, error) {
+// Parse makes options of a URL. These are the forms:
+//
+//	redis://user:password@host:6379/0
+//	rediss://…                        with TLS
+//	unix://user:password@/path/to/socket?db=0
+//	redis+sentinel://user:password@host1:26379,host2:26379/master/0
+//	redis+cluster://user:password@host1:7000,host2:7000
+//	rediss+sentinel://…, rediss+cluster://…
+//
+// Options of go-redis may follow as a query, such as ?pool_size=20 or, for a
+// Sentinel that wants a login of its own, ?sentinel_username=…&sentinel_password=….
+// go-redis reads all but the kind, the list of hosts, the master's name and the
+// Sentinels' login. The error may hold pieces of the URL.
+func Parse(raw string) (*redis.UniversalOptions, error) {
 	u, err := splitURL(raw)
 	if err != nil {
 		return nil, err
