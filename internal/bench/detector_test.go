@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -29,23 +30,17 @@ func TestBenchDetector(t *testing.T) {
 			ctx := t.Context()
 			commands := info(ctx, t, env.Client, "total_commands_processed")
 			system, user := info(ctx, t, env.Client, "used_cpu_sys"), info(ctx, t, env.Client, "used_cpu_user")
-			begin := time.Now()
 			p := start(t, binary, env.URL, "")
-			testenv.Eventually(t, time.Minute, func() error {
-				if env.Client.XInfoGroups(ctx, "audit:events").Err() != nil || p.metric(t, "wardstream_entries_acked_total") == 0 {
-					return fmt.Errorf("not begun")
-				}
-				return nil
-			})
+			begin, done := begun(t, env.Client)
 			drained(t, env.Client, n)
-			seconds := time.Since(begin).Seconds()
+			seconds, rest := time.Since(begin).Seconds(), float64(n-done)
 			used := cpu(t, p.cmd.Process.Pid)
 			redisCPU := info(ctx, t, env.Client, "used_cpu_sys") - system + info(ctx, t, env.Client, "used_cpu_user") - user
 			commands = info(ctx, t, env.Client, "total_commands_processed") - commands
 			_, peak := p.memory(t)
 			per := func(total float64) float64 { return total / float64(n) }
 			name := "detector_" + encoding.name + "_"
-			report(t, figure{Name: name + "throughput", Value: float64(n) / seconds, Unit: "events/s", Floor: "python library engine, 1400 events/s", Ratio: float64(n) / seconds / pythonEventsPerSecond, Samples: n})
+			report(t, figure{Name: name + "throughput", Value: rest / seconds, Unit: "events/s", Floor: "the Python library's engine at its best, 1400 events/s", Ratio: rest / seconds / pythonEventsPerSecond, Samples: n - done})
 			report(t, figure{Name: name + "cpu", Value: 1e6 * per(used), Unit: "us/event", Samples: n})
 			report(t, figure{Name: name + "redis_cpu", Value: 1e6 * per(redisCPU), Unit: "us/event", Samples: n})
 			report(t, figure{Name: name + "redis_commands", Value: per(commands), Unit: "commands/event", Samples: n})
@@ -54,6 +49,24 @@ func TestBenchDetector(t *testing.T) {
 			report(t, figure{Name: name + "memory", Value: peak / (1 << 20), Unit: "MiB resident, highest", Samples: 1})
 		})
 	}
+}
+
+// begun waits until the detector has read its first entries, and returns when
+// that was and how many they were.
+func begun(t *testing.T, client *redis.Client) (at time.Time, read int) {
+	t.Helper()
+	testenv.Eventually(t, time.Minute, func() error {
+		groups, err := client.XInfoGroups(t.Context(), "audit:events").Result()
+		if err != nil {
+			return err
+		}
+		if len(groups) == 0 || groups[0].EntriesRead == 0 {
+			return errors.New("nothing has been read yet")
+		}
+		at, read = time.Now(), int(groups[0].EntriesRead-groups[0].Pending)
+		return nil
+	})
+	return at, read
 }
 
 // TestBenchDelay measures the time from XADD to the block being visible, at
@@ -73,13 +86,14 @@ func TestBenchDelay(t *testing.T) {
 		address := fmt.Sprintf("198.51.%d.%d", 100+i/250, 1+i%250)
 		begin := attack(t, env.Client, address)
 		key := "wardstream:block:ip:" + address
-		testenv.Eventually(t, 30*time.Second, func() error { return env.Client.Get(t.Context(), key).Err() })
+		for env.Client.Exists(t.Context(), key).Val() == 0 && time.Since(begin) < 30*time.Second { //nolint:revive // asks again at once
+		}
 		delays = append(delays, time.Since(begin))
 	}
 	close(stop)
 	<-ended
-	report(t, figure{Name: "detection_delay_p50", Value: quantile(delays, .5), Unit: "us", Floor: "XADD to block visible, polled every 5 ms at most", Samples: attacks})
-	report(t, figure{Name: "detection_delay_p99", Value: quantile(delays, .99), Unit: "us", Samples: attacks})
+	report(t, figure{Name: "detection_delay_p50", Value: quantile(delays, .5), Unit: "us from XADD to the block being visible", Samples: attacks})
+	report(t, figure{Name: "detection_delay_p99", Value: quantile(delays, .99), Unit: "us from XADD to the block being visible", Samples: attacks})
 }
 
 // attack publishes five failed logins and returns when the last was sent.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,16 +70,27 @@ events: {stdout: false}
 log: {level: warn, format: text}
 `
 
-// detectorBinary builds the detector once.
+// detectorBinary builds the detector, once for all benchmarks.
 func detectorBinary(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "detector")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/detector")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the detector: %v\n%s", err, out)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "wardstream-bench-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "detector")
+	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/detector").CombinedOutput(); err != nil { //nolint:noctx // ends with the test binary
+		return "", fmt.Errorf("build the detector: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 // A process is a running detector.
 type process struct {
