@@ -24,7 +24,7 @@ type Workload struct {
 
 // NewWorkload returns a workload.
 func NewWorkload(seed uint64) *Workload {
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible, not secret
+	r := rand.New(rand.NewPCG(seed, 0))
 	return &Workload{random: r, zipf: rand.NewZipf(r, 1.1, 1, addresses-1)}
 }
 

@@ -94,7 +94,7 @@ func (b *batch) addAlert(alerts map[alertKey]*due, d enforce.Decision, m matched
 	held, ok := alerts[key]
 	if !ok {
 		held = &due{match: m, dryRun: len(d.DryRun) > 0}
-		if spared := append(d.DryRun, d.Allowed...); len(spared) > 0 {
+		if spared := slices.Concat(d.DryRun, d.Allowed); len(spared) > 0 {
 			held.scope = spared[0]
 		}
 		alerts[key] = held

@@ -19,8 +19,11 @@ func incident() *event.Event {
 		ID: "1800000000000-0", Type: "x", Time: at,
 		Attrs: []event.Attr{{Name: "source.address", Value: "203.0.113.9"}},
 		Scopes: []checker.Scope{
-			{Type: checker.ScopeIP, Value: "203.0.113.9"}, {Type: checker.ScopeUser, Value: "u1"},
-			{Type: checker.ScopeSession, Value: "s1"}, {Type: checker.ScopeRoute, Value: "/r"}, {Type: "tenant", Value: "t1"},
+			{Type: checker.ScopeIP, Value: "203.0.113.9"},
+			{Type: checker.ScopeUser, Value: "u1"},
+			{Type: checker.ScopeSession, Value: "s1"},
+			{Type: checker.ScopeRoute, Value: "/r"},
+			{Type: "tenant", Value: "t1"},
 		},
 	}
 }
@@ -64,13 +67,15 @@ func TestTheFirstThatSpeaksDecides(t *testing.T) {
 				p.Actions = map[string]enforce.ActionConfig{"r": temp("user")}
 				p.BlockRules = map[string]time.Duration{"r": time.Second}
 			},
-			rules.Match{Rule: "r", Decision: "persist_block"}, "5m0s user=u1",
+			rules.Match{Rule: "r", Decision: "persist_block"},
+			"5m0s user=u1",
 		},
 		"block rule": {
 			func(p *enforce.Policy) {
 				p.BlockRules = map[string]time.Duration{"brute_force_login": 99 * time.Second}
 			},
-			rules.Match{Rule: "brute_force_login", Decision: "persist_block", BlockTTL: time.Hour}, "1m39s ip=203.0.113.9",
+			rules.Match{Rule: "brute_force_login", Decision: "persist_block", BlockTTL: time.Hour},
+			"1m39s ip=203.0.113.9",
 		},
 		"built-in default":             {nil, rules.Match{Rule: "sensitive_field_change", Decision: "alert"}, "permanent user=u1, permanent session=s1"},
 		"built-in alert":               {nil, rules.Match{Rule: "resource_enumeration", Decision: "temp_block"}, "alert"},

@@ -27,7 +27,7 @@ func Group(ops []Op) *Batch {
 	for i := range ops {
 		b.next[i] = -1
 		key := id{ops[i].Spec, ops[i].Group}
-		at := int32(i) //nolint:gosec // a batch is far shorter than 2^31
+		at := int32(i)
 		w, ok := seen[key]
 		if !ok {
 			seen[key] = len(b.Windows)

@@ -124,7 +124,7 @@ func (op *Op) Record() (Record, bool) {
 
 // Append appends the encoded record to b.
 func (r Record) Append(b []byte) []byte {
-	b = append(b, byte(r.At>>40), byte(r.At>>32))
+	b = append(b, byte(r.At>>40), byte(r.At>>32))      //nolint:gosec // 48 bits of milliseconds reach the year 10889
 	b = binary.BigEndian.AppendUint32(b, uint32(r.At)) //nolint:gosec // the low 32 bits are meant
 	b = binary.BigEndian.AppendUint64(b, r.Tag)
 	return binary.BigEndian.AppendUint64(b, r.Member)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -111,12 +112,8 @@ func failure(err error, touched []touch, compactions []*redis.Cmd) error {
 			return err
 		}
 	}
-	for _, c := range compactions {
-		if c.Err() != nil {
-			return nil
-		}
-	}
-	if errors.Is(err, redis.Nil) {
+	compacting := func(c *redis.Cmd) bool { return c.Err() != nil }
+	if errors.Is(err, redis.Nil) || slices.ContainsFunc(compactions, compacting) {
 		return nil
 	}
 	return err

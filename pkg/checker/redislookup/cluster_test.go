@@ -37,7 +37,7 @@ func cluster(t *testing.T, args ...string) *testenv.PrivateRedisEnv {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	env := cluster(t)
-	client := connect(t, "redis+cluster://" + env.Addr)
+	client := connect(t, "redis+cluster://"+env.Addr)
 	if _, ok := client.(*redis.ClusterClient); !ok {
 		t.Fatalf("Connect of redis+cluster made a %T", client)
 	}

@@ -20,11 +20,11 @@ func TestFailModes(t *testing.T) {
 	stores := map[string]func(t *testing.T) redis.UniversalClient{
 		"a cluster, wrong password": func(t *testing.T) redis.UniversalClient {
 			env := cluster(t, "--requirepass", "hunter2", "--masterauth", "hunter2")
-			return connect(t, "redis+cluster://:wrong@" + env.Addr)
+			return connect(t, "redis+cluster://:wrong@"+env.Addr)
 		},
 		"a cluster without slots": func(t *testing.T) redis.UniversalClient {
 			env := testenv.PrivateRedis(t, "--cluster-enabled", "yes")
-			return connect(t, "redis+cluster://" + env.Addr)
+			return connect(t, "redis+cluster://"+env.Addr)
 		},
 		"down": func(t *testing.T) redis.UniversalClient {
 			env := testenv.PrivateRedis(t)
