@@ -30,7 +30,7 @@ func TestBenchDetector(t *testing.T) {
 			ctx := t.Context()
 			commands := info(ctx, t, env.Client, "total_commands_processed")
 			system, user := info(ctx, t, env.Client, "used_cpu_sys"), info(ctx, t, env.Client, "used_cpu_user")
-			p := start(t, binary, env.URL, "")
+			p := start(t, binary, env.URL)
 			begin, done := begun(t, env.Client)
 			drained(t, env.Client, n)
 			seconds, rest := time.Since(begin).Seconds(), float64(n-done)
@@ -73,7 +73,7 @@ func begun(t *testing.T, client *redis.Client) (at time.Time, read int) {
 // about half the load that the detector can take.
 func TestBenchDelay(t *testing.T) {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
-	start(t, detectorBinary(t), env.URL, "")
+	start(t, detectorBinary(t), env.URL)
 	attacks := size(300, 5)
 	stop := make(chan struct{})
 	ended := make(chan struct{})

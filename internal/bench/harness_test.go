@@ -98,18 +98,24 @@ type process struct {
 	http string
 }
 
-// start runs a detector against the Redis at url.
-func start(t *testing.T, binary, url, postgres string, more ...string) *process {
+// start runs a detector against the Redis at url and a Postgres of the test's own.
+func start(t *testing.T, binary, url string) *process {
 	t.Helper()
+	env := append(os.Environ(), "WARDSTREAM_REDIS_URL="+url, "WARDSTREAM_POSTGRES_URL="+testenv.Postgres(t).URL)
+	migrate := exec.CommandContext(t.Context(), binary, "migrate")
+	migrate.Env = env
+	if out, err := migrate.CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v\n%s", err, out)
+	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "detector.yaml")
 	port := freePort(t)
-	text := rules + "http: {addr: \"127.0.0.1:" + port + "\"}\n" + strings.Join(more, "\n")
+	text := rules + "http: {addr: \"127.0.0.1:" + port + "\"}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), binary, "run", "--config", config)
-	cmd.Env = append(os.Environ(), "WARDSTREAM_REDIS_URL="+url, "WARDSTREAM_POSTGRES_URL="+postgres)
+	cmd.Env = env
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
