@@ -20,8 +20,8 @@ func TestPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := p.Block
-	if b.StatusCode != wire.DefaultStatus || b.Message != wire.DefaultMessage || b.CreatedAt != now.UTC().Truncate(time.Microsecond) ||
-		b.ExpiresAt != now.UTC().Truncate(time.Millisecond).Add(time.Hour) || p.EventTime != now.UTC().Truncate(time.Millisecond) {
+	if b.StatusCode != wire.DefaultStatus || b.Message != wire.DefaultMessage || !b.CreatedAt.Equal(now.Truncate(time.Microsecond)) ||
+		!b.ExpiresAt.Equal(now.Truncate(time.Millisecond).Add(time.Hour)) || !p.EventTime.Equal(now.Truncate(time.Millisecond)) {
 		t.Errorf("Prepare = %+v", p)
 	}
 	if _, err := Prepare(Put{Block: checker.Block{ID: strings.Repeat("x", 300), Scope: b.Scope}}, now); !errors.Is(err, ErrUnstorable) || Unavailable(err) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,9 +22,12 @@ const (
 // BlockHead is the Lua pattern of the start of a block value that EncodeBlock
 // wrote; the store's scripts take it apart without reading the rest, which may hold
 // anything. It captures the ID, created_at as it stands in the JSON, the end
-// in milliseconds since 1970 (0: permanent), the flags (letters: b, a permanent block
-// replaced a temporary one; c, Postgres has the block), and the rest.
-const BlockHead = `^{"id":"([^"\]*)","created_at":([^,]*),"until":(%d+),"flags":"(%a*)",(.*)$`
+// in milliseconds since 1970 (0: permanent), and the flags (letters: b, a permanent block
+// replaced a temporary one; c, Postgres has the block).
+const BlockHead = `^{"id":"([^"\]*)","created_at":([^,]*),"until":(%d+),"flags":"(%a*)",`
+
+// HeadLen is the length of what BlockHead matches in EncodeBlock's result.
+func HeadLen(block []byte) int { return bytes.Index(block, []byte(`,"scope_type":`)) + 1 }
 
 // blockJSON is the value of a block key. The Python library writes and reads
 // the members from scope_type on, created_at, and ignores the others.
@@ -128,7 +132,7 @@ func DecodeBlock(raw []byte) (checker.Block, error) {
 	b := checker.Block{
 		ID: text(m["id"]), Scope: checker.Scope{Type: text(m["scope_type"]), Value: text(m["scope_value"])},
 		Reason: text(m["reason"]), Rule: text(m["rule_name"]), Message: text(m["message"]),
-		CreatedAt: readTime(m["created_at"]), ExpiresAt: readTime(m["expires_at"]), Metadata: object(m["metadata"]),
+		CreatedAt: ReadTime(m["created_at"]), ExpiresAt: ReadTime(m["expires_at"]), Metadata: object(m["metadata"]),
 	}
 	if strings.TrimSpace(b.Scope.Type) == "" || strings.TrimSpace(b.Scope.Value) == "" {
 		return checker.Block{}, fmt.Errorf("decode block: %w", errNoScope)
@@ -217,9 +221,9 @@ func (t isoTime) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + FormatTime(time.Time(t)) + `"`), nil
 }
 
-// readTime reads an ISO 8601 time to the microsecond; what it can't read is
-// the zero time.
-func readTime(raw json.RawMessage) time.Time {
+// ReadTime reads an ISO 8601 time in JSON to the microsecond; what it can't
+// read is the zero time.
+func ReadTime(raw []byte) time.Time {
 	if len(raw) == 0 || raw[0] != '"' {
 		return time.Time{}
 	}

@@ -33,7 +33,7 @@ func slotTag(n uint16) string {
 	var pairs [slots]uint16 // of last letters, plus one, by what they give
 	for j := range l {
 		for k := range l {
-			pairs[(share[2][j]^share[3][k])%slots] = uint16(1 + j*l + k) //nolint:gosec // under 4,000
+			pairs[(share[2][j]^share[3][k])%slots] = uint16(1 + j*l + k)
 		}
 	}
 	for j := range l {

@@ -1,4 +1,4 @@
-// Package memory keeps blocks and windows in the process: for the demo, for
+// Package memory keeps blocks in the process: for the demo, for
 // tests, and as the reference that the other stores are compared with.
 package memory
 

@@ -148,7 +148,7 @@ func (b *Blocks) lockStates(ctx context.Context, tx pgx.Tx, puts []store.Put) (m
 	b.lock(batch, scopes)
 	batch.Queue(b.sql.state, types, values)
 	sent := tx.SendBatch(ctx, batch)
-	defer sent.Close() //nolint:errcheck // an error shows in what is read below
+	defer sent.Close() // an error shows in what is read below
 	if _, err := sent.Exec(); err != nil {
 		return nil, fmt.Errorf("lock scopes: %w", err)
 	}
@@ -228,7 +228,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 		return nil, fmt.Errorf("unblock: %w", err)
 	}
 	if err := checkScope(r.Scope, limits); err != nil {
-		return nil, nil //nolint:nilerr // what can't be in the table isn't, and never will be
+		return nil, nil // what can't be in the table isn't, and never will be
 	}
 	now := b.now()
 	r.At = r.Time(now).Truncate(time.Microsecond)
@@ -250,7 +250,7 @@ func (b *Blocks) unblockTx(ctx context.Context, tx pgx.Tx, r store.Revocation, n
 	batch.Queue(b.sql.revoke, r.Scope.Type, r.Scope.Value, r.At, r.By, r.Reason)
 	batch.Queue(b.sql.mark, r.Scope.Type, r.Scope.Value, r.At, r.By, r.Reason, wire.DefaultStatus)
 	sent := tx.SendBatch(ctx, batch)
-	defer sent.Close() //nolint:errcheck // an error shows in what is read below
+	defer sent.Close() // an error shows in what is read below
 	if _, err := sent.Exec(); err != nil {
 		return nil, fmt.Errorf("lock scope: %w", err)
 	}
@@ -258,7 +258,7 @@ func (b *Blocks) unblockTx(ctx context.Context, tx pgx.Tx, r store.Revocation, n
 	if err != nil {
 		return nil, fmt.Errorf("revoke block: %w", err)
 	}
-	states, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.State, error) { return scan(row) })
+	states, err := pgx.CollectRows(rows, scan)
 	if err != nil {
 		return nil, fmt.Errorf("revoke block: %w", err)
 	}

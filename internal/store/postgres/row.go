@@ -62,7 +62,11 @@ func clean(text string, limit int) string {
 func encodeMetadata(s store.State) (string, error) {
 	m := make(map[string]any, len(s.Block.Metadata)+2)
 	maps.Copy(m, s.Block.Metadata)
-	m[idKey] = s.Block.ID
+	delete(m, idKey)
+	delete(m, becameKey)
+	if s.Block.ID != "" {
+		m[idKey] = s.Block.ID
+	}
 	if s.Became {
 		m[becameKey] = true
 	}

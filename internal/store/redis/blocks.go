@@ -1,4 +1,4 @@
-// Package redisstore keeps blocks and windows in Redis: one server, Sentinel's
+// Package redisstore keeps blocks in Redis: one server, Sentinel's
 // or a Redis Cluster, 6.2 or later. Every key it writes has a TTL.
 package redisstore
 
@@ -108,7 +108,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	field := wire.MemberField(r.Scope)
 	var warm *redis.IntCmd
 	cmds, err := run(ctx, b.client, []call{{
-		script: b.scripts.unblock, keys: b.blockKeys(r.Scope, true),
+		script: b.scripts.unblock, keys: b.allKeys(r.Scope),
 		args: []any{r.At.UnixMilli(), milliseconds(b.markTTL), field, rand.Text(), milliseconds(b.ttl)},
 	}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
 	if err != nil {
@@ -128,11 +128,16 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	return lifted(r.Scope, values[0], values[1:], b.now()), nil
 }
 
-// blockKeys are the keys of a script about one scope. The membership hash and the
-// generation are out of its reach in a Redis Cluster.
-func (b *Blocks) blockKeys(s checker.Scope, hash bool) []string {
-	keys := []string{b.keys.Block(s), b.keys.Unblocked(s)}
-	if hash && !b.clustered {
+// blockKeys are the keys of a script about one scope.
+func (b *Blocks) blockKeys(s checker.Scope) []string {
+	return []string{b.keys.Block(s), b.keys.Unblocked(s)}
+}
+
+// allKeys are those and, where a script can reach them, the membership hash and
+// the generation.
+func (b *Blocks) allKeys(s checker.Scope) []string {
+	keys := b.blockKeys(s)
+	if !b.clustered {
 		keys = append(keys, b.keys.Permanent(), b.keys.Generation())
 	}
 	return keys

@@ -125,11 +125,14 @@ func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change,
 		if err != nil {
 			return nil, fmt.Errorf("encode copy: %w", err)
 		}
-		args := []any{value, eventTime(p), milliseconds(b.ttl)}
-		if changes != nil {
-			args = append(args, changes[i].field, changes[i].value, rand.Text())
+		calls[i] = call{
+			script: b.scripts.copyOf, keys: b.blockKeys(p.Block.Scope),
+			args: []any{value, eventTime(p), milliseconds(b.ttl)},
 		}
-		calls[i] = call{script: b.scripts.copyOf, keys: b.blockKeys(p.Block.Scope, changes != nil), args: args}
+		if changes != nil {
+			calls[i].keys = b.allKeys(p.Block.Scope)
+			calls[i].args = append(calls[i].args, changes[i].field, changes[i].value, rand.Text())
+		}
 	}
 	cmds, err := run(ctx, b.client, calls, with)
 	if err != nil {

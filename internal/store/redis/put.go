@@ -57,9 +57,15 @@ func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
 		return call{}, p, fmt.Errorf("%w: %w", store.ErrUnstorable, err)
 	}
 	scope := p.Block.Scope
+	keys := b.blockKeys(scope)
+	if !b.clustered {
+		keys = append(keys, b.keys.Permanent())
+	}
 	return call{
-		script: b.scripts.put, keys: b.blockKeys(scope, true),
-		args: []any{value, eventTime(p), milliseconds(b.ttl), wire.MemberField(scope)},
+		script: b.scripts.put, keys: keys,
+		args: []any{
+			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), eventTime(p), milliseconds(b.ttl), wire.MemberField(scope),
+		},
 	}, p, nil
 }
 
@@ -105,25 +111,36 @@ func putResult(p store.Put, cmd *redis.Cmd) store.Result {
 	if err != nil {
 		return store.Result{Err: fmt.Errorf("put block: %w", keyError(err))}
 	}
-	if len(reply) != 3 {
+	outcome, value, third := int64(-1), "", any(nil)
+	if len(reply) > 0 {
+		outcome, _ = reply[0].(int64)
+	}
+	if len(reply) > 1 {
+		value, _ = reply[1].(string)
+	}
+	if len(reply) > 2 {
+		third = reply[2]
+	}
+	if outcome < 0 || outcome > int64(store.Unblocked) {
 		return store.Result{Err: fmt.Errorf("put block: %w", errReply)}
 	}
-	outcome, _ := reply[0].(int64)
-	value, _ := reply[1].(string)
-	member, _ := reply[2].(int64)
-	r := store.Result{Outcome: store.Outcome(outcome)} //nolint:gosec // the script's own small numbers
-	r.Block = inForce(p.Block, r.Outcome, value, member == 1)
+	r := store.Result{Outcome: store.Outcome(outcome)}
+	r.Block = inForce(p.Block, r.Outcome, value, third)
 	return r
 }
 
-// inForce is the block that the script's value stands for.
-func inForce(put checker.Block, outcome store.Outcome, value string, member bool) checker.Block {
+// inForce is the block that the script's reply stands for.
+func inForce(put checker.Block, outcome store.Outcome, value string, third any) checker.Block {
 	switch {
-	case value == "" && (outcome == store.Unblocked || outcome == store.Lapsed):
-		return checker.Block{}
-	case value == "":
+	case outcome == store.Extended:
+		created, _ := third.(string)
+		put.ID, put.CreatedAt = value, wire.ReadTime([]byte(created))
 		return put
-	case member:
+	case value == "" && outcome == store.Began:
+		return put
+	case value == "":
+		return checker.Block{}
+	case third != nil:
 		if m, err := wire.DecodeMember(put.Scope, []byte(value)); err == nil {
 			return m
 		}

@@ -14,7 +14,10 @@ type Clock struct {
 }
 
 // NewClock returns a clock that stands at the present.
-func NewClock() *Clock { return &Clock{now: time.Now().UTC().Truncate(time.Millisecond)} }
+func NewClock() *Clock { return NewClockAt(time.Now().UTC().Truncate(time.Millisecond)) }
+
+// NewClockAt returns a clock that stands at the given time.
+func NewClockAt(now time.Time) *Clock { return &Clock{now: now} }
 
 // Now returns the time.
 func (c *Clock) Now() time.Time {

@@ -64,8 +64,8 @@ func Cluster(t testing.TB) *redis.ClusterClient {
 	t.Cleanup(func() { _ = client.Close() })
 	testenv.Eventually(t, 30*time.Second, func() error {
 		for _, n := range nodes {
-			slots, err := n.Client.ClusterSlots(ctx).Result()
-			if err != nil || len(slots) != 2 {
+			shards, err := n.Client.ClusterShards(ctx).Result()
+			if err != nil || len(shards) != len(nodes) || len(shards[0].Slots) == 0 || len(shards[1].Slots) == 0 {
 				return fmt.Errorf("node doesn't know all slots yet: %w", errors.Join(err, errNotYet))
 			}
 		}

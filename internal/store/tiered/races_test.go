@@ -3,7 +3,6 @@ package tiered_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -39,7 +38,7 @@ func TestTiersAgreeAfterRaces(t *testing.T) {
 	done := make(chan struct{})
 	for w := range 4 {
 		all.Go(func() {
-			random := rand.New(rand.NewPCG(1, uint64(w))) //nolint:gosec // repeatable
+			random := rand.New(rand.NewPCG(1, uint64(w)))
 			for i := range rounds {
 				name := fmt.Sprint(random.IntN(scopes))
 				if random.IntN(3) == 0 {
@@ -197,7 +196,7 @@ func TestReconcilerRuns(t *testing.T) {
 	r := sharedRig(t)
 	registry := prometheus.NewRegistry()
 	reconciler := tiered.NewReconciler(r.Blocks, tiered.ReconcilerOptions{
-		Interval: 5 * time.Millisecond, Registerer: registry, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Interval: 5 * time.Millisecond, Registerer: registry, Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

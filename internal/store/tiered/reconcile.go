@@ -126,7 +126,7 @@ func (r *Reconciler) Run(ctx context.Context) {
 			r.log.InfoContext(ctx, "permanent blocks reconciled", "outcome", string(report.Change),
 				"blocks", report.Blocks, "repaired", report.Repaired)
 		}
-		jitter := 0.8 + 0.4*rand.Float64() //nolint:gosec // spreads load, keeps no secret
+		jitter := 0.8 + 0.4*rand.Float64()
 		timer.Reset(time.Duration(float64(r.interval) * jitter))
 	}
 }

@@ -7,7 +7,7 @@
 --        own wish; 3 TTL in ms of a copy; 4 field in the membership hash; 5 its value; 6 new generation
 -- Result store.Outcome as far as this key tells: Began where there was none or the same block was
 -- Cost   O(1): GET, GET, TIME, SET; SET, EXISTS, HSET for a new block; 6 to 10 µs of Redis
-local HEAD = [==[$BLOCK_HEAD]==]
+local HEAD = [==[$BLOCK_HEAD(.*)$]==]
 local KEPT, BEGAN, BECAME_PERMANENT, EXTENDED, LAPSED, UNBLOCKED = 0, 1, 2, 3, 4, 5
 
 local id, created, till, flags, rest = string.match(ARGV[1], HEAD)
@@ -29,7 +29,7 @@ end
 local outcome = BEGAN
 local cur = redis.call('GET', KEYS[1])
 if cur then
-  local cid, _, ctill, cflags = string.match(cur, HEAD)
+  local cid, _, ctill, cflags = string.match(cur, [==[$BLOCK_HEAD]==])
   ctill = tonumber(ctill)
   if not cid then
     local left = redis.call('PTTL', KEYS[1])
