@@ -13,11 +13,14 @@ import (
 	"github.com/wardstream/wardstream/internal/ingress"
 )
 
+// version is set by the linker: -X main.version=v1.2.3.
+var version = ""
+
 func main() {
 	logging.Disable() // go-redis prints every failed dial; failures are reported by us
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	app := ingress.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	app := ingress.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: version}
 	code := app.Main(ctx)
 	stop()
 	os.Exit(code)

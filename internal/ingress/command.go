@@ -25,6 +25,7 @@ type App struct {
 	Args           []string // without the program's name
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+	Version        string // "": the module's
 }
 
 // Main runs the command that the arguments name, until it is done or ctx ends, and
@@ -97,7 +98,7 @@ func (a App) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.Stdout, "ingress-check %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(a.Stdout, "ingress-check %s %s %s/%s\n", a.version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			if err != nil {
 				return fmt.Errorf("print version: %w", err)
 			}
@@ -106,8 +107,12 @@ func (a App) versionCommand() *cobra.Command {
 	}
 }
 
-// version is the module's, which the go command stamps from the tag or commit.
-func version() string {
+// version is what the build gave, else the module's, which the go command stamps
+// from the tag or commit.
+func (a App) version() string {
+	if a.Version != "" {
+		return a.Version
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

@@ -70,9 +70,11 @@ func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Re
 			results = kept
 		}
 	}
-	for i := range puts {
-		// What the durable tier knows better: Redis may have lost it.
-		overruled := results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent()
+	for i, p := range puts {
+		// What the durable tier knows better: Redis may have lost it. An operator's
+		// wish goes there all the same, to lift the mark of an unblock.
+		overruled := !p.EventTime.IsZero() &&
+			(results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent())
 		if !b.both || durableErr != nil || !overruled {
 			todo = append(todo, i)
 		}
