@@ -1,0 +1,80 @@
+# `make help` lists the targets.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME  ?= 10s
+TESTFLAGS ?=
+# What runs under the race detector: everything that starts goroutines or is called from several.
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$)
+
+GO_LDFLAGS := -s -w -X main.version=$(VERSION)
+# The version is given above; asking Git again fails in checkouts that another user owns.
+GO_BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(GO_LDFLAGS)'
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install Redis and Postgres for the tests where they are missing; starts no service
+	@scripts/setup.sh
+
+.PHONY: test
+test: setup ## go vet and every test, against real Redis and Postgres
+	go vet ./...
+	go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: race
+race: setup ## the tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race -count=1 -timeout 15m $(TESTFLAGS) $(RACE_PKGS)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: setup ## benchmarks, one JSON object a line
+	@go test -count=1 -timeout 20m -run Bench ./internal/bench -v -args -full | grep "^{"
+
+.PHONY: build
+build: ## static binaries into bin/
+	$(GO_BUILD) -o bin/ ./cmd/...
+
+.PHONY: docker
+docker: ## an image of each binary, tagged with VERSION
+	docker build --build-arg VERSION=$(VERSION) -t wardstream/detector:$(VERSION) -f deploy/docker/detector.Dockerfile .
+	docker build --build-arg VERSION=$(VERSION) -t wardstream/ingress-check:$(VERSION) -f deploy/docker/ingress-check.Dockerfile .
+
+.PHONY: lint
+lint: lint-go lint-mod lint-arch lint-deploy lint-shell ## everything below
+
+.PHONY: lint-go
+lint-go: ## linters and formatting
+	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin fmt --diff ./... \
+		&& cd deploy && $$bin run --config ../.golangci.yml ./... && $$bin fmt --config ../.golangci.yml --diff ./...
+
+.PHONY: fmt
+fmt: ## format every Go file
+	@bin=$$(scripts/tool.sh golangci-lint) && $$bin fmt ./... && cd deploy && $$bin fmt --config ../.golangci.yml ./...
+
+.PHONY: lint-mod
+lint-mod: ## go.mod and go.sum are tidy
+	go mod tidy -diff
+	cd deploy && go mod tidy -diff
+
+.PHONY: lint-arch
+lint-arch: ## who imports whom, sizes, package names, reasons for dependencies
+	go test -count=1 ./internal/archtest
+
+.PHONY: lint-deploy
+lint-deploy: ## render the Kubernetes manifests, validate them, check the Dockerfiles
+	cd deploy && go vet ./... && go test -count=1 ./...
+
+.PHONY: lint-shell
+lint-shell: ## shell scripts parse, and pass shellcheck where it is installed
+	@scripts/lint-shell.sh
+
+.PHONY: clean
+clean: ## remove built binaries and installed tools
+	rm -rf bin .bin

@@ -1,0 +1,172 @@
+// Package archtest holds the architecture to what it says it is: who may import
+// whom, how large things get, what they are called, and why each dependency is there.
+package archtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says which of our packages a package may import, outside its tests. It is kept exact: a package that is not
+// here fails the test, and so does an allowance that nobody uses any more.
+var allowed = map[string][]string{
+	"cmd/detector":      {"internal/cli"},
+	"cmd/ingress-check": {"internal/ingress"},
+
+	// The public library: the vocabulary imports nothing of ours.
+	"pkg/checker":             {},
+	"pkg/checker/httpcheck":   {"pkg/checker"},
+	"pkg/checker/pglookup":    {"pkg/checker"},
+	"pkg/checker/redislookup": {"pkg/checker", "internal/redisurl", "internal/wire"},
+
+	// What is pure: values in, values out.
+	"internal/event":   {"pkg/checker"},
+	"internal/window":  {},
+	"internal/wire":    {"pkg/checker", "internal/event"},
+	"internal/rules":   {"pkg/checker", "internal/event", "internal/window"},
+	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
+
+	// What talks to Redis and Postgres.
+	"internal/consumer":           {"internal/redisurl"},
+	"internal/cooldown":           {"internal/wire"},
+	"internal/events":             {"internal/wire"},
+	"internal/store":              {"pkg/checker", "internal/wire"},
+	"internal/store/memory":       {"pkg/checker", "internal/store", "internal/wire"},
+	"internal/store/postgres":     {"pkg/checker", "internal/store", "internal/wire"},
+	"internal/store/redis":        {"pkg/checker", "pkg/checker/redislookup", "internal/store", "internal/wire"},
+	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redis"},
+	"internal/window/memwindow":   {"internal/window"},
+	"internal/window/rediswindow": {"internal/window", "internal/wire"},
+	"internal/redisurl":           {},
+	"schema":                      {},
+
+	// What puts it together.
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/redisurl", "internal/rules", "internal/wire"},
+	"internal/detector": {
+		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
+		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
+		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
+	},
+	"internal/ingress": {"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"internal/cli": { // the detector's commands
+		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
+		"internal/enforce", "internal/event", "internal/rules",
+	},
+	"internal/cli/doctor": {"internal/config", "internal/consumer", "internal/detector"},
+	"internal/demo": {
+		"pkg/checker", "internal/config", "internal/detector", "internal/ingress",
+		"internal/store", "internal/store/memory", "internal/wire",
+	},
+	"internal/bench": {},
+
+	// What only tests (and the benchmarks) import.
+	"internal/doctest":           {},
+	"internal/archtest":          {},
+	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/store/memory", "internal/testenv", "internal/wire", "schema"},
+	"internal/testenv":           {},
+	"internal/window/windowtest": {"internal/window"},
+}
+
+// testOnly may be imported by any test, and otherwise only where allowed says so.
+var testOnly = []string{"internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
+
+// allowedInTests is what tests of a package may import beyond that: themselves, what the package may
+// import, testOnly and this.
+var allowedInTests = map[string][]string{
+	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
+	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
+	"internal/bench":          {"pkg/checker", "pkg/checker/redislookup"},
+	"internal/detector":       {"internal/bench", "internal/window/memwindow"}, // a workload; windows to compare with
+	"internal/doctest":        {"internal/config"},
+	"internal/events":         {"pkg/checker"},
+	"internal/ingress":        {"internal/wire"},
+	"internal/rules":          {"internal/window/memwindow", "internal/wire"}, // from the entry to the match
+	"internal/store/postgres": {"pkg/checker/pglookup"},
+	"internal/store/redis":    {"internal/store/memory"},
+	"internal/store/tiered":   {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
+	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"}, // from the request to the block
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		may, ok := allowed[p.path]
+		if !ok {
+			t.Errorf("package %s is not in the table of imports: add its line in this file, with the least it needs", p.path)
+			continue
+		}
+		for _, imp := range p.imports {
+			if !slices.Contains(may, imp) {
+				t.Errorf("package %s imports %s, which the table does not allow", p.path, imp)
+			}
+		}
+		for _, path := range may {
+			if !slices.Contains(p.imports, path) {
+				t.Errorf("package %s does not import %s any more: take it out of the table", p.path, path)
+			}
+		}
+		mayInTests := slices.Concat(may, testOnly, allowedInTests[p.path], []string{p.path})
+		for _, imp := range p.testImports {
+			if !slices.Contains(mayInTests, imp) {
+				t.Errorf("tests of package %s import %s, which the table does not allow", p.path, imp)
+			}
+		}
+	}
+}
+
+// TestTableHasNoCycle keeps the table itself honest: a cycle in it would allow what Go refuses, and
+// hide which way things look.
+func TestTableHasNoCycle(t *testing.T) {
+	t.Parallel()
+	const visiting, done = 1, 2
+	state := map[string]int{}
+	var visit func(path string, trail []string)
+	visit = func(path string, trail []string) {
+		trail = append(trail, path)
+		if state[path] == visiting {
+			t.Errorf("the table allows a cycle: %s", strings.Join(trail, " → "))
+		}
+		if state[path] != 0 {
+			return
+		}
+		state[path] = visiting
+		for _, next := range allowed[path] {
+			if _, ok := allowed[next]; !ok {
+				t.Errorf("the table allows %s to import %s, which is not in it", path, next)
+			}
+			visit(next, trail)
+		}
+		state[path] = done
+	}
+	for path := range allowed {
+		visit(path, nil)
+	}
+}
+
+// TestCheckerLinksLittle: importing the checker must not bring a service a database driver, a
+// telemetry stack or an RPC framework it did not ask for.
+func TestCheckerLinksLittle(t *testing.T) {
+	t.Parallel()
+	heavy := map[string]string{
+		"github.com/jackc/pgx": "pgx", "go.opentelemetry.io": "OpenTelemetry", "github.com/prometheus": "Prometheus",
+		"google.golang.org/grpc": "gRPC", "github.com/spf13/cobra": "cobra", "github.com/goccy/go-yaml": "YAML",
+	}
+	for _, start := range []string{"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck"} {
+		deps := strings.Fields(goTool(t, "list", "-deps", "./"+start))
+		if !slices.Contains(deps, module+"/"+start) {
+			t.Fatalf("go list -deps ./%s does not list the package itself", start)
+		}
+		for _, dep := range deps {
+			for prefix, name := range heavy {
+				if strings.HasPrefix(dep, prefix) {
+					t.Errorf("importing %s links %s (%s)", start, name, dep)
+				}
+			}
+		}
+	}
+	deps := goTool(t, "list", "-deps", "./pkg/checker")
+	if strings.Contains(deps, "redis") {
+		t.Error("pkg/checker alone links a Redis client")
+	}
+}
