@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+// A letter is what the commands print of a dead letter as JSON.
+type letter struct {
+	ID         string      `json:"id"`
+	Stream     string      `json:"stream"`
+	EntryID    string      `json:"entry_id"`
+	Reason     string      `json:"reason"`
+	Deliveries int         `json:"deliveries"`
+	At         string      `json:"at"`
+	Fields     [][2]string `json:"fields"`
+}
+
+func (in *installation) letters(args ...string) []letter {
+	in.t.Helper()
+	var letters []letter
+	in.command(append([]string{"dead-letters", "list", "--output", "json"}, args...)...).answers(in.t, 0).decode(in.t, &letters)
+	return letters
+}
+
+// buried has a worker make dead letters of n entries without an event type, and returns their IDs
+// there.
+func (in *installation) buried(n int) (entries []string) {
+	in.t.Helper()
+	for i := range n {
+		entries = append(entries, in.publish("user.name", fmt.Sprint("eve", i), "source.address", attacker))
+	}
+	w := in.start()
+	w.reaches("wardstream_dead_letters_total", float64(n))
+	in.settled("detectors")
+	w.stop()
+	return entries
+}
+
+func TestDeadLettersList(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "")
+	in.command("dead-letters", "list").answers(t, 0).says(t, "no dead letters\n")
+	if letters := in.letters(); letters == nil || len(letters) != 0 {
+		t.Errorf("no dead letters as JSON: %v", letters)
+	}
+	entries := in.buried(3)
+	letters := in.letters()
+	if len(letters) != 3 {
+		t.Fatalf("dead letters %+v", letters)
+	}
+	for i, l := range letters {
+		if l.EntryID != entries[i] || l.Stream != in.stream() || !strings.HasPrefix(l.Reason, "no_event_type") && !strings.Contains(l.Reason, "event_type") || l.Deliveries != 1 || l.At == "" ||
+			len(l.Fields) != 2 || l.Fields[0] != [2]string{"user.name", fmt.Sprint("eve", i)} {
+			t.Errorf("dead letter %+v", l)
+		}
+	}
+	in.command("dead-letters", "list").answers(t, 0).says(t, "ID ", "REASON", letters[2].ID, "user.name=eve2 source.address=203.0.113.9")
+	r := in.command("dead-letters", "list", "--limit", "2")
+	if r.code != 0 || strings.Count(r.stdout, "\n") != 3 || !strings.HasSuffix(r.stderr, "has more than 2 dead letters; --limit 0 lists all\n") {
+		t.Errorf("exit %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	in.command("dead-letters", "list", "--limit", "3").answers(t, 0)
+	if n := len(in.letters("--stream", in.stream())); n != 3 {
+		t.Errorf("%d of the stream", n)
+	}
+	in.command("dead-letters", "list", "--stream", "other").fails(t, `--stream "other": is none of the configured streams`)
+}
+
+func TestDeadLettersRequeue(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "")
+	entries := in.buried(3)
+	letters := in.letters()
+	in.command("dead-letters", "requeue", letters[1].ID).answers(t, 0).says(t, "requeued 1 of 1\n")
+	in.command("dead-letters", "requeue", letters[1].ID, letters[2].ID).answers(t, 1).says(t, "requeued 1 of 2\n")
+	var n struct {
+		Requeued int `json:"requeued"`
+	}
+	in.command("dead-letters", "requeue", "--all", "--yes", "--output", "json").answers(t, 0).decode(t, &n)
+	if n.Requeued != 1 || len(in.letters()) != 0 {
+		t.Errorf("requeued %d, %d left", n.Requeued, len(in.letters()))
+	}
+	in.command("dead-letters", "requeue", "--all", "--yes").answers(t, 0).says(t, "requeued 0\n")
+	w := in.start() // they are no better than before
+	w.reaches("wardstream_dead_letters_total", 3)
+	w.stop()
+	for _, l := range in.letters() {
+		if id := l.Fields[len(l.Fields)-1]; id[0] != "event_id" || !strings.Contains(strings.Join(entries, " "), id[1]) {
+			t.Errorf("requeued as %v", l.Fields)
+		}
+	}
+}
+
+func TestDeadLettersPurge(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "")
+	in.buried(4)
+	letters := in.letters()
+	in.command("dead-letters", "purge", letters[0].ID).answers(t, 0).says(t, "purged 1 of 1\n")
+	in.command("dead-letters", "purge", letters[0].ID, letters[1].ID).answers(t, 1).says(t, "purged 1 of 2\n")
+	in.command("dead-letters", "purge", "--older-than", "1h").answers(t, 0).says(t, "purged 0\n")
+	in.add(in.stream()+":dead", "by", "another") // the newest; a moment younger than none
+	in.command("dead-letters", "purge", "--all").fails(t, "add --yes")
+	in.command("dead-letters", "requeue", "--all").fails(t, "add --yes")
+	if n := len(in.letters()); n != 3 {
+		t.Errorf("%d left", n)
+	}
+	var n struct {
+		Purged int `json:"purged"`
+	}
+	in.command("dead-letters", "purge", "--older-than", "0s", "--output", "json").answers(t, 0).decode(t, &n)
+	if n.Purged != 3 {
+		t.Errorf("purged %d", n.Purged)
+	}
+	in.add(in.stream()+":dead", "by", "another")
+	in.command("dead-letters", "purge", "--all", "--yes").answers(t, 0).says(t, "purged 1\n")
+}
+
+// TestPurgeByAge goes by the dead letters' IDs, over more than a page of them.
+func TestPurgeByAge(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "")
+	dead := in.stream() + ":dead"
+	for i := range 250 { // of 1970
+		if err := in.redis.Client.Do(t.Context(), "XADD", dead, fmt.Sprintf("%d-1", i+1), "f", "v").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in.add(dead, "f", "v")
+	in.command("dead-letters", "purge", "--older-than", "7d").answers(t, 0).says(t, "purged 250\n")
+	if n := len(in.letters()); n != 1 {
+		t.Errorf("%d left", n)
+	}
+}
+
+func TestDeadLettersOfSeveralStreams(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "")
+	one, other := in.stream(), in.redis.Prefix+":more"
+	in.env = append(in.env, "WARDSTREAM_STREAM_NAMES="+one+","+other)
+	in.add(one+":dead", "n", "1")
+	in.add(other+":dead", "n", "2")
+	if letters := in.letters(); len(letters) != 2 || letters[0].Stream != one || letters[1].Stream != other {
+		t.Errorf("dead letters %+v", letters)
+	}
+	if letters := in.letters("--stream", other+":dead"); len(letters) != 1 || letters[0].Fields[0][1] != "2" {
+		t.Errorf("dead letters %+v", letters)
+	}
+	in.command("dead-letters", "requeue", "--all", "--yes").fails(t, "several streams are configured: say which by --stream")
+	in.command("dead-letters", "purge", "--all", "--yes").fails(t, "several streams are configured: say which by --stream")
+	in.command("dead-letters", "purge", "--all", "--yes", "--stream", other).answers(t, 0).says(t, "purged 1\n")
+	in.command("dead-letters", "requeue", "--all", "--yes", "--stream", one).answers(t, 0).says(t, "requeued 1\n")
+}

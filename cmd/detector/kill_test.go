@@ -1,0 +1,265 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+// A workload is failed logins and client errors, and what is to come of them by count alone.
+type workload struct {
+	t      testing.TB
+	in     *installation
+	counts map[string]map[string]int // events published, by type and address
+	left   []published               // to publish
+	total  int                       // published
+}
+
+// A published is an event to publish.
+type published struct{ typ, addr string }
+
+const (
+	failed   = "auth.login.failed"
+	notFound = "http.response.client_error"
+
+	failedThreshold, notFoundThreshold = 5, 7
+)
+
+// newWorkload mixes addresses that stay just below a threshold and addresses that just reach it, so
+// that one event lost, or one counted twice, changes who is blocked.
+func newWorkload(t testing.TB, in *installation) *workload {
+	w := &workload{t: t, in: in, counts: map[string]map[string]int{failed: {}, notFound: {}}}
+	for i := range 400 {
+		w.add(failed, fmt.Sprintf("10.1.%d.%d", i/250, i%250), failedThreshold-1)
+		w.add(failed, fmt.Sprintf("10.2.%d.%d", i/250, i%250), failedThreshold)
+		w.add(notFound, fmt.Sprintf("10.3.%d.%d", i/250, i%250), notFoundThreshold-1)
+		w.add(notFound, fmt.Sprintf("10.4.%d.%d", i/250, i%250), notFoundThreshold)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	random.Shuffle(len(w.left), func(i, j int) { w.left[i], w.left[j] = w.left[j], w.left[i] })
+	return w
+}
+
+func (w *workload) add(typ, addr string, times int) {
+	for range times {
+		w.left = append(w.left, published{typ, addr})
+	}
+}
+
+// publish publishes the next n events.
+func (w *workload) publish(n int) {
+	w.t.Helper()
+	n = min(n, len(w.left))
+	_, err := w.in.redis.Client.Pipelined(w.t.Context(), func(p redis.Pipeliner) error {
+		for _, e := range w.left[:n] {
+			w.counts[e.typ][e.addr]++
+			p.XAdd(w.t.Context(), &redis.XAddArgs{Stream: w.in.stream(), Values: []any{"event_type", e.typ, "source.address", e.addr}})
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.left, w.total = w.left[n:], w.total+n
+}
+
+// publishOn is publish that never runs out of events, so that what follows is in the middle of the work.
+func (w *workload) publishOn(n int) {
+	w.t.Helper()
+	for i := 0; len(w.left) < 2000; i++ {
+		w.add(failed, fmt.Sprintf("10.5.%d.%d", w.total%250, i), failedThreshold-1)
+	}
+	w.publish(n)
+}
+
+// blocked returns the addresses that must be blocked by what was published so far.
+func (w *workload) blocked() []string {
+	var out []string
+	for typ, threshold := range map[string]int{failed: failedThreshold, notFound: notFoundThreshold} {
+		for addr, n := range w.counts[typ] {
+			if n >= threshold {
+				out = append(out, addr)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// check compares who is blocked, and what the windows hold, with what was published.
+func (w *workload) check(when string) {
+	w.t.Helper()
+	var views []struct {
+		ScopeType  string `json:"scope_type"`
+		ScopeValue string `json:"scope_value"`
+		Rule       string `json:"rule_name"`
+	}
+	r := w.in.command("blocks", "--limit", "0", "--output", "json").answers(w.t, 0)
+	decodeLoosely(w.t, r.stdout, &views)
+	got := make([]string, len(views))
+	for i, v := range views {
+		got[i] = v.ScopeValue
+	}
+	slices.Sort(got)
+	if want := w.blocked(); !slices.Equal(got, want) {
+		w.t.Errorf("%s: %d addresses are blocked, want %d; wrongly blocked %v, wrongly not %v", when, len(got), len(want), without(got, want), without(want, got))
+	}
+	for typ, rule := range map[string]string{failed: "brute_force_login", notFound: "repeated_client_error"} {
+		sizes := w.in.windows(rule)
+		for addr, want := range w.counts[typ] {
+			if sizes[addr] != want {
+				w.t.Errorf("%s: the window of %s for %s holds %d, want %d", when, rule, addr, sizes[addr], want)
+			}
+		}
+		if len(sizes) != len(w.counts[typ]) {
+			w.t.Errorf("%s: %d windows of %s, want %d", when, len(sizes), rule, len(w.counts[typ]))
+		}
+	}
+}
+
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}
+
+// windows reads the sizes of a rule's windows from what is in Redis, by no code of ours: a window is a
+// log of records of 22 bytes, the last eight of which tell its members apart.
+func (in *installation) windows(rule string) map[string]int {
+	in.t.Helper()
+	const record, member = 22, 14
+	prefix := in.redis.Prefix + ":window:" + rule + ":"
+	keys, err := in.redis.Client.Keys(in.t.Context(), prefix+"*").Result()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	sizes := make(map[string]int, len(keys))
+	for _, key := range keys {
+		log, err := in.redis.Client.Get(in.t.Context(), key).Result()
+		if err != nil || len(log)%record != 0 {
+			in.t.Fatalf("%s: %d bytes, %v", key, len(log), err)
+		}
+		members := map[string]bool{}
+		for at := 0; at < len(log); at += record {
+			members[log[at+member:at+record]] = true
+		}
+		_, addr, _ := strings.Cut(strings.TrimPrefix(key, prefix), ":") // behind the hash of the parameters
+		sizes[addr] = len(members)
+	}
+	return sizes
+}
+
+// pendingOf returns how many entries are pending for a worker.
+func (in *installation) pendingOf(name string) int64 {
+	in.t.Helper()
+	consumers, err := in.redis.Client.XInfoConsumers(in.t.Context(), in.stream(), "detectors").Result()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	var n int64
+	for _, c := range consumers {
+		if strings.HasPrefix(c.Name, name+"-") {
+			n += c.Pending
+		}
+	}
+	return n
+}
+
+// TestTwoDetectorsShareAndSurviveKill: two detectors share the work, one is killed with entries in
+// hand, and every entry counts, and counts once.
+func TestTwoDetectorsShareAndSurviveKill(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, fmt.Sprintf(`
+rules:
+- {name: brute_force_login, threshold: %d, window: 1h}
+- {name: repeated_client_error, threshold: %d, window: 1h}
+stream: {batch_size: 64, claim_min_idle: 200ms, max_deliveries: 100, retention: 0s}
+blocks: {default_ttl: 12h}
+`, failedThreshold, notFoundThreshold))
+	work := newWorkload(t, in)
+	victim, survivor := in.start("--consumer", "victim"), in.start("--consumer", "survivor")
+
+	shared := func() error {
+		work.publishOn(64)
+		a, b := victim.metric("wardstream_entries_acked_total"), survivor.metric("wardstream_entries_acked_total")
+		if a == 0 || b == 0 {
+			return fmt.Errorf("acked %v and %v of %d", a, b, work.total)
+		}
+		return nil
+	}
+	testenv.Eventually(t, patience, shared)
+
+	// It is held at some moment until that is one with entries in hand, and killed there.
+	caught := func() error {
+		work.publishOn(64)
+		victim.signal(syscall.SIGSTOP)
+		if n := in.pendingOf("victim"); n == 0 {
+			victim.signal(syscall.SIGCONT)
+			return fmt.Errorf("the victim has nothing in hand; %d published", work.total)
+		}
+		return nil
+	}
+	testenv.Eventually(t, patience, caught)
+	victim.signal(syscall.SIGKILL)
+	if code := <-victim.done; code != -1 {
+		t.Fatalf("the victim exited %d", code)
+	}
+
+	work.publish(len(work.left))
+	in.settled("detectors")
+	work.check("after the kill")
+	if n := survivor.metric("wardstream_entries_claimed_total"); n == 0 {
+		t.Error("the survivor claimed nothing")
+	}
+	if n := survivor.metric("wardstream_entries_lost_total") + survivor.metric("wardstream_dead_letters_total"); n != 0 {
+		t.Errorf("%v entries lost or dead", n)
+	}
+	in.everyEntryRead(work.total)
+	in.toldOnce(work.blocked())
+
+	// One event more for each: whoever was just below a threshold is now just at it.
+	for typ, counts := range work.counts {
+		for addr := range counts {
+			work.add(typ, addr, 1)
+		}
+	}
+	work.publish(len(work.left))
+	in.settled("detectors")
+	work.check("after one more event each")
+	survivor.stop()
+}
+
+// everyEntryRead checks that the group has been delivered every entry, and that all are still there.
+func (in *installation) everyEntryRead(total int) {
+	in.t.Helper()
+	groups, err := in.redis.Client.XInfoGroups(in.t.Context(), in.stream()).Result()
+	if err != nil || len(groups) != 1 || groups[0].EntriesRead != int64(total) {
+		in.t.Errorf("groups %+v, %v; want one that has read %d entries", groups, err, total)
+	}
+	if n := in.redis.Client.XLen(in.t.Context(), in.stream()).Val(); n != int64(total) {
+		in.t.Errorf("the stream has %d entries, want %d", n, total)
+	}
+}
+
+// toldOnce checks that block_applied was told of nobody but the blocked, and of each as one event,
+// however often delivered.
+func (in *installation) toldOnce(blocked []string) {
+	in.t.Helper()
+	ids := map[string]string{}
+	for _, e := range in.told() {
+		addr, id := e["scope.value"].(string), e["enforcement.id"].(string)
+		if before, ok := ids[addr]; ok && before != id {
+			in.t.Errorf("two events tell of the block of %s", addr)
+		}
+		ids[addr] = id
+		if !slices.Contains(blocked, addr) {
+			in.t.Errorf("an event tells of a block of %s", addr)
+		}
+	}
+	in.t.Logf("%d events tell of %d blocks", len(ids), len(blocked))
+}

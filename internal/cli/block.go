@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// What an operator may say about a block; the configuration has the same bounds.
+const (
+	maxNote   = 1024 // bytes
+	minTTL    = time.Second
+	maxTTL    = 8760 * time.Hour
+	minStatus = 400
+	maxStatus = 599
+)
+
+// A blockOrder is what the flags of block say.
+type blockOrder struct {
+	ttl                 duration
+	temporary           bool // --ttl was given
+	reason, by, message string
+	status              int
+	yes                 bool
+	output              *format
+}
+
+func (a App) blockCommand() *cobra.Command {
+	var o blockOrder
+	cmd := &cobra.Command{
+		Use:   "block TYPE VALUE",
+		Short: "Block an ip, user, username, session or scope of your own",
+		Long: `Blocks a scope by hand, at once, whatever the rules say, in place of a weaker block and never of
+a stronger one, and prints what is in force. Without --ttl the block is permanent; for an ip,
+which others may share, that needs --yes, and so does what the allowlist names.
+
+It takes back an earlier unblock of the scope. audit.enforcement.block_applied is added to the
+stream of enforcement events.`,
+		Example: `  detector block ip 203.0.113.9 --ttl 10m --reason "scraping the catalogue"
+  detector block user 42 --reason fraud
+  detector block ip 203.0.113.9 --yes`,
+		Args: scopeArgs,
+	}
+	f := cmd.Flags()
+	f.Var(&o.ttl, "ttl", "length of a temporary block, such as 10m, 12h or 7d (default: permanent)")
+	f.StringVar(&o.reason, "reason", "", "why, for whoever looks at it later")
+	f.StringVar(&o.by, "by", "", "who wants it (default: your user name)")
+	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
+	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
+	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, or what the allowlist names")
+	o.output = outputFlag(f)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+		o.temporary = f.Changed("ttl")
+		scope, err := o.check(cfg, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+			return a.block(ctx, cfg, s, o, scope)
+		})
+	})
+}
+
+// scopeArgs wants a type and a value.
+func scopeArgs(cmd *cobra.Command, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%s wants a type and a value, such as: %s ip 203.0.113.9", cmd.Name(), cmd.CommandPath())
+	}
+	return nil
+}
+
+func (a App) block(ctx context.Context, cfg *config.Config, s *detector.Stores, o blockOrder, scope checker.Scope) error {
+	if !o.temporary && cfg.Postgres.URL == "" {
+		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
+	}
+	now := time.Now()
+	block, err := detector.NewOperator(cfg, s, a.version()).Block(ctx, detector.BlockRequest{
+		Scope: scope, TTL: time.Duration(o.ttl), Reason: o.reason, By: orMe(o.by), StatusCode: o.status, Message: o.message,
+	})
+	switch {
+	case errors.Is(err, detector.ErrUntold):
+		a.warn("%v", err)
+	case err != nil && !o.temporary && cfg.Postgres.URL != "":
+		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
+	case err != nil:
+		return err
+	}
+	view := viewOf(block, now)
+	return a.print(*o.output, view, func(w io.Writer) { _, _ = fmt.Fprintln(w, o.describe(view)) })
+}
+
+// check refuses what can't be done and what needs to be said twice. It returns what to block.
+func (o *blockOrder) check(cfg *config.Config, typ, value string) (checker.Scope, error) {
+	if err := o.checkFlags(); err != nil {
+		return checker.Scope{}, err
+	}
+	scope, err := blockableScope(cfg, typ, value)
+	if err != nil {
+		return scope, err
+	}
+	return scope, o.hesitate(cfg, scope)
+}
+
+func (o *blockOrder) checkFlags() error {
+	ttl := time.Duration(o.ttl)
+	switch {
+	case o.temporary && (ttl < minTTL || ttl > maxTTL):
+		return fmt.Errorf("--ttl %q: must be between %s and %s; leave it out for a permanent block", ttl, minTTL, config.FormatDuration(maxTTL))
+	case o.status != 0 && (o.status < minStatus || o.status > maxStatus):
+		return fmt.Errorf("--status %d: must be between %d and %d", o.status, minStatus, maxStatus)
+	}
+	for _, note := range []struct{ name, text string }{{"reason", o.reason}, {"by", o.by}, {"message", o.message}} {
+		if err := checkNote(note.name, note.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkNote(name, text string) error {
+	if len(text) > maxNote || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return fmt.Errorf("--%s: must be text of up to %d bytes", name, maxNote)
+	}
+	return nil
+}
+
+// hesitate refuses what needs to be said twice.
+func (o *blockOrder) hesitate(cfg *config.Config, scope checker.Scope) error {
+	switch {
+	case o.yes:
+		return nil
+	case allowlisted(cfg, scope):
+		return fmt.Errorf("%s %q is on the allowlist, so rules never block it; add --yes to block it all the same", scope.Type, scope.Value)
+	case scope.Type == checker.ScopeIP && !o.temporary:
+		return fmt.Errorf("a permanent block of an ip stays for whoever has the address next, and hits all who share it; give a --ttl, or add --yes")
+	}
+	return nil
+}
+
+// describe says what is in force, and whether it is what was asked for.
+func (o *blockOrder) describe(v blockView) string {
+	asked := int64(time.Duration(o.ttl) / time.Second)
+	stronger := o.temporary && (v.Permanent || v.RemainingSeconds > asked+1)
+	text := fmt.Sprintf("%s %s is blocked %s", printable(v.ScopeType), printable(v.ScopeValue), v.until())
+	if stronger {
+		text += fmt.Sprintf("; that block is stronger and stays: by rule %s since %s", printable(v.Rule), v.CreatedAt)
+	}
+	return text
+}
+
+// orMe is by, or the name of whoever runs the command.
+func orMe(by string) string {
+	if by != "" {
+		return by
+	}
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// defaultLimit is how much a listing shows unless told otherwise.
+const defaultLimit = 1000
+
+func (a App) blocksCommand() *cobra.Command {
+	var typ string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "blocks [TYPE VALUE]",
+		Short: "List who is blocked, why and until when",
+		Long: `Lists the active blocks, permanent ones first, then by scope. With a type and a value it shows
+the block of that scope; the exit code is 1 if there is none.`,
+		Example: `  detector blocks
+  detector blocks --scope user --output json
+  detector blocks ip 203.0.113.9`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return scopeArgs(cmd, args)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&typ, "scope", "", "only scopes of this type, such as ip or user")
+	f.IntVar(&limit, "limit", defaultLimit, "most blocks to list; 0 is all")
+	output := outputFlag(f)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+		if limit < 0 {
+			return fmt.Errorf("--limit %d: must be 0 or more", limit)
+		}
+		if len(args) == 0 {
+			return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+				return a.listBlocks(ctx, s, *output, typ, limit)
+			})
+		}
+		scope, err := scopeOf(cfg, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+			return a.showBlock(ctx, cfg, s, *output, scope)
+		})
+	})
+}
+
+func (a App) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stores, f format, scope checker.Scope) error {
+	if err := knownScope(ctx, cfg, s, scope); err != nil {
+		return err
+	}
+	block, blocked, err := lookUp(ctx, s, scope)
+	if err != nil {
+		return err
+	}
+	if !blocked {
+		if err := a.printBlocks(f, nil, fmt.Sprintf("%s %s is not blocked", printable(scope.Type), printable(scope.Value))); err != nil {
+			return err
+		}
+		return errNo
+	}
+	return a.printBlocks(f, []checker.Block{block}, "")
+}
+
+func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, typ string, limit int) error {
+	ask := 0 // all
+	if typ == "" && limit > 0 {
+		ask = limit + 1 // one more says that there are more
+	}
+	blocks, err := s.Blocks.List(ctx, ask)
+	if err != nil {
+		return err
+	}
+	if typ != "" {
+		blocks = only(blocks, typ)
+	}
+	if limit > 0 && len(blocks) > limit {
+		blocks = blocks[:limit]
+		a.warn("there are more than %d; --limit 0 lists all", limit)
+	}
+	return a.printBlocks(f, blocks, "nobody is blocked")
+}
+
+func only(blocks []checker.Block, typ string) []checker.Block {
+	kept := blocks[:0]
+	for _, b := range blocks {
+		if b.Scope.Type == typ {
+			kept = append(kept, b)
+		}
+	}
+	return kept
+}
+
+func (a App) printBlocks(f format, blocks []checker.Block, none string) error {
+	views := viewsOf(blocks, time.Now())
+	return a.print(f, views, func(w io.Writer) {
+		if len(views) == 0 {
+			_, _ = fmt.Fprintln(w, none)
+			return
+		}
+		rows := make([][]string, len(views))
+		for i, v := range views {
+			rows[i] = []string{v.ScopeType, v.ScopeValue, v.remaining(), v.Rule, v.CreatedAt, v.Reason}
+		}
+		table(w, []string{"SCOPE", "VALUE", "REMAINING", "RULE", "SINCE", "REASON"}, rows)
+	})
+}
+
+// A blockView is a block as it is printed.
+type blockView struct {
+	ScopeType  string `json:"scope_type"`
+	ScopeValue string `json:"scope_value"`
+	Permanent  bool   `json:"permanent"`
+	// RemainingSeconds and ExpiresAt are those of a temporary block.
+	RemainingSeconds int64          `json:"remaining_seconds,omitempty"`
+	ExpiresAt        string         `json:"expires_at,omitempty"`
+	CreatedAt        string         `json:"created_at,omitempty"`
+	Rule             string         `json:"rule_name"`
+	Reason           string         `json:"reason"`
+	StatusCode       int            `json:"status_code"`
+	Message          string         `json:"message"`
+	ID               string         `json:"id,omitempty"` // enforcement.id
+	Metadata         map[string]any `json:"metadata,omitempty"`
+}
+
+func viewOf(b checker.Block, now time.Time) blockView {
+	v := blockView{
+		ScopeType: b.Scope.Type, ScopeValue: b.Scope.Value, Permanent: b.Permanent(), CreatedAt: moment(b.CreatedAt),
+		Rule: b.Rule, Reason: b.Reason, StatusCode: b.StatusCode, Message: b.Message, ID: b.ID, Metadata: b.Metadata,
+	}
+	if !v.Permanent {
+		v.ExpiresAt = moment(b.ExpiresAt)
+		v.RemainingSeconds = int64(max(b.ExpiresAt.Sub(now), 0).Round(time.Second) / time.Second)
+	}
+	return v
+}
+
+func viewsOf(blocks []checker.Block, now time.Time) []blockView {
+	views := make([]blockView, len(blocks))
+	for i, b := range blocks {
+		views[i] = viewOf(b, now)
+	}
+	return views
+}
+
+func (v blockView) remaining() string {
+	if v.Permanent {
+		return "permanent"
+	}
+	return config.FormatDuration(time.Duration(v.RemainingSeconds) * time.Second)
+}
+
+func (v blockView) until() string {
+	if v.Permanent {
+		return "permanently"
+	}
+	return "until " + v.ExpiresAt + " (" + v.remaining() + ")"
+}

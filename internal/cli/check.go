@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/cli/doctor"
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+)
+
+// A report is what the doctor found.
+type report struct {
+	OK     bool             `json:"ok"` // nothing failed
+	Checks []doctor.Finding `json:"checks"`
+}
+
+func (a App) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look at everything the detector needs, and say what to do",
+		Long: `Looks at the configuration, at Redis (version, topology, persistence, eviction policy, what its user
+may do, streams, groups, dead letters, clock) and at Postgres (migrations, table, privileges),
+changes nothing, and says what is wrong and what to do. The exit code is 1 if something
+would keep a detector from working.`,
+		Example: "  detector check\n  detector check --config detector.yaml --output json",
+		Args:    noArgs,
+	}
+	output := outputFlag(cmd.Flags())
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+		s, err := detector.OpenStores(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		r := report{OK: true, Checks: doctor.Examine(ctx, cfg, s)}
+		for i := range r.Checks {
+			f := &r.Checks[i]
+			f.Found, f.Advice = oneLine(f.Found), oneLine(f.Advice)
+			r.OK = r.OK && f.Status != doctor.Fail
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := a.print(*output, r, func(w io.Writer) { writeReport(w, r) }); err != nil {
+			return err
+		}
+		if !r.OK {
+			return errNo
+		}
+		return nil
+	})
+}
+
+func writeReport(w io.Writer, r report) {
+	width := 0
+	for _, f := range r.Checks {
+		width = max(width, len(f.Check))
+	}
+	for _, f := range r.Checks {
+		_, _ = fmt.Fprintf(w, "%-4s  %-*s  %s\n", f.Status, width, f.Check, f.Found)
+		if f.Advice != "" {
+			_, _ = fmt.Fprintf(w, "%-4s  %-*s  → %s\n", "", width, "", f.Advice)
+		}
+	}
+}

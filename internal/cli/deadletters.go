@@ -1,0 +1,340 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/detector"
+)
+
+// maxNamedIDs is how many dead letters can be named at once.
+const maxNamedIDs = 1000
+
+// defaultLetters is how many dead letters are listed unless told otherwise: each may be large.
+const defaultLetters = 100
+
+func (a App) deadLettersCommand() *cobra.Command {
+	return group("dead-letters", "List, requeue and purge entries that could not be handled",
+		a.deadListCommand(), a.deadRequeueCommand(), a.deadPurgeCommand())
+}
+
+func (a App) deadListCommand() *cobra.Command {
+	var stream string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters, the oldest first",
+		Long: `Lists dead letters of the configured streams, the oldest first: their IDs, why they could not be
+handled, how often they were delivered, and what they hold.`,
+		Example: "  detector dead-letters list\n  detector dead-letters list --stream audit:events --limit 0 --output json",
+		Args:    noArgs,
+	}
+	f := cmd.Flags()
+	f.StringVar(&stream, "stream", "", "only those of this stream (default: all configured streams)")
+	f.IntVar(&limit, "limit", defaultLetters, "most to list of each stream; 0 is all")
+	output := outputFlag(f)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+		if limit < 0 {
+			return fmt.Errorf("--limit %d: must be 0 or more", limit)
+		}
+		streams, err := deadStreams(cfg, stream)
+		if err != nil {
+			return err
+		}
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+			views, err := a.readLetters(ctx, s, streams, limit)
+			if err != nil {
+				return err
+			}
+			return a.print(*output, views, func(w io.Writer) { writeLetters(w, views) })
+		})
+	})
+}
+
+var errStream = errors.New("is none of the configured streams")
+
+// deadStreams are the streams whose dead letters are meant.
+func deadStreams(cfg *config.Config, named string) ([]string, error) {
+	named = strings.TrimSuffix(named, consumer.DefaultDeadSuffix)
+	switch {
+	case named == "":
+		return cfg.Stream.Names, nil
+	case !slices.Contains(cfg.Stream.Names, named):
+		return nil, fmt.Errorf("--stream %q: %w (%s)", clip(named, maxCell), errStream, strings.Join(cfg.Stream.Names, ", "))
+	}
+	return []string{named}, nil
+}
+
+// letterPage is how many dead letters are read at once.
+const letterPage = 100
+
+func (a App) readLetters(ctx context.Context, s *detector.Stores, streams []string, limit int) ([]letterView, error) {
+	views := []letterView{}
+	for _, stream := range streams {
+		dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
+		n := 0
+		err := eachLetter(ctx, dead, func(letters []consumer.DeadLetter) bool {
+			for _, letter := range letters {
+				if n++; limit > 0 && n > limit {
+					a.warn("%s has more than %d dead letters; --limit 0 lists all", stream, limit)
+					return false
+				}
+				views = append(views, letterViewOf(stream, letter))
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return views, nil
+}
+
+// eachLetter calls do with all dead letters, page by page, the oldest first, until it returns
+// false.
+func eachLetter(ctx context.Context, dead *consumer.DeadLetters, do func([]consumer.DeadLetter) bool) error {
+	after := ""
+	for {
+		page, err := dead.List(ctx, after, letterPage)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 || !do(page) {
+			return nil
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+// A letterView is a dead letter as it is printed.
+type letterView struct {
+	ID         string      `json:"id"`
+	Stream     string      `json:"stream"`
+	EntryID    string      `json:"entry_id"`
+	Reason     string      `json:"reason"`
+	Deliveries int         `json:"deliveries"`
+	At         string      `json:"at,omitempty"`
+	Fields     [][2]string `json:"fields"` // names and values, in order
+}
+
+func letterViewOf(stream string, l consumer.DeadLetter) letterView {
+	v := letterView{
+		ID: l.ID, Stream: stream, EntryID: l.EntryID, Reason: l.Reason, Deliveries: l.Deliveries, At: moment(l.At),
+		Fields: make([][2]string, 0, len(l.Fields)/2),
+	}
+	for i := 0; i+1 < len(l.Fields); i += 2 {
+		v.Fields = append(v.Fields, [2]string{l.Fields[i], l.Fields[i+1]})
+	}
+	return v
+}
+
+func writeLetters(w io.Writer, views []letterView) {
+	if len(views) == 0 {
+		_, _ = fmt.Fprintln(w, "no dead letters")
+		return
+	}
+	rows := make([][]string, len(views))
+	for i, v := range views {
+		rows[i] = []string{v.ID, v.Stream, v.At, strconv.Itoa(v.Deliveries), v.Reason, v.fields()}
+	}
+	table(w, []string{"ID", "STREAM", "AT", "DELIVERIES", "REASON", "FIELDS"}, rows)
+}
+
+// fields is the beginning of what the entry holds.
+func (v letterView) fields() string {
+	var b strings.Builder
+	for _, f := range v.Fields {
+		if b.Len() > maxCell {
+			break
+		}
+		fmt.Fprintf(&b, "%s=%s ", clip(f[0], maxCell), clip(f[1], maxCell))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// A selection says which dead letters are meant.
+type selection struct {
+	stream    string
+	all, yes  bool
+	olderThan duration
+	ids       []string
+}
+
+func (s *selection) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.stream, "stream", "", "the stream they come from (needed if several are configured)")
+	cmd.Flags().BoolVar(&s.all, "all", false, "all of them; needs --yes")
+	cmd.Flags().BoolVar(&s.yes, "yes", false, "yes, all of them")
+}
+
+var (
+	errAll    = errors.New("--all means every dead letter of the stream; add --yes")
+	errSelect = errors.New("name dead letters by their IDs, or all by --all")
+	errWhich  = errors.New("several streams are configured: say which by --stream")
+	letterID  = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
+)
+
+// check returns the stream that is meant. aged says that --older-than was given.
+func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, error) {
+	s.ids = ids
+	ways := 0
+	for _, way := range []bool{len(ids) > 0, s.all, aged} {
+		if way {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return "", errSelect
+	case s.all && !s.yes:
+		return "", errAll
+	}
+	for _, id := range ids {
+		if !letterID.MatchString(id) {
+			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", clip(id, maxCell))
+		}
+	}
+	if len(ids) > maxNamedIDs {
+		return "", fmt.Errorf("%d IDs: name up to %d at once", len(ids), maxNamedIDs)
+	}
+	streams, err := deadStreams(cfg, s.stream)
+	if err == nil && len(streams) != 1 {
+		err = errWhich
+	}
+	if err != nil {
+		return "", err
+	}
+	return streams[0], nil
+}
+
+func (a App) deadRequeueCommand() *cobra.Command {
+	var chosen selection
+	cmd := &cobra.Command{
+		Use:   "requeue ID…",
+		Short: "Put dead letters back into their stream",
+		Long: `Puts dead letters back into their stream, as they were, to be handled again. An entry that has no
+event_id gets its old ID for one, so that windows count it once, however often it is requeued.
+The exit code is 1 if one that was named isn't there.`,
+		Example: "  detector dead-letters requeue 1714070000000-0\n  detector dead-letters requeue --all --yes",
+	}
+	chosen.flags(cmd)
+	output := outputFlag(cmd.Flags())
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+		stream, err := chosen.check(cfg, args, false)
+		if err != nil {
+			return err
+		}
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+			dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
+			n, err := 0, error(nil)
+			if chosen.all {
+				n, err = dead.RequeueAll(ctx)
+			} else {
+				n, err = dead.Requeue(ctx, chosen.ids...)
+			}
+			if err != nil {
+				return fmt.Errorf("%w (%d are requeued)", err, n)
+			}
+			return a.printCount(*output, "requeued", int64(n), len(chosen.ids))
+		})
+	})
+}
+
+func (a App) deadPurgeCommand() *cobra.Command {
+	var chosen selection
+	cmd := &cobra.Command{
+		Use:   "purge ID…",
+		Short: "Delete dead letters",
+		Long: `Deletes dead letters for good: by ID, those that are older than a duration, or, with --yes, all of a
+stream. The exit code is 1 if one that was named isn't there.`,
+		Example: "  detector dead-letters purge 1714070000000-0\n  detector dead-letters purge --older-than 7d\n  detector dead-letters purge --all --yes",
+	}
+	chosen.flags(cmd)
+	f := cmd.Flags()
+	f.Var(&chosen.olderThan, "older-than", "those that became dead letters longer ago than this, such as 7d")
+	output := outputFlag(f)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+		stream, err := chosen.check(cfg, args, f.Changed("older-than"))
+		switch {
+		case err != nil:
+			return err
+		case f.Changed("older-than") && chosen.olderThan < 0:
+			return errors.New("--older-than: must not be negative")
+		}
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+			n, err := chosen.purge(ctx, s, stream)
+			if err != nil {
+				return fmt.Errorf("%w (%d are purged)", err, n)
+			}
+			return a.printCount(*output, "purged", n, len(chosen.ids))
+		})
+	})
+}
+
+func (s *selection) purge(ctx context.Context, stores *detector.Stores, stream string) (int64, error) {
+	dead := consumer.NewDeadLetters(stores.Clients.Ops, stream, "")
+	switch {
+	case s.all:
+		return dead.PurgeAll(ctx)
+	case len(s.ids) > 0:
+		return dead.Purge(ctx, s.ids...)
+	}
+	now, err := stores.Clients.Ops.Time(ctx).Result() // by the clock that made the IDs
+	if err != nil {
+		return 0, fmt.Errorf("ask Redis for the time: %w", err)
+	}
+	return purgeBefore(ctx, dead, now.Add(-time.Duration(s.olderThan)))
+}
+
+// purgeBefore deletes the dead letters that became so before a moment.
+func purgeBefore(ctx context.Context, dead *consumer.DeadLetters, moment time.Time) (int64, error) {
+	var total int64
+	var purgeErr error
+	err := eachLetter(ctx, dead, func(letters []consumer.DeadLetter) bool {
+		var old []string
+		for _, l := range letters {
+			if diedAt(l).Before(moment) {
+				old = append(old, l.ID)
+			}
+		}
+		n, err := dead.Purge(ctx, old...)
+		total, purgeErr = total+n, err
+		return err == nil && len(old) == len(letters)
+	})
+	return total, errors.Join(err, purgeErr)
+}
+
+// diedAt is the time of a dead letter's ID.
+func diedAt(l consumer.DeadLetter) time.Time {
+	digits, _, _ := strings.Cut(l.ID, "-")
+	ms, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return time.Unix(1<<40, 0) // of no time we know: it stays
+	}
+	return time.UnixMilli(ms)
+}
+
+// printCount says how many of those that were named (0: of all) were there.
+func (a App) printCount(f format, done string, n int64, named int) error {
+	err := a.print(f, map[string]int64{done: n}, func(w io.Writer) {
+		of := ""
+		if named > 0 {
+			of = fmt.Sprintf(" of %d", named)
+		}
+		_, _ = fmt.Fprintf(w, "%s %d%s\n", done, n, of)
+	})
+	if err == nil && n < int64(named) {
+		return errNo
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// demoMain runs the detector's command line until it ends or ctx does.
+func demoMain(ctx context.Context, stdout io.Writer, args ...string) (code int, stderr string) {
+	var errs bytes.Buffer
+	app := App{Args: args, Stdout: stdout, Stderr: &errs, Environ: os.Environ(), Version: "v1.2.3"}
+	code = app.Main(ctx, context.WithoutCancel(ctx))
+	return code, errs.String()
+}
+
+func TestDemoExitCodes(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for line, tt := range map[string]struct {
+		ctx            context.Context
+		code           int
+		stdout, stderr string
+	}{
+		"demo --duration 1s --quiet --seed 4":       {t.Context(), exitOK, "attackers blocked: 4 of 4\nvisitors denied: 0\n", ""},
+		"demo --output json --quiet":                {ended, exitNo, `"ok":false}`, ""},
+		"demo --duration 10ms":                      {t.Context(), exitError, "", "detector: --duration 10ms: must be at least 1s\n"},
+		"demo --duration soon":                      {t.Context(), exitError, "", "must be a duration such as"},
+		"demo --output xml":                         {t.Context(), exitError, "", "must be text or json"},
+		"demo --seed -1":                            {t.Context(), exitError, "", "detector: invalid argument"},
+		"demo now":                                  {t.Context(), exitError, "", "detector: unknown command"},
+		"dev --config nowhere.yaml":                 {t.Context(), exitError, "", "detector: nowhere.yaml: there is no such file"},
+		"dev --redis-addr " + taken.Addr().String(): {t.Context(), exitError, "", "detector: --redis-addr: listen tcp"},
+	} {
+		var out bytes.Buffer
+		code, stderr := demoMain(tt.ctx, &out, strings.Fields(line)...)
+		if code != tt.code || !strings.Contains(out.String(), tt.stdout) || !strings.Contains(stderr, tt.stderr) || (stderr == "") != (tt.stderr == "") {
+			t.Errorf("%s: exit code %d, want %d\n%s\n%s", line, code, tt.code, out.String(), stderr)
+		}
+		if strings.Count(stderr, "\n") > 1 {
+			t.Errorf("%s: more than a line of errors: %s", line, stderr)
+		}
+	}
+}
+
+// TestDevUntilInterrupted: with rules of one's own, and logs where they were asked for.
+func TestDevUntilInterrupted(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "own.yaml")
+	if err := os.WriteFile(file, []byte("rules: [{name: repeated_client_error}]\nhttp: {addr: \"\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
+	defer interrupt()
+	r, w := io.Pipe()
+	type result struct {
+		code   int
+		stderr string
+	}
+	done := make(chan result, 1)
+	go func() {
+		code, stderr := demoMain(ctx, w, "dev", "--config", file, "--redis-addr", "127.0.0.1:0", "--ingress-addr", "127.0.0.1:0", "--verbose")
+		_ = w.Close()
+		done <- result{code, stderr}
+	}()
+	var out bytes.Buffer
+	buf := make([]byte, 4096)
+	for !strings.Contains(out.String(), "curl -i ") {
+		n, err := r.Read(buf)
+		out.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("it ended: %v\n%s\n%+v", err, out.String(), <-done)
+		}
+	}
+	interrupt()
+	_, _ = io.Copy(&out, r)
+	got := <-done
+	if got.code != exitOK || !strings.Contains(got.stderr, "msg=listening") || !strings.Contains(out.String(), "rules          repeated_client_error\n") {
+		t.Errorf("exit code %d\n%s\n%s", got.code, out.String(), got.stderr)
+	}
+}

@@ -1,0 +1,115 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/consumer"
+)
+
+const (
+	streamCheck = "stream"
+	deadCheck   = "dead letters"
+
+	// activeWithin is how long ago a consumer that is at work asked last; a read waits a second.
+	activeWithin = time.Minute
+	// farBehind is how many entries unread are worth a word.
+	farBehind = 100_000
+)
+
+// streams looks at the streams that are read, their groups and dead letters, and at the one
+// that is written.
+func (x *examination) streams(ctx context.Context) bool {
+	for _, name := range x.cfg.Stream.Names {
+		if x.isStream(ctx, name, "nothing was published to it yet") {
+			x.group(ctx, name)
+		}
+		x.deadLetters(ctx, name)
+	}
+	if name := x.cfg.Events.Stream; name != "" {
+		x.isStream(ctx, name, "no enforcement event was emitted yet")
+	}
+	return true
+}
+
+// isStream reports whether the key is a stream, and says so if it isn't.
+func (x *examination) isStream(ctx context.Context, name, none string) bool {
+	err := x.stores.Clients.Ops.XInfoStream(ctx, name).Err()
+	switch {
+	case err == nil:
+		return true
+	case redis.HasErrorPrefix(err, "no such key"):
+		x.ok(streamCheck, "%s: %s", name, none)
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		x.add(streamCheck, Fail, "name another, or delete that key", "%s is a key of another type", name)
+	default:
+		x.unknown(streamCheck, name, err)
+	}
+	return false
+}
+
+// unknown is the finding that something can't be found out; where access is denied that is found already.
+func (x *examination) unknown(check, name string, err error) {
+	x.add(check, Warn, "mend that and run detector check again", "%s: %v", name, err)
+}
+
+// group looks at how far the group is and whether anybody reads for it.
+func (x *examination) group(ctx context.Context, stream string) {
+	groups, err := x.stores.Clients.Ops.XInfoGroups(ctx, stream).Result()
+	if err != nil {
+		x.unknown(streamCheck, stream, err)
+		return
+	}
+	for _, g := range groups {
+		if g.Name == x.cfg.Stream.Group {
+			x.progress(ctx, stream, g)
+			return
+		}
+	}
+	x.ok(streamCheck, "%s: the group %s isn't there yet; the first detector makes it and reads from the start", stream, x.cfg.Stream.Group)
+}
+
+func (x *examination) progress(ctx context.Context, stream string, g redis.XInfoGroup) {
+	consumers, err := x.stores.Clients.Ops.XInfoConsumers(ctx, stream, g.Name).Result()
+	if err != nil {
+		x.unknown(streamCheck, stream, err)
+		return
+	}
+	active := 0
+	for _, c := range consumers {
+		if c.Idle < activeWithin {
+			active++
+		}
+	}
+	lag := "an unknown number"
+	if g.Lag >= 0 {
+		lag = fmt.Sprint(g.Lag)
+	}
+	found := fmt.Sprintf("%s: group %s has %s unread, %d pending, %d of %d consumers active", stream, g.Name, lag, g.Pending, active, len(consumers))
+	switch {
+	case active == 0 && (g.Lag != 0 || g.Pending > 0):
+		x.add(streamCheck, Warn, "start a detector; entries wait for it", "%s", found)
+	case g.Lag > farBehind:
+		x.add(streamCheck, Warn, "start more detectors, if the lag doesn't go down by itself", "%s", found)
+	default:
+		x.ok(streamCheck, "%s", found)
+	}
+}
+
+func (x *examination) deadLetters(ctx context.Context, stream string) {
+	n, err := consumer.NewDeadLetters(x.stores.Clients.Ops, stream, "").Len(ctx)
+	var reply redis.Error
+	switch {
+	case errors.As(err, &reply) && redis.HasErrorPrefix(reply, "NOPERM"): // the worker needn't count them
+	case err != nil:
+		x.unknown(deadCheck, stream+consumer.DefaultDeadSuffix, err)
+	case n > 0:
+		x.add(deadCheck, Warn, "detector dead-letters list shows them", "%s has %d", stream, n)
+	default:
+		x.ok(deadCheck, "%s has none", stream)
+	}
+}

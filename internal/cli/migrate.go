@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"path"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+)
+
+func (a App) migrateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the Postgres schema up to date",
+		Long: `Applies the migrations that the database lacks, in the first schema of the connection's
+search_path. Any number of processes may do so at once: one works, the others wait.`,
+		Example: `  detector migrate
+  detector migrate --postgres-url postgres://postgres@localhost:5432/postgres`,
+		Args: noArgs,
+	}
+	output := outputFlag(cmd.Flags())
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+		s, err := detector.OpenStores(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		applied, err := s.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		for i, name := range applied {
+			applied[i] = path.Base(name)
+		}
+		return a.print(*output, map[string][]string{"applied": append([]string{}, applied...)}, func(w io.Writer) {
+			for _, name := range applied {
+				_, _ = io.WriteString(w, "applied "+name+"\n")
+			}
+			if len(applied) == 0 {
+				_, _ = io.WriteString(w, "nothing to do\n")
+			}
+		})
+	})
+}

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+
+	"github.com/wardstream/wardstream/internal/config"
+)
+
+// A format is how an answer is printed.
+type format string
+
+const (
+	textFormat format = "text"
+	jsonFormat format = "json"
+)
+
+var errFormat = errors.New("must be text or json")
+
+// String, Set and Type make a format a flag.
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "format" }
+
+func (f *format) Set(text string) error {
+	if text != string(textFormat) && text != string(jsonFormat) {
+		return errFormat
+	}
+	*f = format(text)
+	return nil
+}
+
+// outputFlag adds --output.
+func outputFlag(flags *pflag.FlagSet) *format {
+	f := textFormat
+	flags.Var(&f, "output", "text or json")
+	return &f
+}
+
+// A duration is a flag that reads durations as the configuration does.
+type duration time.Duration
+
+var errDuration = errors.New("must be a duration such as 30s, 10m, 12h or 7d")
+
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return config.FormatDuration(time.Duration(*d))
+}
+
+func (d *duration) Type() string { return "duration" }
+
+func (d *duration) Set(text string) error {
+	read, err := config.ParseDuration(text)
+	if err != nil {
+		return errDuration
+	}
+	*d = duration(read)
+	return nil
+}
+
+// print writes an answer: v as JSON on one line, or what text writes.
+func (a App) print(f format, v any, text func(w io.Writer)) error {
+	out := bufio.NewWriter(a.Stdout)
+	if f == jsonFormat {
+		raw, err := encodeJSON(v)
+		if err != nil {
+			return fmt.Errorf("print answer: %w", err)
+		}
+		_, _ = out.Write(append(raw, '\n')) // Flush returns the error
+	} else {
+		text(out)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("print answer: %w", err)
+	}
+	return nil
+}
+
+// encodeJSON encodes v so that it is fit for a terminal as well.
+func encodeJSON(v any) ([]byte, error) {
+	var raw bytes.Buffer
+	enc := json.NewEncoder(&raw)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	var safe bytes.Buffer
+	for _, r := range strings.TrimRight(raw.String(), "\n") {
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f, unicode.IsPrint(r):
+			safe.WriteRune(r)
+		default:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&safe, `\u%04x`, unit)
+			}
+		}
+	}
+	return safe.Bytes(), nil
+}
+
+// table writes rows in columns, each cell fit for a terminal.
+func table(w io.Writer, header []string, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printable(cell)
+		}
+		_, _ = fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	_ = t.Flush() // w keeps its error
+}
+
+// maxCell is how much of a value a table shows, in characters. JSON shows all of it.
+const maxCell = 80
+
+// printable is s as a terminal may show it: somebody else has chosen it, with a mind
+// to whoever reads it. What can't be printed is escaped, and then the whole is in quotes.
+func printable(s string) string {
+	if cut := clip(s, maxCell); cut != s {
+		s = cut + "…"
+	}
+	if s == "" {
+		return "-"
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) || strings.TrimSpace(s) != s {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// clip returns at most n characters of s.
+func clip(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// oneLine makes an error fit for one line of a terminal. Lines, as of errors that are
+// several, become clauses.
+func oneLine(s string) string {
+	var clauses []string
+	for line := range strings.Lines(s) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			clauses = append(clauses, strings.TrimSuffix(line, ";"))
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.Join(clauses, "; "))
+}
+
+// moment writes a time to the second.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+func (a App) rulesCommand() *cobra.Command {
+	return group("rules", "Show the rules that run", a.rulesListCommand())
+}
+
+func (a App) rulesListCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List rules, what they look at and what follows from a match",
+		Long: `Lists the rules that the configuration names, in their order: the event types they look at, their
+parameters, and the action that results from actions, block_rules, decisions and defaults. With
+--all it lists every built-in rule with its defaults, whether it is configured or not.`,
+		Example: "  detector rules list\n  detector rules list --all --output json",
+		Args:    noArgs,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "list all built-in rules with their defaults")
+	output := outputFlag(cmd.Flags())
+	return a.configured(cmd, func(_ context.Context, cfg *config.Config, _ []string) error {
+		views := configuredRules(cfg)
+		if all {
+			views = builtinRules(cfg)
+		}
+		return a.print(*output, views, func(w io.Writer) { writeRules(w, views, cfg.Mode) })
+	})
+}
+
+// A ruleView is a rule as it is printed.
+type ruleView struct {
+	Name       string         `json:"name"`
+	Configured bool           `json:"configured"`
+	Events     []string       `json:"events"` // "*" stands for any end
+	Severity   int            `json:"severity"`
+	Parameters map[string]any `json:"parameters"`
+	Action     string         `json:"action"`
+	Scopes     []string       `json:"scopes,omitempty"` // that are blocked
+	TTL        string         `json:"ttl,omitempty"`    // of the block; none if it is permanent
+	order      []string       // of the parameters
+}
+
+func configuredRules(cfg *config.Config) []ruleView {
+	views := make([]ruleView, len(cfg.Rules))
+	for i := range cfg.Rules {
+		views[i] = ruleViewOf(&cfg.Rules[i], cfg.RuleSet.Rules()[i].Wants(), cfg.Policy)
+		views[i].Configured = true
+	}
+	return views
+}
+
+// builtinRules are the rules as they would be without a configuration of theirs.
+func builtinRules(cfg *config.Config) []ruleView {
+	builtins := config.Builtins()
+	views := make([]ruleView, len(builtins))
+	policy := enforce.Policy{
+		Defaults: enforce.BuiltinActions(), Fallback: cfg.Policy.Fallback, DefaultTTL: cfg.Policy.DefaultTTL, Blockable: cfg.Policy.Blockable,
+	}
+	for i := range builtins {
+		views[i] = ruleViewOf(&builtins[i].Rule, builtins[i].Wants, &policy)
+		views[i].Configured = slices.ContainsFunc(cfg.Rules, func(r config.Rule) bool { return r.Name == builtins[i].Name })
+	}
+	return views
+}
+
+func ruleViewOf(r *config.Rule, wants rules.Wants, policy *enforce.Policy) ruleView {
+	v := ruleView{Name: r.Name, Events: eventsOf(wants), Parameters: map[string]any{}}
+	var m rules.Match
+	for _, p := range r.Params() {
+		switch value := p.Value.(type) {
+		case nil:
+			continue
+		case time.Duration:
+			v.Parameters[p.Key] = config.FormatDuration(value)
+			if p.Key == "block_ttl" {
+				m.BlockTTL = value
+			}
+		default:
+			v.Parameters[p.Key] = value
+		}
+		v.order = append(v.order, p.Key)
+	}
+	v.Severity, _ = v.Parameters["severity"].(int)
+	m.Rule, m.Severity = r.Name, v.Severity
+	m.Decision, _ = v.Parameters["decision"].(string)
+	m.Configured = m.Decision != ""
+	v.resolve(policy, m)
+	return v
+}
+
+func eventsOf(w rules.Wants) []string {
+	if w.Any {
+		return []string{"*"}
+	}
+	events := slices.Clone(w.Types)
+	for _, prefix := range w.Prefixes {
+		events = append(events, prefix+"*")
+	}
+	return events
+}
+
+// resolve asks the policy what follows from a match of an event that has every scope. Whom the
+// allowlist names, and whether anything is blocked at all, is no matter of the rule.
+func (v *ruleView) resolve(policy *enforce.Policy, m rules.Match) {
+	p := *policy
+	p.Allowlist, p.DryRun = nil, false
+	e := event.Event{Time: time.Unix(0, 0)}
+	for _, typ := range p.Blockable {
+		e.Scopes = append(e.Scopes, checker.Scope{Type: typ, Value: "x"})
+	}
+	d := p.Resolve(&e, m)
+	v.Action = string(d.Action)
+	for _, b := range d.Blocks {
+		v.Scopes = append(v.Scopes, b.Scope.Type)
+		if !b.Permanent() {
+			v.TTL = config.FormatDuration(b.ExpiresAt.Sub(e.Time))
+		}
+	}
+}
+
+func writeRules(w io.Writer, views []ruleView, mode string) {
+	if len(views) == 0 {
+		_, _ = fmt.Fprintln(w, "no rules are configured, so nothing is detected; detector rules list --all shows what there is")
+		return
+	}
+	rows := make([][]string, len(views))
+	for i, v := range views {
+		rows[i] = []string{v.Name, strings.Join(v.Events, ","), v.parameters(), v.action(mode)}
+	}
+	table(w, []string{"RULE", "EVENTS", "PARAMETERS", "ACTION"}, rows)
+}
+
+// parameters are those that say when the rule matches.
+func (v ruleView) parameters() string {
+	said := []string{"message", "tags", "cooldown"}
+	var out []string
+	for _, key := range v.order {
+		text := fmt.Sprint(v.Parameters[key])
+		if list, ok := v.Parameters[key].([]string); ok {
+			text = strings.Join(list, ",")
+		}
+		if text != "" && !slices.Contains(said, key) {
+			out = append(out, key+"="+text)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func (v ruleView) action(mode string) string {
+	text := v.Action
+	if len(v.Scopes) > 0 {
+		text += " " + strings.Join(v.Scopes, ",")
+	}
+	if v.TTL != "" {
+		text += " " + v.TTL
+	}
+	if mode == "observe" && len(v.Scopes) > 0 {
+		text += " (observed only)"
+	}
+	return text
+}

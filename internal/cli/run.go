@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+)
+
+// errUnfinished says that the worker stopped before everything was finished.
+var errUnfinished = errors.New("stopped before everything was finished; entries in hand will be delivered again")
+
+func (a App) runCommand(kill context.Context) *cobra.Command {
+	return a.configured(&cobra.Command{
+		Use:   "run",
+		Short: "Run the worker (the default)",
+		Long: `Reads the streams, runs the rules and writes blocks, until SIGTERM or SIGINT: then the batch in
+hand is finished and acked. A second signal stops at once, which loses nothing: what was in
+hand is delivered again.
+
+Enforcement events go to standard output, one JSON object a line, logs to standard error. The
+exit code is 0 after a stop in good order, 1 if something could not be finished (or was not to be,
+after a second signal), 2 if the worker could not start.`,
+		Example: `  detector run --config detector.yaml
+  detector run --redis-url redis://localhost:6379/0 --mode observe --log-format text`,
+		Args: noArgs,
+	}, func(ctx context.Context, cfg *config.Config, _ []string) error {
+		return a.run(ctx, kill, cfg)
+	})
+}
+
+func (a App) run(ctx, kill context.Context, cfg *config.Config) error {
+	// Whoever reads the events may go away: that is a sink that fails, and no reason to die.
+	signal.Ignore(syscall.SIGPIPE)
+	log := newLogger(a.Stderr, cfg.Log)
+	d, err := detector.New(ctx, cfg, detector.Options{Stdout: a.Stdout, Logger: log, Getenv: a.getenv, Version: a.version()})
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "detector started", "version", a.version(), "http_addr", d.Addr(), "configuration", cfg)
+	for _, warning := range cfg.Warnings {
+		log.WarnContext(ctx, "the configuration is worth a second look", "warning", warning)
+	}
+	defer context.AfterFunc(ctx, func() {
+		log.InfoContext(ctx, "stopping; a second signal stops at once", "grace", cfg.Shutdown.Grace.String())
+	})()
+	if err := d.Run(ctx, kill); err != nil {
+		return fmt.Errorf("%w: %w", errUnfinished, err)
+	}
+	log.InfoContext(ctx, "stopped")
+	return nil
+}
+
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.Level)) != nil {
+		level = slog.LevelInfo // the configuration allows no other
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}

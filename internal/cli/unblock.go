@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+func (a App) unblockCommand() *cobra.Command {
+	var reason, by string
+	cmd := &cobra.Command{
+		Use:   "unblock TYPE VALUE",
+		Short: "Lift every block of a scope",
+		Long: `Lifts every block of a scope, temporary or permanent, and sees to it that events from before
+don't block it again; new ones may. The exit code is 1 if nothing was blocked.
+
+audit.enforcement.block_revoked is added to the stream of enforcement events.`,
+		Example: `  detector unblock ip 203.0.113.9 --reason "our own office"
+  detector unblock user 42`,
+		Args: scopeArgs,
+	}
+	f := cmd.Flags()
+	f.StringVar(&reason, "reason", "", "why, for whoever looks at it later")
+	f.StringVar(&by, "by", "", "who wants it (default: your user name)")
+	output := outputFlag(f)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+		scope, err := scopeOf(cfg, args[0], args[1])
+		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {
+			return err
+		}
+		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+			if err := knownScope(ctx, cfg, s, scope); err != nil {
+				return err
+			}
+			lifted, err := detector.NewOperator(cfg, s, a.version()).Unblock(ctx, detector.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
+			if errors.Is(err, detector.ErrUntold) {
+				a.warn("%v", err)
+			} else if err != nil {
+				return fmt.Errorf("%w; it may be lifted in part: do it again", err)
+			}
+			return a.printLifted(*output, scope, lifted)
+		})
+	})
+}
+
+func (a App) printLifted(f format, scope checker.Scope, lifted []checker.Block) error {
+	now := time.Now()
+	views := viewsOf(lifted, now)
+	err := a.print(f, map[string][]blockView{"lifted": views}, func(w io.Writer) {
+		if len(lifted) == 0 {
+			_, _ = fmt.Fprintf(w, "%s %s was not blocked; events from before now won't block it either\n", printable(scope.Type), printable(scope.Value))
+		}
+		for _, v := range views {
+			_, _ = fmt.Fprintf(w, "%s %s was blocked %s by rule %s and is no longer\n", printable(v.ScopeType), printable(v.ScopeValue), v.until(), printable(v.Rule))
+		}
+	})
+	if err == nil && len(lifted) == 0 {
+		return errNo
+	}
+	return err
+}
