@@ -166,7 +166,9 @@ func (p *Pipeline) block(ctx context.Context, b *batch) error {
 func (p *Pipeline) refuse(b *batch, put *put, err error) error {
 	if errors.Is(err, store.ErrUnstorable) {
 		for _, at := range put.entries {
-			b.verdicts[at] = consumer.Verdict{Status: consumer.Dead, Reason: "unstorable block: " + err.Error()}
+			if b.verdicts[at].Status != consumer.Pending { // another of its blocks is still to be written
+				b.verdicts[at] = consumer.Verdict{Status: consumer.Dead, Reason: "unstorable block: " + err.Error()}
+			}
 		}
 		return nil
 	}
