@@ -192,7 +192,7 @@ func insiderSteps(first int, colleague, elsewhere string) behaviour {
 		switch {
 		case n == 0:
 			s = logIn("auth.login.success", "mallory")
-			s.known, s.wait, s.note = true, 6*time.Second, "logs in to the back office, from the same address as "+colleague
+			s.known, s.wait, s.note = true, 6*time.Second, "logs in, at the same address as "+colleague
 		case n > 3:
 			s = update(first+n, changes[n%len(changes)])
 			s.known, s.hostile, s.wait = true, true, knock(unhurried/2, denied)

@@ -36,8 +36,6 @@ type Options struct {
 	Embedded bool
 	// Durable keeps permanent blocks where the configuration names no Postgres; nil leaves them to Redis.
 	Durable tiered.Durable
-	// Watch is given every enforcement event as well; nil is nobody.
-	Watch events.Sink
 }
 
 // A Detector is one worker. It is made by [New] and runs once.
@@ -132,9 +130,6 @@ func (d *Detector) newSinks(o Options, reg prometheus.Registerer) (*events.Fanou
 	}
 	if d.cfg.Events.Stream != "" {
 		sinks = append(sinks, events.Named{Name: "stream", Sink: streamSink(d.cfg, d.stores, origin)})
-	}
-	if o.Watch != nil {
-		sinks = append(sinks, events.Named{Name: "watch", Sink: o.Watch})
 	}
 	return events.NewFanout(events.Options{Registerer: reg, Logger: d.log, Now: d.now}, sinks...)
 }
