@@ -101,7 +101,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	given := clip(args[0], maxCell)
+	given := clip(args[0])
 	if cmd.HasSubCommands() {
 		return fmt.Errorf("%q is no command; %s --help lists them", given, cmd.CommandPath())
 	}

@@ -71,7 +71,7 @@ func deadStreams(cfg *config.Config, named string) ([]string, error) {
 	case named == "":
 		return cfg.Stream.Names, nil
 	case !slices.Contains(cfg.Stream.Names, named):
-		return nil, fmt.Errorf("--stream %q: %w (%s)", clip(named, maxCell), errStream, strings.Join(cfg.Stream.Names, ", "))
+		return nil, fmt.Errorf("--stream %q: %w (%s)", clip(named), errStream, strings.Join(cfg.Stream.Names, ", "))
 	}
 	return []string{named}, nil
 }
@@ -158,7 +158,7 @@ func (v letterView) fields() string {
 		if b.Len() > maxCell {
 			break
 		}
-		fmt.Fprintf(&b, "%s=%s ", clip(f[0], maxCell), clip(f[1], maxCell))
+		fmt.Fprintf(&b, "%s=%s ", clip(f[0]), clip(f[1]))
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -201,7 +201,7 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 	}
 	for _, id := range ids {
 		if !letterID.MatchString(id) {
-			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", clip(id, maxCell))
+			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", clip(id))
 		}
 	}
 	if len(ids) > maxNamedIDs {
@@ -236,12 +236,11 @@ The exit code is 1 if one that was named isn't there.`,
 		}
 		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
 			dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
-			n, err := 0, error(nil)
+			requeue := func() (int, error) { return dead.Requeue(ctx, chosen.ids...) }
 			if chosen.all {
-				n, err = dead.RequeueAll(ctx)
-			} else {
-				n, err = dead.Requeue(ctx, chosen.ids...)
+				requeue = func() (int, error) { return dead.RequeueAll(ctx) }
 			}
+			n, err := requeue()
 			if err != nil {
 				return fmt.Errorf("%w (%d are requeued)", err, n)
 			}

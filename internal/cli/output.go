@@ -131,7 +131,7 @@ const maxCell = 80
 // printable is s as a terminal may show it: somebody else has chosen it, with a mind
 // to whoever reads it. What can't be printed is escaped, and then the whole is in quotes.
 func printable(s string) string {
-	if cut := clip(s, maxCell); cut != s {
+	if cut := clip(s); cut != s {
 		s = cut + "…"
 	}
 	if s == "" {
@@ -143,10 +143,11 @@ func printable(s string) string {
 	return s
 }
 
-// clip returns at most n characters of s.
-func clip(s string, n int) string {
+// clip returns at most maxCell characters of s.
+func clip(s string) string {
+	left := maxCell
 	for i := range s {
-		if n--; n < 0 {
+		if left--; left < 0 {
 			return s[:i]
 		}
 	}

@@ -60,7 +60,7 @@ func noType(cfg *config.Config, typ string) error {
 	if typ == checker.ScopeRoute {
 		return fmt.Errorf("%q: routes are counted, never blocked; use one of %s", typ, known)
 	}
-	return fmt.Errorf("%q: is no scope that can be blocked; use one of %s, or list it in scopes with block: true", clip(typ, maxCell), known)
+	return fmt.Errorf("%q: is no scope that can be blocked; use one of %s, or list it in scopes with block: true", clip(typ), known)
 }
 
 // knownScope refuses a scope of a type that the configuration doesn't know, unless

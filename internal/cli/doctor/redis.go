@@ -171,7 +171,7 @@ func (x *examination) clock(ctx context.Context) bool {
 		x.add(clockCheck, Warn, "let the user run TIME", "Redis doesn't tell its time: %v", err)
 		return true
 	}
-	skew := (before.Add(took / 2).Sub(theirs)).Round(time.Millisecond)
+	skew := before.Add(took / 2).Sub(theirs).Round(time.Millisecond)
 	if skew.Abs() > maxSkew+took {
 		x.add(clockCheck, Warn, "run a time service (NTP) on both hosts", "this host is %s off Redis's clock: blocks end that much early or late", skew)
 		return true
