@@ -280,7 +280,7 @@ func defaults(hostname string) *Config {
 		Postgres: Postgres{Table: "permanent_blocks"},
 		Stream: Stream{
 			Names: []string{"audit:events"}, Group: "detectors", Consumer: hostname,
-			Loops: 2, BatchSize: consumer.DefaultBatchSize, Block: consumer.DefaultBlock, ClaimMinIdle: consumer.DefaultClaimMinIdle,
+			Loops: 4, BatchSize: consumer.DefaultBatchSize, Block: consumer.DefaultBlock, ClaimMinIdle: consumer.DefaultClaimMinIdle,
 			MaxDeliveries: consumer.DefaultMaxDeliveries, DeadMaxLen: consumer.DefaultDeadMaxLen,
 			Retention: 24 * time.Hour, EventTime: "entry",
 		},
