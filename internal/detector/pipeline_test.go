@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -471,3 +473,27 @@ func (noWindows) Apply(_ context.Context, ops []window.Op) ([]int, error) {
 type noSinks struct{}
 
 func (noSinks) Emit(context.Context, []wire.Enforcement) error { return nil }
+
+func TestSpansReachACollector(t *testing.T) { //nolint:paralleltest // sets the environment, which the exporter reads
+	received := make(chan string, 1)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case received <- r.Method + " " + r.URL.Path:
+		default:
+		}
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	tr, stop, err := newTracing(t.Context(), environment, "g", "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, end := tr.start(t.Context(), &batch{entries: make([]consumer.Entry, 1)})
+	end()
+	if err := stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-received; got != "POST /v1/traces" {
+		t.Errorf("the collector was asked %s", got)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -86,7 +85,7 @@ func (b *batch) links() []trace.Link {
 	var links []trace.Link
 	for i := range b.events {
 		parent := b.events[i].TraceParent
-		if !strings.HasSuffix(parent, "1") { // the sampled flag is the last bit
+		if parent == "" {
 			continue
 		}
 		carrier := propagation.MapCarrier{"traceparent": parent}
