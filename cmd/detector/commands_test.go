@@ -132,6 +132,7 @@ func TestRulesListAll(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	command(t, nil, "version").answers(t, 0).says(t, "detector v1.2.3-test", runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH+"\n")
+	command(t, nil, "--version").answers(t, 0).says(t, "detector v1.2.3-test\n")
 	var v struct{ Version, Commit, Go, Platform string }
 	command(t, nil, "version", "--output", "json").answers(t, 0).decode(t, &v)
 	if v.Version != "v1.2.3-test" || v.Go != runtime.Version() {

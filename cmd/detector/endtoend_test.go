@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wardstream/wardstream/internal/testenv"
 )
@@ -100,7 +101,9 @@ func TestXADDToDeniedRequest(t *testing.T) {
 	for i := range 5 {
 		in.redisCLI("XADD", in.stream(), "*", "event_type", "auth.login.failed", "source.address", attacker, "user.name", fmt.Sprintf("eve%d", i))
 	}
+	published := time.Now()
 	g.denies(attacker, "")
+	t.Logf("denied within %s of the last event", time.Since(published))
 	if status, body := g.ask(visitor, ""); status/100 != 2 {
 		t.Errorf("a visitor: %d %q", status, body)
 	}

@@ -131,16 +131,21 @@ func (w *worker) stop() {
 
 func (w *worker) get(path string) (status int, body string) {
 	w.t.Helper()
-	res, err := http.Get("http://" + w.addr + path)
+	status, body, err := w.tryGet(path)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	return status, body
+}
+
+func (w *worker) tryGet(path string) (status int, body string, err error) {
+	res, err := http.Get("http://" + w.addr + path)
+	if err != nil {
+		return 0, "", err
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return res.StatusCode, string(raw)
+	return res.StatusCode, string(raw), err
 }
 
 // metric sums the series of a metric whose labels hold all of these texts.

@@ -77,6 +77,8 @@ detector.example.yaml has them all.`
   detector blocks`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Version = a.version()
+	root.SetVersionTemplate("detector {{.Version}}\n")
 	root.AddCommand(
 		a.runCommand(kill), a.migrateCommand(), a.checkCommand(),
 		a.blockCommand(), a.unblockCommand(), a.blocksCommand(),
