@@ -27,7 +27,14 @@ import (
 // full asks for the figures; without it the benchmarks only show that they run.
 var full = flag.Bool("full", false, "measure at full size and print figures")
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	code := testenv.Main(m)
+	_ = os.RemoveAll(buildDir)
+	os.Exit(code)
+}
+
+// buildDir is where the detector is built; "" until it is.
+var buildDir string
 
 // A figure is one line of output.
 type figure struct {
@@ -85,6 +92,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	buildDir = dir
 	path := filepath.Join(dir, "detector")
 	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/detector").CombinedOutput(); err != nil { //nolint:noctx // ends with the test binary
 		return "", fmt.Errorf("build the detector: %w\n%s", err, out)

@@ -225,7 +225,7 @@ func TestAnEntryThatIsNoEventIsDeadAndTheNextIsHandled(t *testing.T) {
 
 func TestNothingLoopsBack(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, bruteForce+"rules: []\n"[:0])
+	b := newBench(t, bruteForce)
 	var entries []consumer.Entry
 	for _, typ := range []string{"audit.enforcement.block_applied", "audit.rule.match", "audit.context.x"} {
 		entries = append(entries, b.entry("event_type", typ, "source.address", "203.0.113.9"))
