@@ -109,10 +109,46 @@ func TestBlockIPv6Prefix(t *testing.T) {
 	in := install(t, testenv.Redis(t), nil, "ipv6_prefix: 64\n")
 	in.command("block", "ip", "2001:db8:1:2::7", "--ttl", "1m").answers(t, 0).says(t, "ip 2001:db8:1:2::/64 is blocked until")
 	in.command("block", "ip", "2001:db8:3::/64", "--ttl", "1m").answers(t, 0).says(t, "ip 2001:db8:3::/64 is blocked until")
-	in.command("block", "ip", "2001:db8:4::/48", "--ttl", "1m").fails(t, "would block nobody, as ingress asks for /64 (ipv6_prefix)")
+	in.command("block", "ip", "2001:db8:4::/96", "--ttl", "1m").fails(t, "would block nobody, as ingress asks for /64 (ipv6_prefix)")
 	in.command("blocks", "ip", "[2001:db8:1:2::8]:443").answers(t, 0)
 	in.command("unblock", "ip", "2001:db8:1:2::9").answers(t, 0)
 	in.command("blocks", "ip", "2001:db8:1:2::7").answers(t, 1)
+}
+
+// TestBlockRange: a range is blocked and denied, shown for the addresses in it, and lifted as a whole.
+func TestBlockRange(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	in := install(t, testenv.Redis(t), pg, settings)
+	in.command("block", "ip", "203.0.113.77/24", "--ttl", "10m").answers(t, 0).says(t, "ip 203.0.113.0/24 is blocked until ")
+	in.command("block", "ip", "2001:db8:7::/48", "--yes").answers(t, 0).says(t, "ip 2001:db8:7::/48 is blocked permanently\n")
+	g := guard(t, "--redis-url", in.redis.URL, "--key-prefix", in.redis.Prefix)
+	p := guard(t, "--postgres-url", pg.URL)
+	g.denies(attacker, "")
+	g.denies("2001:db8:7:1:2:3:4:5", "")
+	p.denies("2001:db8:7:1:2:3:4:5", "")
+	if status, _ := g.ask("203.0.114.9", ""); status/100 != 2 {
+		t.Errorf("an address outside the range: %d", status)
+	}
+	in.command("blocks", "ip", attacker).answers(t, 0).says(t, "ip     203.0.113.0/24  ")
+
+	in.command("block", "ip", attacker, "--ttl", "1h").answers(t, 0)
+	r := in.command("unblock", "ip", attacker)
+	if r.code != 0 || !strings.Contains(r.stderr, "203.0.113.9 is still blocked, by the block of 203.0.113.0/24; unblock that to let it in") {
+		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	}
+	in.command("unblock", "ip", "203.0.113.0/24").answers(t, 0)
+	if status, _ := g.ask(attacker, ""); status/100 != 2 {
+		t.Errorf("after the unblock: %d", status)
+	}
+
+	r = in.command("block", "ip", "203.0.112.0/21", "--ttl", "1m")
+	if r.code != 0 || !strings.Contains(r.stderr, "warning: ingress looks up ranges of /21 only where it is told so") {
+		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	}
+	in.command("block", "ip", "203.0.0.0/15", "--ttl", "1m").fails(t, "203.0.0.0/15 is a very wide range; add --yes")
+	in.command("block", "ip", "192.0.2.128/25", "--ttl", "1m").fails(t, "is on the allowlist")
+	in.command("block", "ip", "0.0.0.0/0", "--yes").fails(t, "is neither an address nor a range")
 }
 
 // TestBlockWithoutPostgres warns that permanent isn't.

@@ -45,13 +45,15 @@ func (a App) blockCommand() *cobra.Command {
 		Short: "Block an ip, user, username, session or scope of your own",
 		Long: `Blocks a scope by hand, at once, whatever the rules say, in place of a weaker block and never of
 a stronger one, and prints what is in force. Without --ttl the block is permanent; for an ip,
-which others may share, that needs --yes, and so does what the allowlist names.
+which others may share, that needs --yes, and so does what the allowlist names and a range wider
+than /16 (IPv6: /32). An ip may be a range: ingress looks up /24 and /16, /64 and /48 unless told otherwise.
 
 It takes back an earlier unblock of the scope. audit.enforcement.block_applied is added to the
 stream of enforcement events.`,
 		Example: `  detector block ip 203.0.113.9 --ttl 10m --reason "scraping the catalogue"
   detector block user 42 --reason fraud
-  detector block ip 203.0.113.9 --yes`,
+  detector block ip 203.0.113.9 --yes
+  detector block ip 203.0.113.0/24 --ttl 1h`,
 		Args: scopeArgs,
 	}
 	f := cmd.Flags()
@@ -60,7 +62,7 @@ stream of enforcement events.`,
 	f.StringVar(&o.by, "by", "", "who wants it (default: your user name)")
 	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
 	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
-	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, or what the allowlist names")
+	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, a very wide range, or what the allowlist names")
 	o.output = outputFlag(f)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		o.temporary = f.Changed("ttl")
@@ -85,6 +87,9 @@ func scopeArgs(cmd *cobra.Command, args []string) error {
 func (a App) block(ctx context.Context, cfg *config.Config, s *detector.Stores, o blockOrder, scope checker.Scope) error {
 	if !o.temporary && cfg.Postgres.URL == "" {
 		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
+	}
+	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
+		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
 	block, err := detector.NewOperator(cfg, s, a.version()).Block(ctx, detector.BlockRequest{
@@ -139,13 +144,16 @@ func checkNote(name, text string) error {
 
 // hesitate refuses what needs to be said twice.
 func (o *blockOrder) hesitate(cfg *config.Config, scope checker.Scope) error {
+	p, isRange := rangeOf(scope)
 	switch {
 	case o.yes:
 		return nil
+	case isRange && isWide(p):
+		return fmt.Errorf("%s is a very wide range; add --yes to block it all the same", scope.Value)
 	case allowlisted(cfg, scope):
 		return fmt.Errorf("%s %q is on the allowlist, so rules never block it; add --yes to block it all the same", scope.Type, scope.Value)
 	case scope.Type == checker.ScopeIP && !o.temporary:
-		return fmt.Errorf("a permanent block of an ip stays for whoever has the address next, and hits all who share it; give a --ttl, or add --yes")
+		return errors.New("a permanent block of an ip stays for whoever has the address next, and hits all who share it; give a --ttl, or add --yes")
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func (a App) blocksCommand() *cobra.Command {
 		Use:   "blocks [TYPE VALUE]",
 		Short: "List who is blocked, why and until when",
 		Long: `Lists the active blocks, permanent ones first, then by scope. With a type and a value it shows
-the block of that scope; the exit code is 1 if there is none.`,
+what blocks that scope, for an address its ranges too; the exit code is 1 if nothing does.`,
 		Example: `  detector blocks
   detector blocks --scope user --output json
   detector blocks ip 203.0.113.9`,
@@ -61,17 +61,17 @@ func (a App) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stor
 	if err := knownScope(ctx, cfg, s, scope); err != nil {
 		return err
 	}
-	block, blocked, err := lookUp(ctx, s, scope)
+	blocks, err := lookUp(ctx, s, scope)
 	if err != nil {
 		return err
 	}
-	if !blocked {
+	if len(blocks) == 0 {
 		if err := a.printBlocks(f, nil, fmt.Sprintf("%s %s is not blocked", printable(scope.Type), printable(scope.Value))); err != nil {
 			return err
 		}
 		return errNo
 	}
-	return a.printBlocks(f, []checker.Block{block}, "")
+	return a.printBlocks(f, blocks, "")
 }
 
 func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, typ string, limit int) error {

@@ -30,10 +30,41 @@ func blockableScope(cfg *config.Config, typ, value string) (checker.Scope, error
 	if err != nil {
 		return scope, err
 	}
-	if p, err := netip.ParsePrefix(scope.Value); typ == checker.ScopeIP && err == nil && p.Bits() != cfg.IPv6Prefix {
+	if p, ok := rangeOf(scope); ok && p.Addr().Is6() && p.Bits() > cfg.IPv6Prefix {
 		return scope, fmt.Errorf("ip %q: would block nobody, as ingress asks for /%d (ipv6_prefix); name an address in it", value, cfg.IPv6Prefix)
 	}
 	return scope, nil
+}
+
+// rangeOf returns the range that an ip scope is; false if it is one address.
+func rangeOf(scope checker.Scope) (netip.Prefix, bool) {
+	if scope.Type != checker.ScopeIP {
+		return netip.Prefix{}, false
+	}
+	p, err := netip.ParsePrefix(scope.Value)
+	return p, err == nil
+}
+
+// The shortest ranges that are blocked without being asked twice: what one provider or customer has.
+const (
+	wide4 = 16
+	wide6 = 32
+)
+
+// isWide reports whether a range has more addresses than anybody means to block lightly.
+func isWide(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return p.Bits() < wide4
+	}
+	return p.Bits() < wide6
+}
+
+// unseen reports whether a range is of a length that checkers don't look up unless told.
+func unseen(p netip.Prefix, ipv6Prefix int) bool {
+	if p.Addr().Is4() {
+		return !slices.Contains(checker.DefaultRanges4(), p.Bits())
+	}
+	return p.Bits() != ipv6Prefix && !slices.Contains(checker.DefaultRanges6(), p.Bits())
 }
 
 // scopeOf is the scope of a type and a value as typed, canonical.
@@ -47,7 +78,7 @@ func scopeOf(cfg *config.Config, typ, value string) (checker.Scope, error) {
 	case ok:
 		return scope, nil
 	case typ == checker.ScopeIP:
-		return scope, fmt.Errorf("ip %q: is no address; write one such as 203.0.113.9 or 2001:db8::1 (ranges can't be blocked)", value)
+		return scope, fmt.Errorf("ip %q: is neither an address nor a range; write 203.0.113.9, 2001:db8::1 or 203.0.113.0/24", value)
 	default:
 		return scope, fmt.Errorf("value of %s: is empty", typ)
 	}
@@ -69,29 +100,45 @@ func knownScope(ctx context.Context, cfg *config.Config, s *detector.Stores, sco
 	if slices.Contains(cfg.Policy.Blockable, scope.Type) {
 		return nil
 	}
-	_, blocked, err := lookUp(ctx, s, scope)
-	if err == nil && !blocked {
+	blocks, err := lookUp(ctx, s, scope)
+	if err == nil && len(blocks) == 0 {
 		err = noType(cfg, scope.Type)
 	}
 	return err
 }
 
-// lookUp returns the block of a scope, false if there is none.
-func lookUp(ctx context.Context, s *detector.Stores, scope checker.Scope) (checker.Block, bool, error) {
-	blocks, err := s.Blocks.Lookup(ctx, []checker.Scope{scope})
+// lookUp returns the blocks that deny a scope: its own, and those of the ranges that an address is in, narrowest first.
+func lookUp(ctx context.Context, s *detector.Stores, scope checker.Scope) ([]checker.Block, error) {
+	scopes := append([]checker.Scope{scope}, rangesAround(scope)...)
+	found, err := s.Blocks.Lookup(ctx, scopes)
 	if err != nil {
-		return checker.Block{}, false, err
+		return nil, err
 	}
-	if len(blocks) == 0 {
-		return checker.Block{}, false, nil
+	slices.SortStableFunc(found, func(a, b checker.Block) int {
+		return slices.Index(scopes, a.Scope) - slices.Index(scopes, b.Scope)
+	})
+	return found, nil
+}
+
+// rangesAround returns every range that an ip scope is in, narrowest first.
+func rangesAround(scope checker.Scope) []checker.Scope {
+	if scope.Type != checker.ScopeIP {
+		return nil
 	}
-	strongest := blocks[0]
-	for _, b := range blocks[1:] {
-		if b.Stronger(strongest) {
-			strongest = b
+	p, ok := rangeOf(scope)
+	if !ok {
+		addr, err := netip.ParseAddr(scope.Value)
+		if err != nil {
+			return nil
 		}
+		p = netip.PrefixFrom(addr, addr.BitLen())
 	}
-	return strongest, true, nil
+	var around []checker.Scope
+	for bits := p.Bits() - 1; bits > 0; bits-- {
+		wider, _ := checker.RangeScope(netip.PrefixFrom(p.Addr(), bits))
+		around = append(around, wider)
+	}
+	return around
 }
 
 // allowlisted reports whether the allowlist keeps rules from blocking the scope.

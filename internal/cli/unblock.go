@@ -46,9 +46,23 @@ audit.enforcement.block_revoked is added to the stream of enforcement events.`,
 			} else if err != nil {
 				return fmt.Errorf("%w; it may be lifted in part: do it again", err)
 			}
+			a.warnOfRanges(ctx, s, scope)
 			return a.printLifted(*output, scope, lifted)
 		})
 	})
+}
+
+// warnOfRanges says which ranges still block an address.
+func (a App) warnOfRanges(ctx context.Context, s *detector.Stores, scope checker.Scope) {
+	blocks, err := lookUp(ctx, s, scope)
+	if err != nil {
+		return // what was asked for is done
+	}
+	for _, b := range blocks {
+		if b.Scope != scope {
+			a.warn("%s is still blocked, by the block of %s; unblock that to let it in", printable(scope.Value), printable(b.Scope.Value))
+		}
+	}
 }
 
 func (a App) printLifted(f format, scope checker.Scope, lifted []checker.Block) error {

@@ -151,18 +151,17 @@ func (o *Operator) tell(ctx context.Context, e wire.Enforcement) error {
 }
 
 // Canonical is the scope as detection and ingress write it; false if it is
-// none. An IPv6 address stands for its prefix of IPv6Prefix bits, and an IPv6 prefix for itself.
+// none. An IPv6 address stands for its prefix of IPv6Prefix bits, and a range for itself.
 func (o *Operator) Canonical(s checker.Scope) (checker.Scope, bool) {
 	if s.Type != checker.ScopeIP {
 		return checker.NewScope(s.Type, s.Value)
 	}
-	value := s.Value
-	switch p, err := netip.ParsePrefix(strings.TrimSpace(value)); {
-	case err != nil:
-	case p.IsSingleIP():
+	value := strings.TrimSpace(s.Value)
+	if p, err := netip.ParsePrefix(value); err == nil {
+		if !p.IsSingleIP() {
+			return checker.RangeScope(p)
+		}
 		value = p.Addr().String()
-	case p.Addr().Is6() && !p.Addr().Is4In6() && p.Bits() > 0:
-		return checker.IPScope(p.Addr(), p.Bits()), true
 	}
 	addr, ok := checker.ParseAddr(value)
 	if !ok {

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -50,6 +53,7 @@ var (
 	errNoScope  = errors.New("block names no scope")
 	errBlockID  = errors.New("block ID must be of printable ASCII, without quotes and backslashes")
 	errNoObject = errors.New("value is no JSON object")
+	errNoJSON   = errors.New("value is not JSON")
 	errStatus   = errors.New("status_code is no number")
 )
 
@@ -121,42 +125,109 @@ func IsCopy(raw string) bool {
 // DecodeBlock reads the value of a block key, ours or the Python library's. It
 // is as tolerant as that library: only the scope is required, unknown members
 // and unreadable times are ignored, scalars are read as text.
-func DecodeBlock(raw []byte) (checker.Block, error) {
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &m); err != nil {
+func DecodeBlock(raw []byte) (checker.Block, error) { return decodeBlock(raw, true) }
+
+// DecodeDenial is DecodeBlock without the metadata, which a denial needs not and which is most of
+// the work.
+func DecodeDenial(raw []byte) (checker.Block, error) { return decodeBlock(raw, false) }
+
+func decodeBlock(raw []byte, metadata bool) (checker.Block, error) {
+	var b checker.Block
+	var badStatus error
+	err := eachMember(raw, func(name, value []byte) {
+		switch string(name) {
+		case "id":
+			b.ID = text(value)
+		case "scope_type":
+			b.Scope.Type = text(value)
+		case "scope_value":
+			b.Scope.Value = text(value)
+		case "reason":
+			b.Reason = text(value)
+		case "rule_name":
+			b.Rule = text(value)
+		case "message":
+			b.Message = text(value)
+		case "created_at":
+			b.CreatedAt = ReadTime(value)
+		case "expires_at":
+			b.ExpiresAt = ReadTime(value)
+		case "status_code":
+			b.StatusCode, badStatus = readStatus(value)
+		case "metadata":
+			if metadata {
+				b.Metadata = object(value)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+	case strings.TrimSpace(b.Scope.Type) == "" || strings.TrimSpace(b.Scope.Value) == "":
+		err = errNoScope
+	default:
+		err = badStatus
+	}
+	if err != nil {
 		return checker.Block{}, fmt.Errorf("decode block: %w", err)
-	}
-	if m == nil {
-		return checker.Block{}, fmt.Errorf("decode block: %w", errNoObject)
-	}
-	b := checker.Block{
-		ID: text(m["id"]), Scope: checker.Scope{Type: text(m["scope_type"]), Value: text(m["scope_value"])},
-		Reason: text(m["reason"]), Rule: text(m["rule_name"]), Message: text(m["message"]),
-		CreatedAt: ReadTime(m["created_at"]), ExpiresAt: ReadTime(m["expires_at"]), Metadata: object(m["metadata"]),
-	}
-	if strings.TrimSpace(b.Scope.Type) == "" || strings.TrimSpace(b.Scope.Value) == "" {
-		return checker.Block{}, fmt.Errorf("decode block: %w", errNoScope)
 	}
 	if b.Message == "" {
 		b.Message = DefaultMessage
 	}
+	if b.StatusCode == 0 {
+		b.StatusCode = DefaultStatus
+	}
 	if !ValidBlockID(b.ID) {
 		b.ID = ""
-	}
-	var err error
-	if b.StatusCode, err = readStatus(m["status_code"]); err != nil {
-		return checker.Block{}, fmt.Errorf("decode block: %w", err)
 	}
 	return b, nil
 }
 
+// eachMember calls do with every member of a JSON object, in order; one that is there twice comes twice. Name and value
+// are good until do returns, and the name is as it was written, without the quotes.
+func eachMember(raw []byte, do func(name, value []byte)) error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	switch kind := dec.PeekKind(); kind {
+	case '{':
+	case '}', ']', 0:
+		return errNoJSON
+	default:
+		return errNoObject
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		end := int(dec.InputOffset()) - len(`"`)
+		name = raw[end-len(name)+len(`""`) : end] // the decoder's own is gone with the next read
+		value, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		do(name, value)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	if rest := bytes.TrimLeft(raw[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return errNoJSON
+	}
+	return nil
+}
+
 // text reads a scalar as text; null, lists and objects are "".
-func text(raw json.RawMessage) string {
+func text(raw []byte) string {
 	if len(raw) == 0 {
 		return ""
 	}
 	switch raw[0] {
 	case '"':
+		if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+			return string(inner)
+		}
 		var s string
 		_ = json.Unmarshal(raw, &s) // part of a document that parsed
 		return s
@@ -167,7 +238,7 @@ func text(raw json.RawMessage) string {
 }
 
 // object reads a JSON object, numbers as they stand; anything else is nil.
-func object(raw json.RawMessage) map[string]any {
+func object(raw []byte) map[string]any {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
@@ -180,7 +251,7 @@ func object(raw json.RawMessage) map[string]any {
 
 // readStatus reads what Python's int() does, numbers and numeric text. What is
 // empty there, or no HTTP status, is the default.
-func readStatus(raw json.RawMessage) (int, error) {
+func readStatus(raw []byte) (int, error) {
 	value := strings.TrimSpace(text(raw))
 	switch value {
 	case "", "false", "true":

@@ -54,8 +54,21 @@ type Keys struct{ Prefix string }
 
 // Block is the key of the block of s: "{prefix}:block:{type}:{value}".
 func (k Keys) Block(s checker.Scope) string {
-	return k.Prefix + ":block:" + MemberField(s)
+	return k.Prefix + blockInfix + MemberField(s)
 }
+
+const blockInfix = ":block:"
+
+// AppendBlock appends the key of the block of s to text. What follows the first FieldAt bytes of
+// the key is MemberField's.
+func (k Keys) AppendBlock(text []byte, s checker.Scope) []byte {
+	text = append(append(text, k.Prefix...), blockInfix...)
+	text = append(append(text, s.Type...), ':')
+	return append(text, keyValue(s.Value)...)
+}
+
+// FieldAt is where the field of the membership hash begins in the key of a block.
+func (k Keys) FieldAt() int { return len(k.Prefix) + len(blockInfix) }
 
 // BlockPattern matches the keys of all blocks, and maybe others, as SCAN's
 // MATCH does.

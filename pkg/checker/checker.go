@@ -32,8 +32,8 @@ type Lookup interface {
 // usable. It is safe for concurrent use.
 type Checker struct {
 	call       caller
-	order      []string // scope types, strongest first
-	ipv6Prefix int
+	clean      func(Subject) bool // nil: there is no telling without asking
+	plan       plan
 	timeout    time.Duration
 	failClosed []*regexp.Regexp
 	denial     denial
@@ -49,8 +49,12 @@ func New(lookup Lookup, opts ...Option) *Checker {
 		panic("checker: New needs a Lookup")
 	}
 	c := &Checker{
-		call: newCaller(lookup), order: precedence(nil), timeout: DefaultTimeout,
+		call: newCaller(lookup), timeout: DefaultTimeout,
+		plan:   plan{order: precedence(nil), ipv6Prefix: 128, ranges4: DefaultRanges4(), ranges6: DefaultRanges6()},
 		denial: denial{status: DefaultStatusCode, message: DefaultMessage}, now: time.Now,
+	}
+	if l, ok := lookup.(interface{ Clean(s Subject) bool }); ok {
+		c.clean = l.Clean
 	}
 	for _, opt := range opts {
 		opt(c)
@@ -63,7 +67,15 @@ func New(lookup Lookup, opts ...Option) *Checker {
 // any scope is allowed at once. The values of ctx reach the Lookup, and so does its deadline, but not
 // its cancellation: a client that hangs up must not cost the store a connection.
 func (c *Checker) Check(ctx context.Context, s Subject) Decision {
-	scopes := s.scopes(c.order, c.ipv6Prefix)
+	if c.clean != nil && c.clean(s) {
+		return Decision{}
+	}
+	return c.ask(ctx, s)
+}
+
+// ask is Check where the Lookup has to be asked.
+func (c *Checker) ask(ctx context.Context, s Subject) Decision {
+	scopes := c.plan.scopes(&s)
 	if len(scopes) == 0 {
 		return Decision{}
 	}
@@ -102,7 +114,7 @@ func (c *Checker) decide(ctx context.Context, s Subject, scopes []Scope, blocks 
 func strongest(scopes []Scope, blocks []Block, now time.Time) (Block, bool) {
 	best, rank := -1, len(scopes)
 	for i := range blocks {
-		at := slices.Index(scopes, blocks[i].Scope)
+		at := rankOf(blocks[i].Scope, scopes)
 		if at < 0 || at > rank || !blocks[i].ActiveAt(now) {
 			continue
 		}
@@ -114,6 +126,18 @@ func strongest(scopes []Scope, blocks []Block, now time.Time) (Block, bool) {
 		return Block{}, false
 	}
 	return blocks[best], true
+}
+
+// rankOf returns where a blocked scope stands among those of the request, -1 if it isn't theirs. A range
+// stands with the narrowest of the scopes that it holds, however it was found.
+func rankOf(blocked Scope, scopes []Scope) int {
+	if at := slices.Index(scopes, blocked); at >= 0 || blocked.Type != ScopeIP {
+		return at
+	}
+	return slices.IndexFunc(scopes, func(s Scope) bool {
+		addr, ok := s.addr()
+		return ok && blocked.holds(addr)
+	})
 }
 
 // closedAt reports whether requests on the path p are denied when the look-up fails.

@@ -80,6 +80,40 @@ func TestCheckAsksOnceForEveryScopeInPrecedence(t *testing.T) {
 			[]Option{WithIPv6Prefix(64)},
 			[]Scope{{"user", "1"}, {"user", "2"}, {"session", "x"}, {"ip", "2001:db8::/64"}},
 		},
+		"the default ranges, narrowest first": {
+			Subject{IP: netip.MustParseAddr("203.0.113.9"), Session: "s"},
+			[]Option{WithRanges(DefaultRanges4(), DefaultRanges6())},
+			[]Scope{{"session", "s"}, {"ip", "203.0.113.9"}, {"ip", "203.0.113.0/24"}, {"ip", "203.0.0.0/16"}},
+		},
+		"ranges of IPv6": {
+			Subject{IP: netip.MustParseAddr("2001:db8:1:2::3")},
+			[]Option{WithRanges([]int{8}, []int{48, 128, 64, 0, 200, 64})},
+			[]Scope{{"ip", "2001:db8:1:2::3"}, {"ip", "2001:db8:1:2::/64"}, {"ip", "2001:db8:1::/48"}},
+		},
+		"ranges beside an IPv6 prefix": {
+			Subject{IP: netip.MustParseAddr("2001:db8:1:2::3")},
+			[]Option{WithRanges(nil, []int{48, 64, 96}), WithIPv6Prefix(64)},
+			[]Scope{{"ip", "2001:db8:1:2::/64"}, {"ip", "2001:db8:1::/48"}},
+		},
+		"addresses among the extra values have ranges too": {
+			Subject{IP: netip.MustParseAddr("203.0.113.9"), Extra: map[string]string{"ip": "203.0.113.10:80"}},
+			[]Option{WithRanges([]int{24}, nil)},
+			[]Scope{{"ip", "203.0.113.9"}, {"ip", "203.0.113.0/24"}, {"ip", "203.0.113.10"}},
+		},
+		"more ranges than there is room for": {
+			Subject{IP: netip.MustParseAddr("203.0.113.9")},
+			[]Option{WithRanges([]int{1, 2, 3, 4, 5, 6, 7, 8, 9}, nil)},
+			[]Scope{
+				{"ip", "203.0.113.9"},
+				{"ip", "203.0.0.0/9"},
+				{"ip", "203.0.0.0/8"},
+				{"ip", "202.0.0.0/7"},
+				{"ip", "200.0.0.0/6"},
+				{"ip", "200.0.0.0/5"},
+				{"ip", "192.0.0.0/4"},
+				{"ip", "192.0.0.0/3"},
+			},
+		},
 		"routes are never blocked, what is no address is no ip": {
 			Subject{User: "1", Extra: map[string]string{"route": "/a", "ip": "unix:"}}, []Option{WithPrecedence("route")}, []Scope{{"user", "1"}},
 		},
@@ -91,7 +125,7 @@ func TestCheckAsksOnceForEveryScopeInPrecedence(t *testing.T) {
 			c := New(prompt{func(_ context.Context, scopes []Scope) ([]Block, error) {
 				asked = append(asked, scopes)
 				return nil, nil
-			}}, tc.opts...)
+			}}, append([]Option{WithRanges(nil, nil)}, tc.opts...)...)
 			if d := c.Check(t.Context(), tc.subject); d.Blocked || d.Err != nil {
 				t.Fatalf("Check = %+v, want it allowed", d)
 			}
@@ -141,6 +175,64 @@ func TestStrongestBlockByPrecedenceAnswers(t *testing.T) {
 				t.Fatalf("Check = %+v, want %+v", d, want)
 			}
 		})
+	}
+}
+
+// TestRangesAnswer: a range denies the addresses in it, after what is said of the address itself, whatever the
+// lengths that were asked for: a mirror knows them all.
+func TestRangesAnswer(t *testing.T) {
+	t.Parallel()
+	exact, narrow, odd := block("ip", "203.0.113.9", time.Minute), block("ip", "203.0.113.0/24", time.Minute), block("ip", "203.0.112.0/21", time.Minute)
+	wide := block("ip", "203.0.0.0/16", 0)
+	cases := map[string]struct {
+		blocks  []Block
+		subject Subject
+		want    Block
+	}{
+		"the range":                         {[]Block{narrow}, everybody, narrow},
+		"the address before its range":      {[]Block{wide, exact}, everybody, exact},
+		"the narrower range first":          {[]Block{wide, narrow}, everybody, narrow},
+		"a range of a length not asked for": {[]Block{odd}, everybody, odd},
+		"a range of another network":        {[]Block{block("ip", "203.0.114.0/24", 0)}, everybody, Block{}},
+		"a range that is no range":          {[]Block{block("ip", "203.0.113.9/240", 0), block("user", "0.0.0.0/1", 0)}, everybody, Block{}},
+		"a range of IPv6": {
+			[]Block{block("ip", "2001:db8::/32", 0)}, Subject{IP: netip.MustParseAddr("2001:db8:7::1%eth0")}, block("ip", "2001:db8::/32", 0),
+		},
+		"of an extra address": {[]Block{narrow}, Subject{User: "1", Extra: map[string]string{"ip": "203.0.113.77"}}, narrow},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everything := lookupFunc(func(context.Context, []Scope) ([]Block, error) { return tc.blocks, nil })
+			d := New(everything, WithClock(clock), WithTimeout(time.Hour)).Check(t.Context(), tc.subject)
+			if d.Blocked != (tc.want.Rule != "") || !reflect.DeepEqual(d.Block, tc.want) {
+				t.Fatalf("Check = %+v, want %+v", d, tc.want)
+			}
+		})
+	}
+}
+
+// cleaner is a Lookup that may know at once that nothing is blocked.
+type cleaner struct {
+	lookupFunc
+	clean func(Subject) bool
+}
+
+func (c cleaner) Clean(s Subject) bool { return c.clean(s) }
+
+func TestCleanSubjectsAreNotLookedUp(t *testing.T) {
+	ip := block("ip", "203.0.113.9", time.Minute)
+	c := New(cleaner{having(ip).(lookupFunc), func(s Subject) bool { return s.User == "clean" }}, WithClock(clock), WithTimeout(time.Hour))
+	s := everybody
+	if d := c.Check(t.Context(), s); !d.Blocked {
+		t.Fatalf("not said to be clean: %+v", d)
+	}
+	s.User = "clean"
+	if d := c.Check(t.Context(), s); !reflect.DeepEqual(d, Decision{}) {
+		t.Fatalf("said to be clean: %+v", d)
+	}
+	if n := testing.AllocsPerRun(100, func() { c.Check(context.Background(), s) }); n != 0 {
+		t.Fatalf("a clean check allocates %v times", n)
 	}
 }
 

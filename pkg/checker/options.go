@@ -3,6 +3,7 @@ package checker
 import (
 	"context"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -24,13 +25,45 @@ type Hook func(context.Context, Subject, Decision)
 // WithPrecedence moves scope types to the front of the order in which blocks
 // answer a request: user, username, session, ip, then custom types by name.
 func WithPrecedence(types ...string) Option {
-	return func(c *Checker) { c.order = precedence(types) }
+	return func(c *Checker) { c.plan.order = precedence(types) }
 }
 
 // WithIPv6Prefix makes one scope of all IPv6 addresses that share their first
 // bits, as detection does with the same setting. 0 and 128 mean each by itself, the default.
 func WithIPv6Prefix(bits int) Option {
-	return func(c *Checker) { c.ipv6Prefix = bits }
+	return func(c *Checker) { c.plan.ipv6Prefix = ipv6Bits(bits) }
+}
+
+// ipv6Bits is bits, or 128 where it says nothing.
+func ipv6Bits(bits int) int {
+	if bits <= 0 || bits > 128 {
+		return 128
+	}
+	return bits
+}
+
+// DefaultRanges4 and DefaultRanges6 are the prefix lengths of the ranges that are looked up unless
+// [WithRanges] says otherwise.
+func DefaultRanges4() []int { return []int{24, 16} }
+
+// DefaultRanges6 is DefaultRanges4 for IPv6.
+func DefaultRanges6() []int { return []int{64, 48} }
+
+// WithRanges sets the prefix lengths of the ranges that are looked up besides an address itself, in the same
+// round trip, for IPv4 and for IPv6: at most seven each, of which those count that are shorter than
+// an address. A range blocked with another length is only seen by a mirror, which
+// knows all of them. Without lengths no range is looked up.
+func WithRanges(v4, v6 []int) Option {
+	return func(c *Checker) { c.plan.ranges4, c.plan.ranges6 = lengths(v4, 32), lengths(v6, 128) }
+}
+
+// lengths returns those of the prefix lengths that make ranges, longest first.
+func lengths(given []int, address int) []int {
+	out := slices.DeleteFunc(slices.Clone(given), func(bits int) bool { return bits <= 0 || bits >= address })
+	slices.Sort(out)
+	out = slices.Compact(out)
+	slices.Reverse(out)
+	return out
 }
 
 // WithTimeout bounds how long a Check may wait for the look-up. The default is

@@ -51,13 +51,56 @@ func IPScope(addr netip.Addr, ipv6Prefix int) Scope {
 	if !addr.IsValid() {
 		return Scope{}
 	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() && ipv6Prefix > 0 && ipv6Prefix < 128 {
-		if p, err := addr.Prefix(ipv6Prefix); err == nil {
-			return Scope{Type: ScopeIP, Value: p.String()}
+	return Scope{Type: ScopeIP, Value: string(appendIPValue(nil, addr.Unmap().WithZone(""), ipv6Prefix))}
+}
+
+// appendIPValue appends the value of addr's ip scope. The address has no zone and isn't mapped.
+func appendIPValue(out []byte, addr netip.Addr, ipv6Prefix int) []byte {
+	if addr.Is6() && ipv6Prefix > 0 && ipv6Prefix < addr.BitLen() {
+		if prefix, err := addr.Prefix(ipv6Prefix); err == nil {
+			return prefix.AppendTo(out)
 		}
 	}
-	return Scope{Type: ScopeIP, Value: addr.String()}
+	return addr.AppendTo(out)
+}
+
+// RangeScope returns the ip scope that stands for all addresses of p, written "203.0.113.0/24". It reports
+// false for the range of all addresses and for what is no range; the range of one address is
+// that address. Which ranges a [Checker] looks up is up to [WithRanges].
+func RangeScope(p netip.Prefix) (Scope, bool) {
+	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= mappedBits {
+		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-mappedBits)
+	}
+	p = p.Masked()
+	switch {
+	case !p.IsValid() || p.Bits() == 0:
+		return Scope{}, false
+	case p.IsSingleIP():
+		return Scope{Type: ScopeIP, Value: p.Addr().String()}, true
+	}
+	return Scope{Type: ScopeIP, Value: p.String()}, true
+}
+
+// mappedBits is the length of the prefix ::ffff:0:0 of IPv4 addresses in IPv6.
+const mappedBits = 96
+
+// holds reports whether s is a range in which addr is.
+func (s Scope) holds(addr netip.Addr) bool {
+	if s.Type != ScopeIP || !strings.Contains(s.Value, "/") {
+		return false
+	}
+	p, err := netip.ParsePrefix(s.Value)
+	return err == nil && p.Contains(addr)
+}
+
+// addr returns the address of an ip scope, or the first one of its range.
+func (s Scope) addr() (netip.Addr, bool) {
+	if s.Type != ScopeIP {
+		return netip.Addr{}, false
+	}
+	text, _, _ := strings.Cut(s.Value, "/")
+	addr, err := netip.ParseAddr(text)
+	return addr, err == nil
 }
 
 // maxAddrText is longer than any address with port, brackets and a zone.

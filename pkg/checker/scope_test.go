@@ -70,6 +70,23 @@ func TestIPScope(t *testing.T) {
 	}
 }
 
+func TestRangeScope(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"203.0.113.77/24": "203.0.113.0/24", "203.0.113.77/32": "203.0.113.77", "2001:DB8::1/48": "2001:db8::/48", "2001:db8::1/128": "2001:db8::1",
+		"::ffff:192.0.2.77/120": "192.0.2.0/24", "::ffff:192.0.2.77/128": "192.0.2.77", "::ffff:192.0.2.77/96": "", "::/0": "", "0.0.0.0/0": "", "10.0.0.0/1": "0.0.0.0/1",
+		"::ffff:1.2.3.4/64": "::/64",
+	} {
+		got, ok := RangeScope(netip.MustParsePrefix(text))
+		if ok != (want != "") || (ok && got != Scope{ScopeIP, want}) {
+			t.Errorf("RangeScope(%s) = %v, %v; want %q", text, got, ok, want)
+		}
+	}
+	if got, ok := RangeScope(netip.Prefix{}); ok {
+		t.Errorf("RangeScope of none = %v", got)
+	}
+}
+
 // FuzzParseAddr: whatever is taken for an address is canonical, so that detection
 // and ingress agree whatever spelling each of them saw.
 func FuzzParseAddr(f *testing.F) {

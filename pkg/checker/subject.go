@@ -36,32 +36,35 @@ func precedence(first []string) []string {
 	return order
 }
 
+// A plan says which scopes a Subject has, and in which order.
+type plan struct {
+	order      []string // scope types, strongest first
+	ipv6Prefix int
+	ranges4    []int // prefix lengths looked up besides an address, longest first
+	ranges6    []int
+}
+
 // scopes returns what to look up for s, strongest first, without repeats.
-func (s *Subject) scopes(order []string, ipv6Prefix int) []Scope {
-	out := make([]Scope, 0, len(defaultPrecedence)+len(s.Extra))
-	for _, typ := range order {
-		if scope, ok := s.field(typ, ipv6Prefix); ok {
-			out = append(out, scope)
-		}
+func (p *plan) scopes(s *Subject) []Scope {
+	out := make([]Scope, 0, len(defaultPrecedence)+len(p.ranges4)+len(p.ranges6)+len(s.Extra))
+	for _, typ := range p.order {
+		out = p.appendField(out, s, typ)
 		if len(s.Extra) > 0 {
-			out = appendExtra(out, typ, s.Extra[typ], ipv6Prefix)
+			out = p.appendExtra(out, typ, s.Extra[typ])
 		}
 	}
-	for _, typ := range s.custom(order) {
-		out = appendExtra(out, typ, s.Extra[typ], ipv6Prefix)
+	for _, typ := range p.custom(s) {
+		out = p.appendExtra(out, typ, s.Extra[typ])
 	}
 	return out
 }
 
-// field returns the scope that the field of a built-in type makes.
-func (s *Subject) field(typ string, ipv6Prefix int) (Scope, bool) {
+// appendField adds the scopes that the field of a built-in type makes.
+func (p *plan) appendField(out []Scope, s *Subject, typ string) []Scope {
 	var value string
 	switch typ {
 	case ScopeIP:
-		if !s.IP.IsValid() {
-			return Scope{}, false
-		}
-		return IPScope(s.IP, ipv6Prefix), true
+		return p.appendIP(out, s.IP)
 	case ScopeUser:
 		value = s.User
 	case ScopeUsername:
@@ -69,18 +72,55 @@ func (s *Subject) field(typ string, ipv6Prefix int) (Scope, bool) {
 	case ScopeSession:
 		value = s.Session
 	}
-	value = strings.TrimSpace(value)
-	return Scope{Type: typ, Value: value}, value != ""
+	if value = strings.TrimSpace(value); value == "" {
+		return out
+	}
+	return append(out, Scope{Type: typ, Value: value})
 }
 
-// custom returns the types of s.Extra that order doesn't name, by name.
-func (s *Subject) custom(order []string) []string {
+// maxPrefixText is longer than any prefix.
+const maxPrefixText = len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")
+
+// appendIP adds addr and the ranges it is in, narrowest first. Their values are parts of one
+// string, since this is done for every request.
+func (p *plan) appendIP(out []Scope, addr netip.Addr) []Scope {
+	if !addr.IsValid() {
+		return out
+	}
+	addr = addr.Unmap().WithZone("")
+	ranges := p.ranges6
+	if addr.Is4() {
+		ranges = p.ranges4
+	}
+	var buf [8 * maxPrefixText]byte
+	text, ends := appendIPValue(buf[:0], addr, p.ipv6Prefix), [8]int{}
+	ends[0] = len(text)
+	n := 1
+	for _, bits := range ranges {
+		if prefix, err := addr.Prefix(bits); err == nil && n < len(ends) && !(addr.Is6() && bits >= p.ipv6Prefix) {
+			text = prefix.AppendTo(text)
+			ends[n] = len(text)
+			n++
+		}
+	}
+	values, from := string(text), 0
+	for _, end := range ends[:n] {
+		if scope := (Scope{Type: ScopeIP, Value: values[from:end]}); !slices.Contains(out, scope) {
+			out = append(out, scope)
+		}
+		from = end
+	}
+	return out
+}
+
+// custom returns the types of s.Extra that the order doesn't name, by name.
+func (p *plan) custom(s *Subject) []string {
 	if len(s.Extra) == 0 {
 		return nil
 	}
 	names := make([]string, 0, len(s.Extra))
 	for typ := range s.Extra {
-		if typ != ScopeRoute && !slices.Contains(order, typ) {
+		if typ != ScopeRoute && !slices.Contains(p.order, typ) {
 			names = append(names, typ)
 		}
 	}
@@ -88,16 +128,13 @@ func (s *Subject) custom(order []string) []string {
 	return names
 }
 
-func appendExtra(out []Scope, typ, value string, ipv6Prefix int) []Scope {
-	scope, ok := NewScope(typ, value)
-	if !ok {
-		return out
-	}
+func (p *plan) appendExtra(out []Scope, typ, value string) []Scope {
 	if typ == ScopeIP {
 		addr, _ := ParseAddr(value)
-		scope = IPScope(addr, ipv6Prefix)
+		return p.appendIP(out, addr)
 	}
-	if slices.Contains(out, scope) {
+	scope, ok := NewScope(typ, value)
+	if !ok || slices.Contains(out, scope) {
 		return out
 	}
 	return append(out, scope)

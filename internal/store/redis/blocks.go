@@ -73,7 +73,7 @@ func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	_, clustered := client.(*redis.ClusterClient)
 	return &Blocks{
 		client: client, clustered: clustered, keys: wire.Keys{Prefix: o.Prefix}, scripts: blockScripts(),
-		lookup: redislookup.New(client, redislookup.WithKeyPrefix(o.Prefix), redislookup.WithClock(o.Now)),
+		lookup: redislookup.New(client, redislookup.WithKeyPrefix(o.Prefix), redislookup.WithClock(o.Now), redislookup.WithMetadata()),
 		ttl:    max(o.PermanentTTL, time.Second), markTTL: max(o.MarkTTL, time.Second), now: o.Now,
 	}, nil
 }
@@ -95,7 +95,7 @@ func (b *Blocks) PermanentTTL() time.Duration { return b.ttl }
 // permanent ones while the membership hash is missing.
 func (b *Blocks) LookupWith(cold checker.Lookup) checker.Lookup {
 	return redislookup.New(b.client, redislookup.WithKeyPrefix(b.keys.Prefix), redislookup.WithClock(b.now),
-		redislookup.WithColdLookup(cold))
+		redislookup.WithColdLookup(cold), redislookup.WithMetadata())
 }
 
 // Unblock implements [store.Blocks]. On one server it is one step. In a Redis Cluster the block's key

@@ -4,48 +4,111 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/wire"
-	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// A reply is what Redis said: for each scope the values of its block key and of
-// its field in the membership hash, nil where there is none.
-type reply struct {
-	blocks  []any
-	members []any // one more than scopes: the completeness mark
-	err     error // what couldn't be read
+// A reader reads what questions ask for in one round trip: on one server by one MGET and one HMGET;
+// elsewhere by a GET for each key, which go-redis sorts by server and sends to all of them at the same time.
+type reader struct {
+	client    redis.UniversalClient
+	hash      string // key of the membership hash
+	oneServer bool   // all keys live on one server
+	trips     sync.Pool
 }
 
-// read asks Redis once: on one server by MGET and HMGET in a pipeline; elsewhere by a GET
-// for each key, which go-redis sorts by server and sends to all of them at the same time.
-func (l *Lookup) read(ctx context.Context, scopes []checker.Scope) reply {
-	keys := make([]string, len(scopes))
-	fields := make([]string, len(scopes)+1)
-	for i, s := range scopes {
-		keys[i], fields[i] = l.keys.Block(s), wire.MemberField(s)
-	}
-	fields[len(scopes)] = wire.CompleteField
+// A trip is what a round trip needs, for use again: go-redis takes pointers to text without boxing it.
+type trip struct {
+	pipe        redis.Pipeliner
+	mget, hmget []any
+}
 
-	pipe := l.client.Pipeline()
-	members := pipe.HMGet(ctx, l.keys.Permanent(), fields...)
-	var blocks func() ([]any, error)
-	if l.oneServer {
-		blocks = pipe.MGet(ctx, keys...).Result
+// read fills in the replies of the questions.
+func (r *reader) read(ctx context.Context, questions []*question) {
+	t, ok := r.trips.Get().(*trip)
+	if !ok {
+		t = &trip{pipe: r.client.Pipeline()}
+	}
+	t.prepare(&r.hash, questions)
+	var gets []*redis.StringCmd
+	members, blocks := redis.NewSliceCmd(ctx, t.hmget...), redis.NewSliceCmd(ctx, t.mget...)
+	if r.oneServer {
+		_ = t.pipe.BatchProcess(ctx, members, blocks) // queues them; Exec has the errors
 	} else {
-		blocks = getEach(ctx, pipe, keys)
+		_ = t.pipe.Process(ctx, members)
+		gets = getEach(ctx, t.pipe, questions)
 	}
-	_, execErr := pipe.Exec(ctx)
+	_, execErr := t.pipe.Exec(ctx)
+	if !r.oneServer {
+		collect(gets, blocks)
+	}
+	deliver(questions, len(t.mget)-1, blocks, members, execErr)
+	clear(t.mget)
+	clear(t.hmget)
+	r.trips.Put(t)
+}
 
-	var r reply
-	var blocksErr, membersErr error
-	r.blocks, blocksErr = whole(blocks, len(keys), execErr)
-	r.members, membersErr = whole(members.Result, len(fields), execErr)
-	r.err = readError(blocksErr, membersErr)
-	return r
+func (t *trip) prepare(hash *string, questions []*question) {
+	t.mget, t.hmget = append(t.mget[:0], "mget"), append(t.hmget[:0], "hmget", hash)
+	for _, q := range questions {
+		for i := range q.keys {
+			t.mget, t.hmget = append(t.mget, &q.keys[i]), append(t.hmget, &q.fields[i])
+		}
+	}
+	t.hmget = append(t.hmget, wire.CompleteField)
+}
+
+// getEach queues a GET for each key.
+func getEach(ctx context.Context, pipe redis.Pipeliner, questions []*question) []*redis.StringCmd {
+	var gets []*redis.StringCmd
+	for _, q := range questions {
+		for _, key := range q.keys {
+			gets = append(gets, pipe.Get(ctx, key))
+		}
+	}
+	return gets
+}
+
+// collect makes of the GETs the reply that an MGET would have had.
+func collect(gets []*redis.StringCmd, mget *redis.SliceCmd) {
+	values := make([]any, len(gets))
+	var errs []error
+	for i, get := range gets {
+		value, err := get.Result()
+		switch {
+		case errors.Is(err, redis.Nil):
+		case err != nil:
+			errs = append(errs, err)
+		case value == "": // no block either way
+			errs = append(errs, errNoReply)
+		default:
+			values[i] = value
+		}
+	}
+	mget.SetVal(values)
+	mget.SetErr(errors.Join(errs...))
+}
+
+// deliver gives each question its part of the n values of block keys and n+1 of the membership hash.
+func deliver(questions []*question, n int, blocks, members *redis.SliceCmd, execErr error) {
+	blockValues, blocksErr := whole(blocks, n, execErr)
+	memberValues, membersErr := whole(members, n+1, execErr)
+	err := readError(blocksErr, membersErr)
+	cold := len(memberValues) == n+1 && memberValues[n] == nil
+	at := 0
+	for _, q := range questions {
+		end := at + len(q.keys)
+		q.reply = reply{blocks: part(blockValues, at, end), members: part(memberValues, at, end), cold: cold, err: err}
+		at = end
+	}
+}
+
+// part is values[from:to], or as much of it as there is.
+func part(values []any, from, to int) []any {
+	return values[min(from, len(values)):min(to, len(values))]
 }
 
 // readError says what couldn't be read. One connection that fails is one error.
@@ -69,8 +132,8 @@ var errNoReply = errors.New("no reply")
 
 // whole returns the values of a command if there are n, and those there are
 // along with an error otherwise.
-func whole(result func() ([]any, error), n int, execErr error) ([]any, error) {
-	values, err := result()
+func whole(cmd *redis.SliceCmd, n int, execErr error) ([]any, error) {
+	values, err := cmd.Result()
 	if err == nil && len(values) != n {
 		err = errNoReply
 	}
@@ -78,76 +141,4 @@ func whole(result func() ([]any, error), n int, execErr error) ([]any, error) {
 		err = execErr
 	}
 	return values, err
-}
-
-// getEach queues a GET for each key and returns what collects their values.
-func getEach(ctx context.Context, pipe redis.Pipeliner, keys []string) func() ([]any, error) {
-	gets := make([]*redis.StringCmd, len(keys))
-	for i, key := range keys {
-		gets[i] = pipe.Get(ctx, key)
-	}
-	return func() ([]any, error) {
-		values := make([]any, len(gets))
-		var errs []error
-		for i, get := range gets {
-			value, err := get.Result()
-			switch {
-			case errors.Is(err, redis.Nil):
-			case err != nil:
-				errs = append(errs, err)
-			case value == "": // no block either way
-				errs = append(errs, errNoReply)
-			default:
-				values[i] = value
-			}
-		}
-		return values, errors.Join(errs...)
-	}
-}
-
-// cold reports that the membership hash was read and isn't complete.
-func (r reply) cold() bool {
-	return len(r.members) > 0 && r.members[len(r.members)-1] == nil
-}
-
-// block returns the stronger of the active blocks that the key and the field of
-// scope i hold. One that can't be read is an error and doesn't hide the other.
-func (r reply) block(keys wire.Keys, i int, scope checker.Scope, now time.Time) (b checker.Block, ok bool, err error) {
-	if i < len(r.blocks) && r.blocks[i] != nil {
-		if b, err = decodeBlock(r.blocks[i]); err != nil {
-			b, err = checker.Block{}, fmt.Errorf("%w at key %q: %w", ErrCorrupt, keys.Block(scope), err)
-		} else {
-			b.Scope = scope // the key says what is blocked
-			ok = b.ActiveAt(now)
-		}
-	}
-	if i < len(r.members) && r.members[i] != nil {
-		m, memberErr := decodeMember(scope, r.members[i])
-		switch {
-		case memberErr != nil:
-			memberErr = fmt.Errorf("%w in field %q of %q: %w", ErrCorrupt, wire.MemberField(scope), keys.Permanent(), memberErr)
-			err = errors.Join(err, memberErr)
-		case m.ActiveAt(now) && (!ok || m.Stronger(b)):
-			b, ok = m, true
-		}
-	}
-	return b, ok, err
-}
-
-var errNoText = errors.New("no text")
-
-func decodeBlock(v any) (checker.Block, error) {
-	text, ok := v.(string)
-	if !ok {
-		return checker.Block{}, errNoText
-	}
-	return wire.DecodeBlock([]byte(text))
-}
-
-func decodeMember(scope checker.Scope, v any) (checker.Block, error) {
-	text, ok := v.(string)
-	if !ok {
-		return checker.Block{}, errNoText
-	}
-	return wire.DecodeMember(scope, []byte(text))
 }

@@ -31,8 +31,11 @@ var (
 type Lookup struct {
 	client    redis.UniversalClient
 	keys      wire.Keys
-	oneServer bool // all keys live on one server, so MGET takes them together
+	hash      string // key of the membership hash
+	questions questions
+	flights   flights
 	permanent bool
+	metadata  bool
 	cold      checker.Lookup
 	now       func() time.Time
 }
@@ -63,6 +66,12 @@ func WithColdLookup(cold checker.Lookup) Option {
 	return func(l *Lookup) { l.cold = cold }
 }
 
+// WithMetadata has blocks come with their metadata, which a denial doesn't need and which is most of the work of
+// reading one.
+func WithMetadata() Option {
+	return func(l *Lookup) { l.metadata = true }
+}
+
 // WithClock replaces time.Now as the clock by which blocks expire.
 func WithClock(now func() time.Time) Option {
 	return func(l *Lookup) { l.now = now }
@@ -71,11 +80,13 @@ func WithClock(now func() time.Time) Option {
 // New returns a Lookup over client, whose owner closes it. The client should
 // repeat nothing (MaxRetries -1) and have ContextTimeoutEnabled; [Connect] makes such a one.
 func New(client redis.UniversalClient, opts ...Option) *Lookup {
-	_, oneServer := client.(*redis.Client)
-	l := &Lookup{client: client, keys: wire.Keys{Prefix: wire.DefaultPrefix}, oneServer: oneServer, now: time.Now}
+	l := &Lookup{client: client, keys: wire.Keys{Prefix: wire.DefaultPrefix}, now: time.Now}
 	for _, opt := range opts {
 		opt(l)
 	}
+	l.hash = l.keys.Permanent()
+	_, oneServer := client.(*redis.Client)
+	l.flights.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
 	return l
 }
 
@@ -97,25 +108,17 @@ func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	if len(scopes) == 0 {
 		return nil, nil
 	}
-	r := l.read(ctx, scopes)
-	now := l.now()
-	var found []checker.Block
-	errs := []error{r.err}
-	for i, scope := range scopes {
-		b, ok, err := r.block(l.keys, i, scope, now)
-		if ok {
-			found = append(found, b)
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+	q := l.questions.about(l.keys, scopes)
+	if err := l.flights.fly(ctx, q); err != nil {
+		return nil, err // of the context, as it is
 	}
-	if r.cold() {
-		var err error
-		found, err = l.askCold(ctx, scopes, found)
-		errs = append(errs, err)
+	defer l.questions.done(q)
+	found, err := l.judge(q, scopes)
+	if !q.reply.cold {
+		return found, err
 	}
-	return found, errors.Join(errs...)
+	found, coldErr := l.askCold(ctx, scopes, found)
+	return found, errors.Join(err, coldErr)
 }
 
 // askCold adds what is known of permanent blocks while the hash isn't complete.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package redislookup
+
+const raceEnabled = false
