@@ -18,7 +18,9 @@ var allowed = map[string][]string{
 	"pkg/checker":             {},
 	"pkg/checker/grpccheck":   {"pkg/checker"},
 	"pkg/checker/httpcheck":   {"pkg/checker"},
+	"pkg/checker/otelcheck":   {"pkg/checker"},
 	"pkg/checker/pglookup":    {"pkg/checker"},
+	"pkg/checker/promcheck":   {"pkg/checker"},
 	"pkg/checker/redislookup": {"pkg/checker", "internal/redisurl", "internal/wire"},
 
 	// What is pure: values in, values out.

@@ -74,3 +74,19 @@ func TestErrorClass(t *testing.T) {
 		t.Errorf("Error() = %q", text)
 	}
 }
+
+func TestResult(t *testing.T) {
+	t.Parallel()
+	blocked := block("user", "42", 0)
+	closed := WithFailClosed(regexp.MustCompile("^/pay"))
+	half := lookupFunc(func(context.Context, []Scope) ([]Block, error) { return []Block{blocked}, errDown })
+	for want, d := range map[string]Decision{
+		ResultAllowed: New(having()).Check(t.Context(), everybody), ResultBlocked: New(prompt{half}, closed).Check(t.Context(), everybody),
+		ResultFailedOpen:   New(prompt{failing}, closed).Check(t.Context(), everybody),
+		ResultFailedClosed: New(prompt{failing}, closed).Check(t.Context(), Subject{User: "42", Path: "/pay"}),
+	} {
+		if got := d.Result(); got != want {
+			t.Errorf("Result of %+v is %s, want %s", d, got, want)
+		}
+	}
+}
