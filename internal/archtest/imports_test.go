@@ -16,8 +16,11 @@ var allowed = map[string][]string{
 
 	// The public library: the vocabulary imports nothing of ours.
 	"pkg/checker":             {},
+	"pkg/checker/grpccheck":   {"pkg/checker"},
 	"pkg/checker/httpcheck":   {"pkg/checker"},
+	"pkg/checker/otelcheck":   {"pkg/checker"},
 	"pkg/checker/pglookup":    {"pkg/checker"},
+	"pkg/checker/promcheck":   {"pkg/checker"},
 	"pkg/checker/redislookup": {"pkg/checker", "internal/redisurl", "internal/wire"},
 
 	// What is pure: values in, values out.
@@ -85,7 +88,8 @@ var allowedInTests = map[string][]string{
 	"internal/store/postgres": {"pkg/checker/pglookup"},
 	"internal/store/redis":    {"internal/store/memory"},
 	"internal/store/tiered":   {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"}, // from the request to the block
+	"pkg/checker/grpccheck":   {"pkg/checker/redislookup", "internal/wire"}, // from the call to the block
+	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"},                  // from the request to the block
 }
 
 func TestImports(t *testing.T) {

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -13,7 +12,7 @@ const maxDetached = 1024
 
 // ErrBusy is the failure of a look-up that wasn't begun, because too many that
 // ignore their deadlines are still under way.
-var ErrBusy = errors.New("too many look-ups are stuck")
+var ErrBusy = NewError("busy", "too many look-ups are stuck")
 
 // A caller calls a Lookup and comes back in time.
 type caller struct {

@@ -37,8 +37,7 @@ type Checker struct {
 	timeout    time.Duration
 	failClosed []*regexp.Regexp
 	denial     denial
-	onBlocked  Hook
-	onError    Hook
+	hooks      hooks
 	now        func() time.Time
 }
 
@@ -67,29 +66,25 @@ func New(lookup Lookup, opts ...Option) *Checker {
 // any scope is allowed at once. The values of ctx reach the Lookup, and so does its deadline, but not
 // its cancellation: a client that hangs up must not cost the store a connection.
 func (c *Checker) Check(ctx context.Context, s Subject) Decision {
+	start := c.started()
 	if c.clean != nil && c.clean(s) {
-		return Decision{}
+		return c.tell(ctx, s, Decision{}, start)
 	}
-	return c.ask(ctx, s)
-}
-
-// ask is Check where the Lookup has to be asked.
-func (c *Checker) ask(ctx context.Context, s Subject) Decision {
 	scopes := c.plan.scopes(&s)
 	if len(scopes) == 0 {
-		return Decision{}
+		return c.tell(ctx, s, Decision{}, start)
 	}
 	blocks, err := c.call.within(ctx, c.timeout, scopes)
-	return c.decide(ctx, s, scopes, blocks, err)
+	return c.tell(ctx, s, c.decide(s, scopes, blocks, err), start)
 }
 
 // Fail decides about a request whose subject could not be made out, for the
 // reason err: the fail mode of s.Path answers, as it does for a failed look-up.
 func (c *Checker) Fail(ctx context.Context, s Subject, err error) Decision {
-	return c.decide(ctx, s, nil, nil, err)
+	return c.tell(ctx, s, c.decide(s, nil, nil, err), c.started())
 }
 
-func (c *Checker) decide(ctx context.Context, s Subject, scopes []Scope, blocks []Block, err error) Decision {
+func (c *Checker) decide(s Subject, scopes []Scope, blocks []Block, err error) Decision {
 	d := Decision{Err: err}
 	if err != nil {
 		d.FailClosed = c.closedAt(s.Path)
@@ -99,12 +94,6 @@ func (c *Checker) decide(ctx context.Context, s Subject, scopes []Scope, blocks 
 		d.deny(b, c.denial, now)
 	} else if d.FailClosed {
 		d.Blocked, d.StatusCode, d.Message = true, c.denial.status, c.denial.message
-	}
-	if d.Err != nil && c.onError != nil {
-		c.onError(ctx, s, d)
-	}
-	if d.Blocked && c.onBlocked != nil {
-		c.onBlocked(ctx, s, d)
 	}
 	return d
 }

@@ -56,3 +56,24 @@ func ceilSeconds(d time.Duration) time.Duration {
 	}
 	return max(d, time.Second)
 }
+
+// What [Decision.Result] returns.
+const (
+	ResultAllowed      = "allowed"
+	ResultBlocked      = "blocked"       // by a block
+	ResultFailedOpen   = "failed_open"   // the look-up failed, and the fail mode allowed the request
+	ResultFailedClosed = "failed_closed" // the look-up failed, and the fail mode denied it
+)
+
+// Result says in one word what came of a check, for metrics and logs: one of the Result constants.
+func (d Decision) Result() string {
+	switch {
+	case d.Block.Scope != Scope{}:
+		return ResultBlocked
+	case d.Blocked:
+		return ResultFailedClosed
+	case d.Err != nil:
+		return ResultFailedOpen
+	}
+	return ResultAllowed
+}

@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"context"
 	"regexp"
 	"slices"
 	"time"
@@ -17,10 +16,6 @@ type denial struct {
 	status  int
 	message string
 }
-
-// A Hook hears of decisions. It runs on the request's goroutine before [Checker.Check]
-// returns, so it must be quick, and safe for concurrent use.
-type Hook func(context.Context, Subject, Decision)
 
 // WithPrecedence moves scope types to the front of the order in which blocks
 // answer a request: user, username, session, ip, then custom types by name.
@@ -95,17 +90,6 @@ func WithDenial(status int, message string) Option {
 			c.denial.message = message
 		}
 	}
-}
-
-// WithOnBlocked has h hear of every denied request.
-func WithOnBlocked(h Hook) Option {
-	return func(c *Checker) { c.onBlocked = h }
-}
-
-// WithOnError has h hear of every failed look-up, whatever the fail mode made
-// of it. Decision.Err says what failed.
-func WithOnError(h Hook) Option {
-	return func(c *Checker) { c.onError = h }
 }
 
 // WithClock replaces time.Now as the clock by which blocks expire.

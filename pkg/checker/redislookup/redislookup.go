@@ -22,9 +22,9 @@ import (
 var (
 	// ErrCold is the failure of a look-up that found no complete membership hash where there
 	// should be one: permanent blocks are unknown until a detector has written it.
-	ErrCold = errors.New("the membership hash of permanent blocks is missing or incomplete")
+	ErrCold = checker.NewError("cold", "the membership hash of permanent blocks is missing or incomplete")
 	// ErrCorrupt is the failure of a look-up that found a value it can't read.
-	ErrCorrupt = errors.New("corrupt block")
+	ErrCorrupt = checker.NewError("corrupt", "corrupt block")
 )
 
 // A Lookup finds blocks in Redis. It is safe for concurrent use.
