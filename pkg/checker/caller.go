@@ -16,42 +16,57 @@ var ErrBusy = NewError("busy", "too many look-ups are stuck")
 
 // A caller calls a Lookup and comes back in time.
 type caller struct {
-	lookup Lookup
-	slots  chan struct{} // nil: the Lookup honours deadlines and is called directly
+	lookup  Lookup
+	slots   chan struct{} // nil: the Lookup honours deadlines and is called directly
+	timeout time.Duration
+	breaker breaker
+	now     func() time.Time // what waits is this process, whatever clock blocks expire by
 }
 
-func newCaller(lookup Lookup) caller {
-	if l, ok := lookup.(interface{ HonoursDeadline() bool }); ok && l.HonoursDeadline() {
-		return caller{lookup: lookup}
+func newCaller(lookup Lookup, timeout time.Duration) *caller {
+	c := &caller{lookup: lookup, timeout: timeout, now: time.Now}
+	if l, ok := lookup.(interface{ HonoursDeadline() bool }); !ok || !l.HonoursDeadline() {
+		c.slots = make(chan struct{}, maxDetached)
 	}
-	return caller{lookup: lookup, slots: make(chan struct{}, maxDetached)}
+	return c
 }
 
-// within looks scopes up and returns once that is done or timeout has passed.
-func (c caller) within(ctx context.Context, timeout time.Duration, scopes []Scope) ([]Block, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("look scopes up: %w", err)
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
-	var blocks []Block
-	var err error
-	if c.slots == nil {
-		blocks, err = c.direct(ctx, scopes)
-	} else {
-		blocks, err = c.detached(ctx, scopes)
-	}
+// within looks scopes up and returns once that is done or the timeout has passed.
+func (c *caller) within(ctx context.Context, scopes []Scope) ([]Block, error) {
+	blocks, err := c.try(ctx, scopes)
 	if err != nil {
 		return blocks, fmt.Errorf("look scopes up: %w", err)
 	}
 	return blocks, nil
 }
 
+func (c *caller) try(ctx context.Context, scopes []Scope) (blocks []Block, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	begin := c.now()
+	if !c.breaker.admit(begin) {
+		return nil, ErrStalled
+	}
+	until := begin.Add(c.timeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+	defer cancel()
+	if c.slots == nil {
+		blocks, err = c.direct(ctx, scopes)
+	} else {
+		blocks, err = c.detached(ctx, scopes)
+	}
+	// Whoever brought a shorter deadline of their own doesn't speak for the store.
+	end := c.now()
+	c.breaker.learn(end, err != nil && end.Sub(begin) >= c.timeout)
+	return blocks, err
+}
+
 // direct calls the Lookup here. A panic is its failure, not the request's.
-func (c caller) direct(ctx context.Context, scopes []Scope) (blocks []Block, err error) {
+func (c *caller) direct(ctx context.Context, scopes []Scope) (blocks []Block, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			blocks, err = nil, fmt.Errorf("look-up panicked: %v", r)
@@ -67,7 +82,7 @@ type answer struct {
 
 // detached calls the Lookup on a goroutine of its own, and leaves it there if it
 // isn't done in time. The goroutine ends with the Lookup, and gives its slot back then.
-func (c caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) {
+func (c *caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) {
 	select {
 	case c.slots <- struct{}{}:
 	default:

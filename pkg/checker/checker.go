@@ -31,7 +31,7 @@ type Lookup interface {
 // A Checker decides about requests. Make one with [New]; the zero Checker is not
 // usable. It is safe for concurrent use.
 type Checker struct {
-	call       caller
+	call       *caller
 	clean      func(Subject) bool // nil: there is no telling without asking
 	plan       plan
 	timeout    time.Duration
@@ -48,9 +48,9 @@ func New(lookup Lookup, opts ...Option) *Checker {
 		panic("checker: New needs a Lookup")
 	}
 	c := &Checker{
-		call: newCaller(lookup), timeout: DefaultTimeout,
-		plan:   plan{order: precedence(nil), ipv6Prefix: 128, ranges4: DefaultRanges4(), ranges6: DefaultRanges6()},
-		denial: denial{status: DefaultStatusCode, message: DefaultMessage}, now: time.Now,
+		timeout: DefaultTimeout,
+		plan:    plan{order: precedence(nil), ipv6Prefix: 128, ranges4: DefaultRanges4(), ranges6: DefaultRanges6()},
+		denial:  denial{status: DefaultStatusCode, message: DefaultMessage}, now: time.Now,
 	}
 	if l, ok := lookup.(interface{ Clean(s Subject) bool }); ok {
 		c.clean = l.Clean
@@ -58,6 +58,7 @@ func New(lookup Lookup, opts ...Option) *Checker {
 	for _, opt := range opts {
 		opt(c)
 	}
+	c.call = newCaller(lookup, c.timeout)
 	return c
 }
 
@@ -74,7 +75,7 @@ func (c *Checker) Check(ctx context.Context, s Subject) Decision {
 	if len(scopes) == 0 {
 		return c.tell(ctx, s, Decision{}, start)
 	}
-	blocks, err := c.call.within(ctx, c.timeout, scopes)
+	blocks, err := c.call.within(ctx, scopes)
 	return c.tell(ctx, s, c.decide(s, scopes, blocks, err), start)
 }
 

@@ -374,17 +374,22 @@ func TestHooksHearWhatWasDecided(t *testing.T) {
 func TestStuckLookupDoesNotHoldTheRequest(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
+	const slots = stallLeast - 1 // few, or the breaker spares us the rest
 	var stuck sync.WaitGroup
-	stuck.Add(maxDetached)
+	stuck.Add(slots)
 	lookup := lookupFunc(func(context.Context, []Scope) ([]Block, error) { // ignores its context
 		stuck.Done()
 		<-release
 		return nil, nil
 	})
 	c := New(lookup, WithTimeout(time.Millisecond), WithFailClosed(regexp.MustCompile("^/pay")))
+	if cap(c.call.slots) != maxDetached {
+		t.Fatalf("%d slots", cap(c.call.slots))
+	}
+	c.call.slots = make(chan struct{}, slots)
 	s := everybody
 	s.Path = "/pay"
-	for range maxDetached {
+	for range slots {
 		if d := c.Check(t.Context(), s); !errors.Is(d.Err, context.DeadlineExceeded) || !d.Blocked {
 			t.Fatalf("Check = %+v, want a timeout", d)
 		}
