@@ -69,18 +69,17 @@ func begun(t *testing.T, client *redis.Client) (at time.Time, read int) {
 	return at, read
 }
 
-// TestBenchDelay measures the time from XADD to the block being visible, at
-// about half the load that the detector can take.
+// TestBenchDelay measures the time from XADD to the block being visible, beside a publisher of half the events per second
+// that the detector just did at full load, all on the same machine.
 func TestBenchDelay(t *testing.T) {
+	binary := detectorBinary(t)
+	half := saturated(t, binary) / 2
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
-	start(t, detectorBinary(t), env.URL)
+	start(t, binary, env.URL)
 	attacks := size(300, 5)
-	stop := make(chan struct{})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		load(t, env.Client, stop, size(20_000, 200))
-	}()
+	stop, published := make(chan struct{}), make(chan int)
+	began := time.Now()
+	go func() { published <- load(t, env.Client, stop, half) }()
 	delays := make([]time.Duration, 0, attacks)
 	for i := range attacks {
 		address := fmt.Sprintf("198.51.%d.%d", 100+i/250, 1+i%250)
@@ -91,9 +90,28 @@ func TestBenchDelay(t *testing.T) {
 		delays = append(delays, time.Since(begin))
 	}
 	close(stop)
-	<-ended
+	reached := float64(<-published) / time.Since(began).Seconds()
+	report(t, figure{
+		Name: "detection_delay_load", Value: reached, Unit: "events/s published", Samples: attacks,
+		Floor: fmt.Sprintf("half the load, %.0f events/s", half), Ratio: reached / half,
+	})
 	report(t, figure{Name: "detection_delay_p50", Value: quantile(delays, .5), Unit: "us from XADD to the block being visible", Samples: attacks})
 	report(t, figure{Name: "detection_delay_p99", Value: quantile(delays, .99), Unit: "us from XADD to the block being visible", Samples: attacks})
+}
+
+// saturated returns how many events per second the detector does of a stream that is full already.
+func saturated(t *testing.T, binary string) float64 {
+	t.Helper()
+	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
+	n := size(100_000, 2000)
+	fill(t, env.Client, n, func(a []string) []string { return a })
+	p := start(t, binary, env.URL)
+	begin, done := begun(t, env.Client)
+	drained(t, env.Client, n)
+	rate := float64(n-done) / time.Since(begin).Seconds()
+	p.kill()
+	env.Kill()
+	return rate
 }
 
 // attack publishes five failed logins and returns when the last was sent.
@@ -115,26 +133,29 @@ func failure(t *testing.T, client *redis.Client, address string) {
 	}
 }
 
-// load publishes perSecond events of the workload until stop is closed.
-func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond int) {
+// load publishes perSecond events of the workload until stop is closed, and returns how many they were. What a late
+// tick left out comes with the next.
+func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond float64) (published int) {
 	work := NewWorkload(2)
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for begin := time.Now(); ; {
 		select {
 		case <-stop:
-			return
+			return published
 		case <-tick.C:
 		}
+		due := int(perSecond*time.Since(begin).Seconds()) - published
 		_, err := client.Pipelined(t.Context(), func(p redis.Pipeliner) error {
-			for range perSecond / 100 {
+			for range due {
 				p.XAdd(t.Context(), &redis.XAddArgs{Stream: "audit:events", Values: work.Next()})
 			}
 			return nil
 		})
 		if err != nil {
 			t.Errorf("load: %v", err)
-			return
+			return published
 		}
+		published += due
 	}
 }
