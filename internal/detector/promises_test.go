@@ -2,10 +2,14 @@ package detector
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -113,6 +117,25 @@ func TestNothingRunsUnlessListed(t *testing.T) {
 	for _, typ := range []string{"auth.login.failed", "http.response.client_error", "audit.http.request.pre", "model.update"} {
 		if rules := cfg.RuleSet.For(typ); len(rules) > 0 {
 			t.Errorf("%s is looked at by %d rules", typ, len(rules))
+		}
+	}
+}
+
+// TestDeadLettersSayWhy: an entry that is no event is dead at its first
+// delivery, with a reason, and counted by its class.
+func TestDeadLettersSayWhy(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, bruteForce)
+	verdicts, err := b.Handle(t.Context(), []consumer.Entry{b.entry("event", "{"), b.entry("user.id", "7")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, class := range []string{wire.NotJSON, wire.NoEventType} {
+		if v := verdicts[i]; v.Status != consumer.Dead || !strings.HasPrefix(v.Reason, class+": ") {
+			t.Errorf("verdict %+v, want dead for %s", v, class)
+		}
+		if n := testutil.ToFloat64(b.metrics.malformed.WithLabelValues(class)); n != 1 {
+			t.Errorf("%v entries counted as %s", n, class)
 		}
 	}
 }
