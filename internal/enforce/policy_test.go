@@ -79,6 +79,8 @@ func TestTheFirstThatSpeaksDecides(t *testing.T) {
 		},
 		"built-in default":             {nil, rules.Match{Rule: "sensitive_field_change", Decision: "alert"}, "permanent user=u1, permanent session=s1"},
 		"built-in alert":               {nil, rules.Match{Rule: "resource_enumeration", Decision: "temp_block"}, "alert"},
+		"configured decision":          {nil, rules.Match{Rule: "brute_force_login", Decision: "alert", Configured: true}, "alert"},
+		"decision nobody configured":   {nil, rules.Match{Rule: "brute_force_login", Decision: "alert"}, "5m0s ip=203.0.113.9"},
 		"own decision":                 {nil, rules.Match{Rule: "r", Decision: "temp_block"}, "5m0s ip=203.0.113.9"},
 		"bare persist_block, never ip": {nil, rules.Match{Rule: "r", Decision: "persist_block"}, "permanent user=u1, permanent session=s1"},
 		"configured persist_block without scopes": {

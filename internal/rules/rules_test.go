@@ -105,6 +105,10 @@ func TestBruteForceLogin(t *testing.T) {
 		m.Group != "203.0.113.9" || m.Cooldown != 5*time.Minute || m.Message == "" || len(m.Tags) == 0 {
 		t.Errorf("match %+v", m)
 	}
+	actor := d.at(5, "event_type", "auth.login.failed", "source.address", "203.0.113.9", "actor", "ann", "username", "bob")
+	if d.want(actor, "brute_force_login"); actor[0].Metadata["username"] != "ann" {
+		t.Errorf("match %+v", actor[0])
+	}
 	d.want(d.at(304.9, failure("203.0.113.9", "eve")...)) // three of the five are too old by now
 	d.want(d.at(305, "event_type", "auth.login.failed", "user.name", "no address"))
 }
