@@ -80,7 +80,7 @@ var allowedInTests = map[string][]string{
 	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
 	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
 	"internal/bench":          {"internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
-	"internal/detector":       {"internal/bench", "internal/window/memwindow"}, // a workload; windows to compare with
+	"internal/detector":       {"internal/bench"}, // a workload
 	"internal/doctest":        {"internal/config"},
 	"internal/events":         {"pkg/checker"},
 	"internal/ingress":        {"internal/wire"},

@@ -4,32 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/goccy/go-yaml"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/enforce"
-	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/postgres"
 	"github.com/wardstream/wardstream/internal/store/redis"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/window"
-	"github.com/wardstream/wardstream/internal/window/memwindow"
+	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/schema"
@@ -46,12 +40,15 @@ type vectorRun struct {
 	raw   *redis.Client
 
 	blocks   *recordedBlocks
-	keep     func() // what a detector beside does: keeps Redis's copy of permanent blocks fresh
+	durable  *postgres.Blocks // nil where the case has no permanent tier
+	keep     func()           // what a detector beside does: keeps Redis's copy of permanent blocks fresh
 	pipeline *Pipeline
 	safe     *Pipeline // the rules that the library ran at ingress
 	operator *Operator
 	checker  *checker.Checker
 	proxies  checker.TrustedProxies
+
+	model *vectorModel
 
 	matches  []vectorMatch
 	emitted  []vectorEmitted
@@ -114,12 +111,12 @@ func (r *vectorRun) Emit(_ context.Context, events []wire.Enforcement) error {
 func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 	t.Helper()
 	r := &vectorRun{t: t, c: c, d: d, told: map[string]bool{}, redis: miniredis.RunT(t)}
-	r.clock = r.at(0)
+	r.clock = c.time(0)
 	r.redis.SetTime(r.clock)
 	r.raw = redis.NewClient(&redis.Options{Addr: r.redis.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { _ = r.raw.Close() })
 	now := func() time.Time { return r.clock }
-	blocks := openVectorBlocks(t, r.raw, c, now)
+	blocks := r.openBlocks(now)
 	reconciler := tiered.NewReconciler(blocks, tiered.ReconcilerOptions{})
 	r.keep = func() {
 		if _, err := reconciler.Reconcile(t.Context()); err != nil {
@@ -128,7 +125,7 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 	}
 	r.blocks = &recordedBlocks{Blocks: blocks, now: now}
 	policy := c.Config.policy()
-	windows := memwindow.New(now)
+	windows := rediswindow.New(r.raw, "sec_audit")
 	all, safe := r.rules(false), r.rules(true)
 	for _, p := range []struct {
 		into **Pipeline
@@ -141,251 +138,33 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 		}
 	}
 	r.operator = &Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}
+	r.model = newVectorModel(c)
 	r.checker, r.proxies = c.Config.checker(t, r.blocks, now)
 	return r
 }
 
-// openVectorBlocks opens the stores that the case asks for, under the library's
-// names.
-func openVectorBlocks(t *testing.T, client *redis.Client, c *vectorCase, now func() time.Time) *tiered.Blocks {
-	t.Helper()
-	cache, err := redisstore.NewBlocks(client, redisstore.BlockOptions{
-		Prefix: "sec_audit", PermanentTTL: time.Duration(c.Config.PermanentCacheTTL) * time.Second, Now: now,
+// openBlocks opens the stores that the case asks for, under the library's names.
+func (r *vectorRun) openBlocks(now func() time.Time) *tiered.Blocks {
+	r.t.Helper()
+	cache, err := redisstore.NewBlocks(r.raw, redisstore.BlockOptions{
+		Prefix: "sec_audit", PermanentTTL: time.Duration(r.c.Config.PermanentCacheTTL) * time.Second, Now: now,
 	})
 	if err != nil {
-		t.Fatal(err)
+		r.t.Fatal(err)
 	}
-	if !c.Config.PermanentTier {
+	if !r.c.Config.PermanentTier {
 		return tiered.New(cache, nil, tiered.Options{Now: now})
 	}
-	env := testenv.Postgres(t)
+	env := testenv.Postgres(r.t)
 	db := stdlib.OpenDBFromPool(env.Pool)
-	t.Cleanup(func() { _ = db.Close() })
-	if _, err := schema.Migrate(t.Context(), db); err != nil {
-		t.Fatal(err)
+	r.t.Cleanup(func() { _ = db.Close() })
+	if _, err := schema.Migrate(r.t.Context(), db); err != nil {
+		r.t.Fatal(err)
 	}
-	durable, err := postgres.New(env.Pool, postgres.Options{Now: now})
-	if err != nil {
-		t.Fatal(err)
+	if r.durable, err = postgres.New(env.Pool, postgres.Options{Now: now}); err != nil {
+		r.t.Fatal(err)
 	}
-	return tiered.New(cache, durable, tiered.Options{Now: now})
-}
-
-func (r *vectorRun) at(seconds float64) time.Time {
-	return time.UnixMilli(int64(math.Round((r.c.T0 + seconds) * 1000))).UTC()
-}
-
-// rules builds the case's rules in order; where safe, only those that the
-// library ran at ingress.
-func (r *vectorRun) rules(safe bool) []rules.Rule {
-	var specs []rules.Spec
-	for _, c := range r.c.Config.Rules {
-		if slices.Contains(rules.Names(), c.Type) {
-			specs = append(specs, rules.Spec{Name: c.Type, Decode: decodeParams(c.Params)})
-		}
-	}
-	built, at, err := rules.Build(specs, 0)
-	if err != nil {
-		r.t.Fatalf("rule %d: %v", at, err)
-	}
-	var out []rules.Rule
-	for _, c := range r.c.Config.Rules {
-		var rule rules.Rule
-		switch c.Type {
-		case "static_match":
-			rule = newStaticMatch(r.t, c.Params)
-		case "field_probe":
-			rule = newFieldProbe(r.t, c.Params)
-		default:
-			rule, built = built[0], built[1:]
-		}
-		if safe && string(c.Params["safe_for_enforcement"]) != "true" && (c.Type == "static_match" || c.Type == "field_probe" || c.Type == "suspicious_proxy_header") {
-			continue
-		}
-		out = append(out, &recordedRule{rule, r})
-	}
-	return out
-}
-
-// decodeParams translates the library's parameters.
-func decodeParams(params map[string]json.RawMessage) func(any) error {
-	return func(into any) error {
-		ours := map[string]any{}
-		for name, raw := range params {
-			var text string
-			if json.Unmarshal(raw, &text) != nil {
-				text = string(raw)
-			}
-			switch name {
-			case "window_seconds":
-				ours["window"] = whole(text, 1) + "s"
-			case "block_ttl":
-				ours["block_ttl"] = text + "s"
-			case "safe_for_enforcement":
-			case "threshold":
-				if _, body := params["field"]; body || strings.HasPrefix(fmt.Sprintf("%T", into), "*rules.requestBody") {
-					ours["threshold"] = json.RawMessage(text)
-					continue
-				}
-				ours["threshold"] = json.RawMessage(whole(text, 1))
-			default:
-				ours[name] = raw
-			}
-		}
-		if fmt.Sprintf("%T", into) == "*rules.bruteForceLoginParams" {
-			ours["success_clears"] = "address" // as the library did
-		}
-		raw, err := json.Marshal(ours)
-		if err != nil {
-			return fmt.Errorf("translate parameters: %w", err)
-		}
-		return yaml.UnmarshalWithOptions(raw, into, yaml.Strict())
-	}
-}
-
-// whole is a number as the library's int() made it, but at least least: what
-// is less meant the same there and is refused in our configuration.
-func whole(text string, least int) string {
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return text
-	}
-	return strconv.Itoa(max(int(f), least))
-}
-
-// recordedRule notes the matches of a rule.
-type recordedRule struct {
-	rules.Rule
-	run *vectorRun
-}
-
-func (r *recordedRule) Judge(e *event.Event, counts []int) (rules.Match, bool) {
-	m, ok := r.Rule.Judge(e, counts)
-	if ok {
-		r.run.matches = append(r.run.matches, vectorMatch{
-			Rule: m.Rule, Severity: m.Severity, Message: m.Message, Decision: m.Decision, Tags: m.Tags, Metadata: m.Metadata,
-			Subject: m.Subject, EventType: e.Type, RequestID: e.Text("request_id"), SessionID: e.Text("session.id"),
-			SrcIP: e.Text("source.address"), UserID: e.Text("user.id"),
-		})
-	}
-	return m, ok
-}
-
-// staticMatch matches every event of its types.
-type staticMatch struct {
-	match rules.Match
-	wants rules.Wants
-}
-
-func newStaticMatch(t *testing.T, params map[string]json.RawMessage) *staticMatch {
-	t.Helper()
-	p := struct {
-		Name       string         `json:"name"`
-		Severity   int            `json:"severity"`
-		Message    string         `json:"message"`
-		Decision   string         `json:"decision"`
-		Tags       []string       `json:"tags"`
-		Metadata   map[string]any `json:"metadata"`
-		Subject    string         `json:"subject"`
-		EventTypes []string       `json:"event_types"`
-	}{Name: "static_match", Severity: 5, Message: "static"}
-	raw, _ := json.Marshal(params)
-	if err := json.Unmarshal(raw, &p); err != nil {
-		t.Fatal(err)
-	}
-	return &staticMatch{
-		wants: rules.Wants{Any: p.EventTypes == nil, Types: p.EventTypes},
-		match: rules.Match{
-			Rule: p.Name, Severity: p.Severity, Message: p.Message, Decision: p.Decision, Tags: p.Tags, Metadata: p.Metadata,
-			Subject: p.Subject, Cooldown: time.Minute, BlockTTL: metadataTTL(p.Metadata),
-		},
-	}
-}
-
-// metadataTTL is the block length that metadata asks for: block_ttl, else ttl.
-func metadataTTL(metadata map[string]any) time.Duration {
-	for _, key := range []string{"block_ttl", "ttl"} {
-		if v, ok := metadata[key]; ok {
-			d, _ := time.ParseDuration(fmt.Sprint(v) + "s")
-			return d
-		}
-	}
-	return 0
-}
-
-func (s *staticMatch) Name() string                                     { return s.match.Rule }
-func (s *staticMatch) Wants() rules.Wants                               { return s.wants }
-func (s *staticMatch) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
-func (s *staticMatch) Judge(e *event.Event, _ []int) (rules.Match, bool) {
-	m := s.match
-	m.Group = e.Scope(checker.ScopeIP)
-	return m, true
-}
-
-// fieldProbe matches every event and tells what look-ups find.
-type fieldProbe struct{ keys []string }
-
-func newFieldProbe(t *testing.T, params map[string]json.RawMessage) *fieldProbe {
-	t.Helper()
-	p := &fieldProbe{}
-	if raw, ok := params["keys"]; ok {
-		if err := json.Unmarshal(raw, &p.keys); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return p
-}
-
-func (p *fieldProbe) Name() string                                     { return "field_probe" }
-func (p *fieldProbe) Wants() rules.Wants                               { return rules.Wants{Any: true} }
-func (p *fieldProbe) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
-func (p *fieldProbe) Judge(e *event.Event, _ []int) (rules.Match, bool) {
-	fields := map[string]any{}
-	for _, key := range p.keys {
-		fields[key] = "<default>"
-		if v, ok := e.Get(key); ok {
-			fields[key] = plainValue(v)
-		}
-	}
-	metadata := map[string]any{"field": fields, "source.ip": e.Text("source.address"), "response.status_code": 0}
-	for ours, recorded := range map[string]string{
-		"request_id": "request_id", "session.id": "session_id", "source.address": "source.address", "url.path": "url.path",
-		"url.full": "url.full", "user.id": "actor.id", "user.name": "actor.name", "model_label": "model.label",
-		"object_id": "model.object_id", "http.request.method": "request.method",
-	} {
-		metadata[recorded] = e.Text(ours)
-	}
-	if ip := e.Text("source.ip"); ip != "" {
-		metadata["source.ip"] = ip
-	}
-	if status, err := strconv.Atoi(e.Text("http.response.status_code")); err == nil {
-		metadata["response.status_code"] = status
-	}
-	metadata["request.body"], _ = e.Get("request.body")
-	metadata["proxy.trusted_route"] = e.Text("trusted_route") == "true"
-	metadata["proxy.headers"], _ = e.Get("proxy_headers")
-	return rules.Match{Rule: "field_probe", Severity: 1, Message: "probe", Metadata: metadata}, true
-}
-
-// plainValue is an attribute's value with its numbers as JSON has them.
-func plainValue(v any) any {
-	switch v := v.(type) {
-	case event.Number:
-		return json.Number(v)
-	case map[string]any:
-		out := maps.Clone(v)
-		for k := range out {
-			out[k] = plainValue(out[k])
-		}
-		return out
-	case []any:
-		out := slices.Clone(v)
-		for i := range out {
-			out[i] = plainValue(out[i])
-		}
-		return out
-	}
-	return v
+	return tiered.New(cache, r.durable, tiered.Options{Now: now})
 }
 
 // policy is the case's configuration as ours. Actions that are the library's
@@ -455,15 +234,47 @@ func dedupe(list []string) []string {
 	return out
 }
 
-// compareFinal compares what is in Redis at the end. Of a permanent block the
+// compareFinal compares what is blocked at the end. Of a permanent block the
 // library wrote its key again at every look-up; ours may be in the membership hash alone.
 func (r *vectorRun) compareFinal() {
 	r.t.Helper()
 	permanent := map[string]bool{}
+	var recorded, recordedLasting []string
 	for _, p := range r.c.Final.Permanent {
 		permanent[p[0]+":"+p[1]] = true
+		recordedLasting = append(recordedLasting, p[0]+":"+p[1])
 	}
-	var got, want, lasting, wantLasting []string
+	for _, f := range r.c.Final.RedisBlocks {
+		if scope := f.ScopeType + ":" + f.ScopeValue; !permanent[scope] {
+			recorded = append(recorded, fmt.Sprintf("%s %s %.0f", scope, f.RuleName, f.TTLRemaining))
+		}
+	}
+	var lasting []string
+	if r.durable != nil {
+		rows, err := r.durable.List(r.t.Context(), 0)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, b := range rows {
+			lasting = append(lasting, b.Scope.String())
+		}
+	}
+	slices.Sort(recorded)
+	slices.Sort(recordedLasting)
+	slices.Sort(lasting)
+	model, modelLasting := r.model.final()
+	for _, part := range []struct{ got, recorded, model []string }{
+		{r.keys(lasting), recorded, model}, {lasting, recordedLasting, modelLasting},
+	} {
+		r.compare("final", part.got, part.recorded, part.model)
+	}
+}
+
+// keys are the blocks that Redis has a key of, with rule and seconds left, but
+// for the copies of those that last, and what the case itself put there.
+func (r *vectorRun) keys(lasting []string) []string {
+	r.t.Helper()
+	var out []string
 	for _, key := range r.redis.Keys() {
 		if !strings.HasPrefix(key, "sec_audit:block:") {
 			continue
@@ -472,30 +283,10 @@ func (r *vectorRun) compareFinal() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		b, err := wire.DecodeBlock([]byte(raw))
-		if err != nil || permanent[b.Scope.String()] {
-			continue // what the case itself put there; what is compared below
-		}
-		got = append(got, fmt.Sprintf("%s %s %.0f", b.Scope, b.Rule, r.redis.TTL(key).Seconds()))
-	}
-	for _, f := range r.c.Final.RedisBlocks {
-		if scope := f.ScopeType + ":" + f.ScopeValue; !permanent[scope] {
-			want = append(want, fmt.Sprintf("%s %s %.0f", scope, f.RuleName, f.TTLRemaining))
+		if b, err := wire.DecodeBlock([]byte(raw)); err == nil && !slices.Contains(lasting, b.Scope.String()) {
+			out = append(out, fmt.Sprintf("%s %s %.0f", b.Scope, b.Rule, r.redis.TTL(key).Seconds()))
 		}
 	}
-	r.same("temporary blocks at the end", slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want)))
-
-	active, err := r.blocks.List(r.t.Context(), 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, b := range active {
-		if b.Permanent() && r.c.Config.PermanentTier {
-			lasting = append(lasting, b.Scope.String())
-		}
-	}
-	for scope := range permanent {
-		wantLasting = append(wantLasting, scope)
-	}
-	r.same("permanent blocks at the end", slices.Sorted(slices.Values(lasting)), slices.Sorted(slices.Values(wantLasting)))
+	slices.Sort(out)
+	return out
 }

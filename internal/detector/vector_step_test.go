@@ -13,7 +13,7 @@ import (
 // step carries one step out and returns what came of it.
 func (r *vectorRun) step(s *vectorStep) vectorResult {
 	r.t.Helper()
-	r.advance(r.at(s.At))
+	r.advance(r.c.time(s.At))
 	if r.c.Config.PermanentTier {
 		r.keep()
 	}
@@ -193,12 +193,8 @@ func (r *vectorRun) check(pairs [][2]string) vectorResult {
 
 func (r *vectorRun) block(s *vectorStep) vectorResult {
 	r.t.Helper()
-	var value string
-	if json.Unmarshal(s.Block.ScopeValue, &value) != nil {
-		value = string(s.Block.ScopeValue)
-	}
 	_, err := r.operator.Block(r.t.Context(), BlockRequest{
-		Scope: checker.Scope{Type: s.Block.ScopeType, Value: value}, TTL: time.Duration(s.Block.TTL) * time.Second,
+		Scope: checker.Scope{Type: s.Block.ScopeType, Value: s.Block.scopeValue()}, TTL: time.Duration(s.Block.TTL) * time.Second,
 		Reason: s.Block.Reason, By: s.Block.Actor, StatusCode: s.Block.StatusCode, Message: s.Block.Message, Metadata: s.Block.Metadata,
 	})
 	if err != nil {

@@ -79,6 +79,8 @@ func TestTheFirstThatSpeaksDecides(t *testing.T) {
 		},
 		"built-in default":             {nil, rules.Match{Rule: "sensitive_field_change", Decision: "alert"}, "permanent user=u1, permanent session=s1"},
 		"built-in alert":               {nil, rules.Match{Rule: "resource_enumeration", Decision: "temp_block"}, "alert"},
+		"configured decision":          {nil, rules.Match{Rule: "brute_force_login", Decision: "alert", Configured: true}, "alert"},
+		"decision nobody configured":   {nil, rules.Match{Rule: "brute_force_login", Decision: "alert"}, "5m0s ip=203.0.113.9"},
 		"own decision":                 {nil, rules.Match{Rule: "r", Decision: "temp_block"}, "5m0s ip=203.0.113.9"},
 		"bare persist_block, never ip": {nil, rules.Match{Rule: "r", Decision: "persist_block"}, "permanent user=u1, permanent session=s1"},
 		"configured persist_block without scopes": {
@@ -117,6 +119,34 @@ func TestTheFirstThatSpeaksDecides(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestDefaultActions(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{
+		"brute_force_login": "5m0s ip=203.0.113.9", "login_throttle": "5m0s ip=203.0.113.9", "repeated_client_error": "5m0s ip=203.0.113.9",
+		"repeated_route": "5m0s ip=203.0.113.9", "request_body_threshold": "5m0s ip=203.0.113.9", "suspicious_proxy_header": "5m0s ip=203.0.113.9",
+		"sensitive_field_change": "permanent user=u1, permanent session=s1", "resource_enumeration": "alert", "another": "",
+	} {
+		if got := told(policy().Resolve(incident(), rules.Match{Rule: rule, Severity: 10})); got != want {
+			t.Errorf("%s: %q, want %q", rule, got, want)
+		}
+	}
+}
+
+// TestTheFirstLengthThatIsGiven: the action's, the match's, the default, five minutes.
+func TestTheFirstLengthThatIsGiven(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]struct{ action, match, fallback time.Duration }{
+		"1m0s ip=203.0.113.9": {time.Minute, 2 * time.Minute, 3 * time.Minute}, "2m0s ip=203.0.113.9": {0, 2 * time.Minute, 3 * time.Minute},
+		"3m0s ip=203.0.113.9": {0, 0, 3 * time.Minute}, "5m0s ip=203.0.113.9": {},
+	} {
+		p := policy()
+		p.DefaultTTL, p.Actions = c.fallback, map[string]enforce.ActionConfig{"r": {Action: enforce.TempBlock, TTL: c.action}}
+		if got := told(p.Resolve(incident(), rules.Match{Rule: "r", BlockTTL: c.match})); got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
 	}
 }
 
@@ -198,6 +228,13 @@ func TestEscalation(t *testing.T) {
 	if got := e.Apply(long, 3).ExpiresAt.Sub(at); got != 2*time.Hour {
 		t.Errorf("escalation shortened a block to %s", got)
 	}
+	asked := enforce.NewEscalation(enforce.Escalation{PermanentAfter: 2, PermanentIP: true})
+	if asked.Apply(block("ip"), 1).Permanent() || !asked.Apply(block("ip"), 2).Permanent() {
+		t.Error("an address did not become permanent when asked for")
+	}
+	if spec := e.Previous(block("user").Scope, at).Spec; spec.Length != 24*time.Hour {
+		t.Errorf("offences are remembered for %s", spec.Length)
+	}
 	forever := enforce.NewEscalation(enforce.Escalation{Factor: 1e300})
 	if got := forever.Apply(block("user"), 9).ExpiresAt.Sub(at); got != 365*24*time.Hour {
 		t.Errorf("unbounded escalation gave %s", got)
@@ -241,6 +278,22 @@ func TestScrub(t *testing.T) {
 	}
 	if depth != 8 {
 		t.Errorf("%d levels are left", depth)
+	}
+}
+
+func TestEverySensitiveWordIsRedacted(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{
+		"password", "passwd", "pwd", "passcode", "secret", "token", "apikey", "authorization", "bearer", "jwt", "cookie", "sessionid", "csrf", "creditcard", "ssn",
+	} {
+		for _, key := range []string{word, strings.ToUpper(word), "x_" + word + "_1", strings.Join(strings.Split(word, ""), "-"), word[:1] + " ." + word[1:]} {
+			if got := enforce.Scrub(map[string]any{key: "v"})[key]; got != "[REDACTED]" {
+				t.Errorf("%q is %v", key, got)
+			}
+		}
+	}
+	if got := enforce.Scrub(map[string]any{"passage": "v", "session": "v"}); got["passage"] != "v" || got["session"] != "v" {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -105,16 +105,22 @@ func TestBruteForceLogin(t *testing.T) {
 		m.Group != "203.0.113.9" || m.Cooldown != 5*time.Minute || m.Message == "" || len(m.Tags) == 0 {
 		t.Errorf("match %+v", m)
 	}
+	actor := d.at(5, "event_type", "auth.login.failed", "source.address", "203.0.113.9", "actor", "ann", "username", "bob")
+	if d.want(actor, "brute_force_login"); actor[0].Metadata["username"] != "ann" {
+		t.Errorf("match %+v", actor[0])
+	}
 	d.want(d.at(304.9, failure("203.0.113.9", "eve")...)) // three of the five are too old by now
 	d.want(d.at(305, "event_type", "auth.login.failed", "user.name", "no address"))
 }
 
 func TestBruteForceLoginSuccessClears(t *testing.T) {
 	t.Parallel()
-	for mode, want := range map[string]bool{"user": true, "address": false, "never": true} {
-		t.Run(mode, func(t *testing.T) {
+	for params, want := range map[string]bool{
+		"": true, ", success_clears: user": true, ", success_clears: address": false, ", success_clears: never": true,
+	} {
+		t.Run(params, func(t *testing.T) {
 			t.Parallel()
-			d := detect(t, spec("brute_force_login", "{threshold: 3, success_clears: "+mode+"}"))
+			d := detect(t, spec("brute_force_login", "{threshold: 3"+params+"}"))
 			d.at(0, failure("203.0.113.9", "eve")...)
 			d.at(1, failure("203.0.113.9", "eve")...)
 			d.at(2, success("203.0.113.9", "mallory")...) // an account of the attacker's own
@@ -123,11 +129,15 @@ func TestBruteForceLoginSuccessClears(t *testing.T) {
 			}
 		})
 	}
-	d := detect(t, spec("brute_force_login", "{threshold: 3}"))
-	d.at(0, failure("203.0.113.9", "ann")...)
-	d.at(1, failure("203.0.113.9", "ann")...)
-	d.at(2, success("203.0.113.9", "ann")...) // remembered it after all
-	d.want(d.at(3, failure("203.0.113.9", "ann")...))
+	for mode, want := range map[string]bool{"user": false, "never": true} {
+		d := detect(t, spec("brute_force_login", "{threshold: 3, success_clears: "+mode+"}"))
+		d.at(0, failure("203.0.113.9", "ann")...)
+		d.at(1, failure("203.0.113.9", "ann")...)
+		d.at(2, success("203.0.113.9", "ann")...) // remembered it after all
+		if got := len(d.at(3, failure("203.0.113.9", "ann")...)) > 0; got != want {
+			t.Errorf("%s: matched: %t, want %t", mode, got, want)
+		}
+	}
 }
 
 func TestLoginThrottle(t *testing.T) {

@@ -27,6 +27,15 @@ func TestCapacityHoldsEveryRun(t *testing.T) {
 	}
 }
 
+// TestTTL: a window outlives its length, what comes late and an outage.
+func TestTTL(t *testing.T) {
+	t.Parallel()
+	s := Spec{Threshold: 5, Length: 3 * time.Minute, Lateness: 7 * time.Minute}
+	if got, want := s.TTL(), 20*time.Minute; got != want {
+		t.Errorf("TTL %s, want %s", got, want)
+	}
+}
+
 func TestIDTellsMeaningsApart(t *testing.T) {
 	t.Parallel()
 	base := Spec{Name: "r", Threshold: 5, Length: time.Minute, Lateness: time.Minute}

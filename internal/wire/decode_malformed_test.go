@@ -163,6 +163,14 @@ func TestDecodeCountsAttributes(t *testing.T) {
 	}
 }
 
+func TestDefaultLimits(t *testing.T) {
+	t.Parallel()
+	want := wire.Limits{EntryBytes: 262144, Attributes: 128, Depth: 8, StringBytes: 4096, Values: 4096}
+	if got := wire.DefaultLimits(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestDecodeEntrySize(t *testing.T) {
 	t.Parallel()
 	text := func(n int) []string { return []string{"event_type", "x", "a", strings.Repeat("v", n-12)} }

@@ -13,6 +13,7 @@ func TestKeysGolden(t *testing.T) {
 	ip := checker.Scope{Type: checker.ScopeIP, Value: "2001:db8::1"}
 	odd := checker.Scope{Type: checker.ScopeUser, Value: "a}b"}
 	long := checker.Scope{Type: checker.ScopeUser, Value: strings.Repeat("v", 257)}
+	kept := checker.Scope{Type: checker.ScopeUser, Value: long.Value[1:]} // 256 bytes are not too many
 	const longHash = "sha256-e1beb6dcb5655844bae1abb2b29db588d1d1accbf5dd41012a423de6c71a855e"
 	for got, want := range map[string]string{
 		k.Block(ip):          "wardstream:block:ip:2001:db8::1",
@@ -26,6 +27,10 @@ func TestKeysGolden(t *testing.T) {
 		k.Cooldown("r", "g"): "wardstream:cooldown:r:g",
 		MemberField(ip):      "ip:2001:db8::1",
 		MemberField(long):    "user:" + longHash,
+		MemberField(kept):    "user:" + kept.Value,
+		k.Window("r:1", "g"): "wardstream:window:r:1:g",
+
+		k.Window("r:1", long.Value): "wardstream:window:r:1:" + longHash,
 	} {
 		if got != want {
 			t.Errorf("got key %q, want %q", got, want)

@@ -1,0 +1,36 @@
+package archtest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestScriptsSayWhatTheyDo: each Lua script begins with its keys, its
+// arguments, its result and what it costs Redis.
+func TestScriptsSayWhatTheyDo(t *testing.T) {
+	t.Parallel()
+	scripts := 0
+	err := filepath.WalkDir(filepath.Join(root, "internal"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".lua") {
+			return err
+		}
+		scripts++
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		comment, _, _ := strings.Cut(string(src), "\n\n")
+		for _, part := range []string{"\n-- KEYS ", "\n-- ARGV ", "\n-- Result ", "\n-- Cost "} {
+			if !strings.Contains(comment, part) {
+				t.Errorf("%s does not begin with its%s", path, strings.TrimPrefix(part, "\n--"))
+			}
+		}
+		return nil
+	})
+	if err != nil || scripts == 0 {
+		t.Fatalf("%d scripts (%v)", scripts, err)
+	}
+}
