@@ -90,7 +90,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.stopTraces = stop
-	if d.consumer, err = d.newConsumer(d.newPipeline(traces, registry), registry); err != nil {
+	if d.consumer, err = consumer.New(d.consumerOptions(registry), d.newPipeline(traces, registry)); err != nil {
 		return err
 	}
 	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
@@ -113,14 +113,14 @@ func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
 	}
 }
 
-func (d *Detector) newConsumer(p *Pipeline, reg prometheus.Registerer) (*consumer.Consumer, error) {
+func (d *Detector) consumerOptions(reg prometheus.Registerer) consumer.Options {
 	s := d.cfg.Stream
-	return consumer.New(consumer.Options{
+	return consumer.Options{
 		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
 		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
 		Retention: s.Retention, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
-	}, p)
+	}
 }
 
 // Run works until ctx ends, then stops in order: no new reads, the batch in
