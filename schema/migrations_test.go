@@ -118,6 +118,34 @@ func TestSchemasAreApart(t *testing.T) {
 	}
 }
 
+// TestColumns: the table's columns are what other software reads and writes by name: their types,
+// whether they may be null, and what a row has that names the scope alone.
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	db, env := open(t)
+	if _, err := schema.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := env.Pool.Query(t.Context(), `SELECT column_name || ' ' || data_type || ' ' || is_nullable || ' ' || coalesce(column_default, '')
+		FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'permanent_blocks' ORDER BY ordinal_position`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"id bigint NO ", "scope_type text NO ", "scope_value text NO ", "reason text NO ''::text", "rule_name text NO ''::text",
+		"status_code smallint NO 429", "message text NO 'Request blocked by audit enforcement policy'::text", "metadata jsonb NO '{}'::jsonb",
+		"created_at timestamp with time zone NO now()", "expires_at timestamp with time zone YES ", "revoked_at timestamp with time zone YES ",
+		"revoked_by text NO ''::text", "revoked_reason text NO ''::text",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("columns\n%q\nwant\n%q", got, want)
+	}
+}
+
 func TestRowsByHand(t *testing.T) {
 	t.Parallel()
 	db, env := open(t)

@@ -151,13 +151,19 @@ func TestBlockRange(t *testing.T) {
 	in.command("block", "ip", "0.0.0.0/0", "--yes").fails(t, "is neither an address nor a range")
 }
 
-// TestBlockWithoutPostgres warns that permanent isn't.
+// TestBlockWithoutPostgres warns that permanent isn't: the block lasts as long as a copy would.
 func TestBlockWithoutPostgres(t *testing.T) {
 	t.Parallel()
-	in := install(t, testenv.Redis(t), nil, "")
-	r := in.command("block", "user", "42")
-	if r.code != 0 || !strings.HasPrefix(r.stderr, "detector: warning: postgres.url is not set: the block lasts 1h at most") {
-		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	for text, want := range map[string]time.Duration{"": time.Hour, "blocks: {permanent_cache_ttl: 10m}\n": 10 * time.Minute} {
+		in := install(t, testenv.Redis(t), nil, text)
+		r := in.command("block", "user", "42")
+		if r.code != 0 || !strings.HasPrefix(r.stderr, "detector: warning: postgres.url is not set: the block lasts "+map[time.Duration]string{time.Hour: "1h", 10 * time.Minute: "10m"}[want]+" at most") {
+			t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+		}
+		key := wire.Keys{Prefix: in.redis.Prefix}.Block(checker.Scope{Type: "user", Value: "42"})
+		if ttl := in.redis.Client.PTTL(t.Context(), key).Val(); ttl > want || ttl < want-patience {
+			t.Errorf("the block lasts %s, want %s", ttl, want)
+		}
 	}
 }
 

@@ -168,7 +168,7 @@ func TestRunByDefault(t *testing.T) {
 	}
 	w.stop()
 	log := w.log.String()
-	for _, want := range []string{`"version":"v1.2.3-test"`, `"warning":"rules is empty`, `"msg":"stopping; a second signal stops at once"`, `"msg":"stopped"`} {
+	for _, want := range []string{`"version":"v1.2.3-test"`, `"warning":"postgres.url is not set: permanent blocks are kept in Redis for 1h only`, `"warning":"rules is empty`, `"msg":"stopping; a second signal stops at once"`, `"msg":"stopped"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %s: %s", want, log)
 		}
@@ -176,6 +176,29 @@ func TestRunByDefault(t *testing.T) {
 	if out := w.out.String(); out != "" {
 		t.Errorf("stdout %q", out)
 	}
+}
+
+// TestLogAsText: for people; debug lines only where they are asked for.
+func TestLogAsText(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "log: {format: text, level: warn}\n")
+	cmd := in.launch().cmd
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(stderr)
+	if !lines.Scan() || !strings.Contains(lines.Text(), `level=WARN msg="the configuration is worth a second look" warning=`) {
+		t.Errorf("the first line is %q, %v", lines.Text(), lines.Err())
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
 }
 
 // silent is a server that accepts connections and never answers.

@@ -48,8 +48,8 @@ a stronger one, and prints what is in force. Without --ttl the block is permanen
 which others may share, that needs --yes, and so does what the allowlist names and a range wider
 than /16 (IPv6: /32). An ip may be a range: ingress looks up /24 and /16, /64 and /48 unless told otherwise.
 
-It takes back an earlier unblock of the scope. audit.enforcement.block_applied is added to the
-stream of enforcement events.`,
+It takes back an earlier unblock of the scope. The sinks of enforcement events, but standard
+output, are told (audit.enforcement.block_applied).`,
 		Example: `  detector block ip 203.0.113.9 --ttl 10m --reason "scraping the catalogue"
   detector block user 42 --reason fraud
   detector block ip 203.0.113.9 --yes
@@ -70,8 +70,8 @@ stream of enforcement events.`,
 		if err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
-			return a.block(ctx, cfg, s, o, scope)
+		return a.withOperator(ctx, cfg, func(ctx context.Context, _ *detector.Stores, operator *detector.Operator) error {
+			return a.block(ctx, cfg, operator, o, scope)
 		})
 	})
 }
@@ -84,7 +84,7 @@ func scopeArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a App) block(ctx context.Context, cfg *config.Config, s *detector.Stores, o blockOrder, scope checker.Scope) error {
+func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.Operator, o blockOrder, scope checker.Scope) error {
 	if !o.temporary && cfg.Postgres.URL == "" {
 		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
 	}
@@ -92,7 +92,7 @@ func (a App) block(ctx context.Context, cfg *config.Config, s *detector.Stores, 
 		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
-	block, err := detector.NewOperator(cfg, s, a.version()).Block(ctx, detector.BlockRequest{
+	block, err := operator.Block(ctx, detector.BlockRequest{
 		Scope: scope, TTL: time.Duration(o.ttl), Reason: o.reason, By: orMe(o.by), StatusCode: o.status, Message: o.message,
 	})
 	switch {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +72,17 @@ const (
 	commandTimeout = time.Minute
 	listTimeout    = 10 * time.Minute
 )
+
+// withOperator is withStores for what blocks and unblocks by hand.
+func (a App) withOperator(ctx context.Context, cfg *config.Config, do func(ctx context.Context, s *detector.Stores, o *detector.Operator) error) error {
+	return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+		o, err := detector.NewOperator(ctx, cfg, s, a.version())
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(ctx, s, o), o.Close(ctx))
+	})
+}
 
 // withStores calls do with the stores, after a look at whether Redis is there, and ends it after the
 // timeout.

@@ -22,7 +22,7 @@ func (a App) unblockCommand() *cobra.Command {
 		Long: `Lifts every block of a scope, temporary or permanent, and sees to it that events from before
 don't block it again; new ones may. The exit code is 1 if nothing was blocked.
 
-audit.enforcement.block_revoked is added to the stream of enforcement events.`,
+The sinks of enforcement events, but standard output, are told (audit.enforcement.block_revoked).`,
 		Example: `  detector unblock ip 203.0.113.9 --reason "our own office"
   detector unblock user 42`,
 		Args: scopeArgs,
@@ -36,11 +36,11 @@ audit.enforcement.block_revoked is added to the stream of enforcement events.`,
 		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+		return a.withOperator(ctx, cfg, func(ctx context.Context, s *detector.Stores, o *detector.Operator) error {
 			if err := knownScope(ctx, cfg, s, scope); err != nil {
 				return err
 			}
-			lifted, err := detector.NewOperator(cfg, s, a.version()).Unblock(ctx, detector.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
+			lifted, err := o.Unblock(ctx, detector.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
 			if errors.Is(err, detector.ErrUntold) {
 				a.warn("%v", err)
 			} else if err != nil {

@@ -177,9 +177,23 @@ type Events struct {
 	// Stream is the Redis stream; "" is none.
 	Stream       string `yaml:"stream"`
 	StreamMaxLen int    `yaml:"stream_max_len" range:"100..100000000"`
+	// OTLP sends them as log records where the OTEL_EXPORTER_OTLP_* variables say.
+	OTLP     bool      `yaml:"otlp"`
+	Webhooks []Webhook `yaml:"webhooks"`
 	// ServiceName is the resource's service.name, Resource its other attributes.
 	ServiceName string            `yaml:"service_name"`
 	Resource    map[string]string `yaml:"resource"`
+}
+
+// A Webhook is a URL that enforcement events are posted to.
+type Webhook struct {
+	URL WebhookURL `yaml:"url"`
+	// Secret signs the requests; "" leaves them unsigned.
+	Secret Secret `yaml:"secret"`
+	// Events are the types sent; one that ends in * stands for all that begin so. Empty: all.
+	Events []string `yaml:"events"`
+	// Timeout bounds one request.
+	Timeout time.Duration `yaml:"timeout" range:"100ms..30s"`
 }
 
 // HTTP says where metrics and health are served; an Addr of "" is nowhere.

@@ -66,6 +66,9 @@ func referencePage(root *schemaNode) string {
 		switch {
 		case n.Properties != nil:
 			table(&b, "`"+f.name+"`", n.Description, rows(n, reflect.New(reflect.TypeFor[Config]().FieldByIndex(f.index).Type).Elem(), ""))
+			if hooks := n.Properties["webhooks"]; hooks != nil {
+				table(&b, "`events.webhooks`", hooks.Description, rows(hooks.Items, reflect.New(reflect.TypeFor[Webhook]()).Elem(), ""))
+			}
 		case f.name == "scopes":
 			table(&b, "`scopes`", n.Description, rows(n.Items, reflect.New(reflect.TypeFor[Scope]()).Elem(), ""))
 		case f.name == "actions":

@@ -45,7 +45,7 @@ func plain(v reflect.Value) any {
 	switch value := v.Interface().(type) {
 	case Rule:
 		return plainRule(&value)
-	case URL:
+	case interface{ Redacted() string }:
 		return escape(value.Redacted())
 	case time.Duration:
 		return formatDuration(value)

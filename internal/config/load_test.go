@@ -69,6 +69,24 @@ func TestSpecExample(t *testing.T) {
 	}
 }
 
+// TestSpecDefaults: what the specification shows of these is what holds anyway. A change of a default
+// changes what running installations do.
+func TestSpecDefaults(t *testing.T) {
+	t.Parallel()
+	shown, def := load(t, specExample), load(t, "")
+	if shown.Mode != def.Mode || shown.KeyPrefix != def.KeyPrefix || shown.Redis != def.Redis || shown.Postgres.Table != def.Postgres.Table || shown.HTTP != def.HTTP {
+		t.Errorf("the defaults are %s", def)
+	}
+	for name, pair := range map[string][2]any{"stream": {shown.Stream, def.Stream}, "blocks": {shown.Blocks, def.Blocks}} {
+		if !reflect.DeepEqual(pair[0], pair[1]) {
+			t.Errorf("%s is by default %+v", name, pair[1])
+		}
+	}
+	if shown.Events.Stdout != def.Events.Stdout || shown.Events.Stream != def.Events.Stream || def.Events.OTLP || def.Events.Webhooks != nil {
+		t.Errorf("events are by default %+v", def.Events)
+	}
+}
+
 func TestPolicyAndDecoder(t *testing.T) {
 	t.Parallel()
 	c := load(t, specExample+`

@@ -130,6 +130,9 @@ func wanted(v reflect.Value) string {
 }
 
 func setString(v reflect.Value, in scalar) error {
+	if in.node != ast.StringType && v.Type() == reflect.TypeFor[Secret]() {
+		return errSecretType
+	}
 	if in.node != ast.StringType {
 		return fmt.Errorf("%s is not text; put it in quotes", in.shown)
 	}

@@ -316,9 +316,15 @@ func TestWarnings(t *testing.T) {
 			"escalate.permanent_ip: an address can be blocked permanently, with everybody who shares it",
 		}},
 		"escalation off": {quiet + "escalate: {max_ttl: 1h}\n", nil, []string{"escalate is off: set escalate.factor above 1 or escalate.permanent_after"}},
-		"no sinks":       {quiet + "events: {stdout: false, stream: \"\"}\n", nil, []string{"events has neither stdout nor stream: enforcement events go nowhere"}},
-		"own events":     {quiet + "events: {stream: \"audit:events\"}\n", nil, []string{"events.stream is read as a source, too: the detector skips its own events, so name another stream"}},
-		"event time":     {quiet + "stream: {event_time: event}\n", nil, []string{"stream.event_time is event: producers' clocks decide, which is for replays and imports"}},
+		"no sinks":       {quiet + "events: {stdout: false, stream: \"\"}\n", nil, []string{"events has neither stdout, stream, otlp nor webhooks: enforcement events go nowhere"}},
+		"webhooks": {quiet + "events: {webhooks: [{url: \"http://example.com/x\", secret: short}, {url: \"http://localhost:1/\"}, {url: \"http://[::1]:1/\", secret: 0123456789abcdef}, {url: \"https://example.com\"}]}\n", nil, []string{
+			"events.webhooks[0].url is http: who is on the way can read the events and the credentials of the URL",
+			"events.webhooks[0].secret is shorter than 16 bytes and can be guessed",
+		}},
+		"only webhooks": {quiet + "events: {stdout: false, stream: \"\", webhooks: [{url: \"https://example.com\"}]}\n", nil, nil},
+		"only OTLP":     {quiet + "events: {stdout: false, stream: \"\", otlp: true}\n", nil, nil},
+		"own events":    {quiet + "events: {stream: \"audit:events\"}\n", nil, []string{"events.stream is read as a source, too: the detector skips its own events, so name another stream"}},
+		"event time":    {quiet + "stream: {event_time: event}\n", nil, []string{"stream.event_time is event: producers' clocks decide, which is for replays and imports"}},
 		"lateness": {quiet + "windows: {lateness: 10s}\n", nil, []string{
 			"windows.lateness (10s) is shorter than stream.claim_min_idle (30s): claimed entries may be counted too low",
 		}},

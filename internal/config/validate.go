@@ -26,6 +26,7 @@ func (v *validator) validate() {
 	v.checkPostgres()
 	v.checkStream()
 	v.checkEvents()
+	v.checkWebhooks()
 	v.checkAddr()
 	v.checkSigma()
 	v.checkScopes()

@@ -14,6 +14,7 @@ import (
 func (v *validator) warn() {
 	v.warnGeneral()
 	v.warnStream()
+	v.warnWebhooks()
 	v.warnRules()
 	v.warnActions()
 	v.warnAllowlist()
@@ -32,8 +33,8 @@ func (v *validator) warnGeneral() {
 		v.warnf("postgres.url is not set: permanent blocks are kept in Redis for %s only (blocks.permanent_cache_ttl)",
 			formatDuration(c.Blocks.PermanentCacheTTL))
 	}
-	if !c.Events.Stdout && c.Events.Stream == "" {
-		v.warnf("events has neither stdout nor stream: enforcement events go nowhere")
+	if e := c.Events; !e.Stdout && e.Stream == "" && !e.OTLP && len(e.Webhooks) == 0 {
+		v.warnf("events has neither stdout, stream, otlp nor webhooks: enforcement events go nowhere")
 	}
 	if off := defaults("").Escalate; !c.Escalate.on() && c.Escalate != off {
 		v.warnf("escalate is off: set escalate.factor above 1 or escalate.permanent_after")

@@ -38,5 +38,5 @@
 // (heartbeat.go), and one does the housekeeping (upkeep.go): figures (sampler.go),
 // retention (trimmer.go), consumers that are gone (janitor.go).
 //
-// Redis 6.2 is enough; Redis Cluster, Sentinel and Valkey work.
+// Redis 6.2 is enough; Redis Cluster and Sentinel work. Valkey speaks the same protocol; it is untested.
 package consumer

@@ -49,6 +49,21 @@ func TestReadsFromTheStartHandlesAndAcks(t *testing.T) {
 	}
 }
 
+// TestOneAckForManyEntries counts the commands.
+func TestOneAckForManyEntries(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ids := b.add(320) // five batches
+	h, o := &ledger{}, b.options()
+	acks := &refusal{name: "xack"} // counts, and refuses none
+	o.Clients.Ops.AddHook(acks)
+	b.start(o, h)
+	b.drained(ids, h)
+	if n := -acks.left.Load(); n < 1 || n > 10 {
+		t.Errorf("%d acks for 320 entries in batches of 64", n)
+	}
+}
+
 func TestTwoConsumersShareTheWork(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

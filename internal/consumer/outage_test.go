@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -251,9 +252,12 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 			h := &ledger{}
 			o := b.options()
 			o.ClaimMinIdle = 300 * time.Millisecond
+			var said notes
+			o.Logger = slog.New(slog.NewTextHandler(&said, nil))
 			w := b.start(o, h)
 			b.drained(ids[7:], h)
 			b.eventually(func() error { return want("lost", w.metric("wardstream_entries_lost_total"), 7.0) })
+			b.eventually(func() error { return want("warned", said.have("level=WARN", "are lost", "first_id="+ids[0]), true) })
 			for _, id := range ids[:7] {
 				if n := h.times(id); n != 0 {
 					t.Errorf("%s was handled %d times", id, n)

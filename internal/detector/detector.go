@@ -46,7 +46,8 @@ type Detector struct {
 	stores     *Stores
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
-	sinks      *events.Fanout
+	sinks      sinks
+	fanout     *events.Fanout
 	server     *http.Server
 	listener   net.Listener
 	stopTraces func(context.Context) error
@@ -81,7 +82,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	trips := newRoundTrips(registry)
 	d.stores.Clients.Read.AddHook(trips)
 	d.stores.Clients.Ops.AddHook(trips)
-	if d.sinks, err = d.newSinks(o, registry); err != nil {
+	if err := d.openFanout(ctx, o, registry); err != nil {
 		return err
 	}
 	traces, stop, err := newTracing(ctx, o.Getenv, d.cfg.Stream.Group, o.Version)
@@ -89,7 +90,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.stopTraces = stop
-	if d.consumer, err = d.newConsumer(d.newPipeline(traces, registry), registry); err != nil {
+	if d.consumer, err = consumer.New(d.consumerOptions(registry), d.newPipeline(traces, registry)); err != nil {
 		return err
 	}
 	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
@@ -108,44 +109,18 @@ func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy,
 		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
-		blocks:    d.stores.Blocks, sinks: d.sinks, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,
+		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,
 	}
 }
 
-func (d *Detector) newConsumer(p *Pipeline, reg prometheus.Registerer) (*consumer.Consumer, error) {
+func (d *Detector) consumerOptions(reg prometheus.Registerer) consumer.Options {
 	s := d.cfg.Stream
-	return consumer.New(consumer.Options{
+	return consumer.Options{
 		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
 		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
 		Retention: s.Retention, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
-	}, p)
-}
-
-func (d *Detector) newSinks(o Options, reg prometheus.Registerer) (*events.Fanout, error) {
-	var sinks []events.Named
-	origin := originOf(d.cfg, o.Version)
-	if d.cfg.Events.Stdout && o.Stdout != nil {
-		sinks = append(sinks, events.Named{Name: "stdout", Sink: events.NewJSONL(o.Stdout, origin)})
 	}
-	if d.cfg.Events.Stream != "" {
-		sinks = append(sinks, events.Named{Name: "stream", Sink: streamSink(d.cfg, d.stores, origin)})
-	}
-	return events.NewFanout(events.Options{Registerer: reg, Logger: d.log, Now: d.now}, sinks...)
-}
-
-func originOf(cfg *config.Config, version string) wire.Origin {
-	resource := map[string]string{"service.name": cfg.Events.ServiceName}
-	for k, v := range cfg.Events.Resource {
-		resource[k] = v
-	}
-	return wire.Origin{Resource: resource, Version: version}
-}
-
-func streamSink(cfg *config.Config, s *Stores, origin wire.Origin) *events.Stream {
-	return events.NewStream(s.Clients.Ops, events.StreamOptions{
-		Name: cfg.Events.Stream, MaxLen: int64(cfg.Events.StreamMaxLen), Origin: origin,
-	})
 }
 
 // Run works until ctx ends, then stops in order: no new reads, the batch in
@@ -184,7 +159,7 @@ const stopTimeout = 5 * time.Second
 func (d *Detector) stop(kill context.Context) error {
 	ctx, cancel := context.WithTimeout(kill, stopTimeout)
 	defer cancel()
-	errs := []error{d.sinks.Close(ctx), d.stopTraces(ctx)}
+	errs := []error{d.fanout.Close(ctx), d.sinks.close(ctx), d.stopTraces(ctx)}
 	if d.server != nil {
 		errs = append(errs, d.server.Shutdown(ctx))
 	}
@@ -199,11 +174,12 @@ func (d *Detector) close() {
 	if d.listener != nil {
 		_ = d.listener.Close()
 	}
-	if d.sinks != nil {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = d.sinks.Close(ended)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if d.fanout != nil {
+		_ = d.fanout.Close(ended)
 	}
+	_ = d.sinks.close(ended)
 	if d.stores != nil {
 		d.stores.Close()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/events"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -30,25 +31,25 @@ type Operator struct {
 	// IPv6Prefix is how many bits of an IPv6 address make one scope; 0 means all.
 	IPv6Prefix int
 	Now        func() time.Time
+
+	sinks sinks
 }
 
-// NewOperator returns an Operator on the stores. The configured stream is told
-// of what it does; standard output is not, which belongs to the worker.
-func NewOperator(cfg *config.Config, s *Stores, version string) *Operator {
-	o := &Operator{
-		Blocks: s.Blocks, Sinks: nobody{}, StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
-		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now,
+// NewOperator returns an Operator on the stores. The configured sinks are told
+// of what it does, once each; standard output is not, which belongs to the worker.
+func NewOperator(ctx context.Context, cfg *config.Config, s *Stores, version string) (*Operator, error) {
+	sinks, err := openSinks(ctx, cfg, s, environment, originOf(cfg, version))
+	if err != nil {
+		return nil, err
 	}
-	if cfg.Events.Stream != "" {
-		o.Sinks = streamSink(cfg, s, originOf(cfg, version))
-	}
-	return o
+	return &Operator{
+		Blocks: s.Blocks, Sinks: events.Direct(sinks.named), StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
+		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now, sinks: sinks,
+	}, nil
 }
 
-// nobody is the emitter that tells nobody.
-type nobody struct{}
-
-func (nobody) Emit(context.Context, []wire.Enforcement) error { return nil }
+// Close lets go of the sinks; the stores are the caller's.
+func (o *Operator) Close(ctx context.Context) error { return o.sinks.close(ctx) }
 
 // A BlockRequest is an operator's wish to block a scope.
 type BlockRequest struct {

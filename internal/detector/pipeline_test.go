@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -14,9 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.opentelemetry.io/otel/codes"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
@@ -406,38 +401,6 @@ func TestMetricsAreInOrder(t *testing.T) {
 	}
 }
 
-func TestOneSpanPerBatchLinksToSampledProducers(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, bruteForce)
-	spans := tracetest.NewSpanRecorder()
-	b.tracing = tracing{sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test"), "detectors"}
-	sampled, unsampled := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203332-00"
-	b.must("DDD", b.entry("event_type", "x", "traceparent", sampled), b.entry("event_type", "x", "traceparent", unsampled), b.entry("event_type", "x"))
-	ended := spans.Ended()
-	if len(ended) != 1 || len(ended[0].Links()) != 1 || ended[0].Links()[0].SpanContext.SpanID().String() != "b7ad6b7169203331" {
-		t.Fatalf("%d spans", len(ended))
-	}
-	if ended[0].Name() != "process s" || ended[0].Status().Code != codes.Unset {
-		t.Errorf("span %q, %v", ended[0].Name(), ended[0].Status())
-	}
-}
-
-func TestTracingIsOffUnlessSet(t *testing.T) { //nolint:paralleltest // counts allocations
-	for name, env := range map[string]map[string]string{
-		"nothing set": {}, "disabled": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SDK_DISABLED": "true"},
-		"exporter none": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "none"},
-	} {
-		tr, stop, err := newTracing(t.Context(), func(n string) string { return env[n] }, "g", "v")
-		if err != nil || tr.tracer != nil || stop(t.Context()) != nil {
-			t.Errorf("%s: %v, %v", name, tr, err)
-		}
-	}
-	b := &batch{}
-	if n := testing.AllocsPerRun(100, func() { _, end := tracing{}.start(context.Background(), b); end() }); n > 0 {
-		t.Errorf("tracing that is off allocates %v times a batch", n)
-	}
-}
-
 func BenchmarkHandle(b *testing.B) {
 	cfg, err := config.Parse("bench.yaml", []byte("rules: [{name: brute_force_login}, {name: repeated_client_error}, {name: resource_enumeration}]"), config.Options{Hostname: "b"})
 	if err != nil {
@@ -473,27 +436,3 @@ func (noWindows) Apply(_ context.Context, ops []window.Op) ([]int, error) {
 type noSinks struct{}
 
 func (noSinks) Emit(context.Context, []wire.Enforcement) error { return nil }
-
-func TestSpansReachACollector(t *testing.T) { //nolint:paralleltest // sets the environment, which the exporter reads
-	received := make(chan string, 1)
-	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case received <- r.Method + " " + r.URL.Path:
-		default:
-		}
-	}))
-	defer collector.Close()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	tr, stop, err := newTracing(t.Context(), environment, "g", "v")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, end := tr.start(t.Context(), &batch{entries: make([]consumer.Entry, 1)})
-	end()
-	if err := stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-received; got != "POST /v1/traces" {
-		t.Errorf("the collector was asked %s", got)
-	}
-}

@@ -237,7 +237,7 @@ func copyFile(t *testing.T, from, to string) {
 func TestConfigurationBlocks(t *testing.T) {
 	t.Parallel()
 	read := 0
-	for _, page := range []string{"README.md", "docs/rules.md", "docs/operations.md", "docs/howto.md"} {
+	for _, page := range []string{"README.md", "docs/rules.md", "docs/operations.md", "docs/howto.md", "docs/events.md"} {
 		for _, b := range blocks(t, page) {
 			if b.language != "yaml" {
 				continue
@@ -246,7 +246,7 @@ func TestConfigurationBlocks(t *testing.T) {
 			if !strings.HasPrefix(text, "rules:\n") { // a part: it speaks of rules that are configured elsewhere
 				text += "rules: [{name: brute_force_login}, {name: login_throttle}]\n"
 			}
-			if _, err := config.Parse(page, []byte(text), config.Options{Hostname: "h"}); err != nil {
+			if _, err := config.Parse(page, []byte(text), config.Options{Hostname: "h", Environ: []string{"WEBHOOK_SECRET=0123456789abcdef"}}); err != nil {
 				t.Errorf("%s:%d: %v", page, b.line, err)
 			}
 			read++

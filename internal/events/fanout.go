@@ -46,15 +46,39 @@ func (o Options) orDefaults() Options {
 	return o
 }
 
-// Named is a sink with the name it has in metrics and logs.
+// Named is a sink with the name it has in metrics and logs, and how it is
+// treated. What is zero is as Options and this package have it.
 type Named struct {
 	Name string
 	Sink Sink
+	// Wants says which types of events the sink is given; nil: all.
+	Wants func(typ string) bool
+	// Detached says that Emit never waits for the sink, which is far away.
+	Detached bool
+	// Batch is the most events the sink is given at once; 512.
+	Batch int
+	// Attempt is the deadline of one delivery.
+	Attempt time.Duration
+	// Deliveries is how often the same events may fail before they are dropped; 0: for ever.
+	Deliveries int
 }
 
-// A Fanout gives every event to every sink. Each sink has a queue and a
+// A Failure is the error of a sink that knows more of it.
+type Failure struct {
+	// Final says that the same events would fail again: they are dropped.
+	Final bool
+	// After is how long to wait at least before they are given again.
+	After time.Duration
+	Err   error
+}
+
+func (f Failure) Error() string { return f.Err.Error() }
+
+func (f Failure) Unwrap() error { return f.Err }
+
+// A Fanout gives every event to every sink that wants it. Each sink has a queue and a
 // goroutine of its own, and one that fails gets the same events again until it
-// takes them: a slow or broken sink costs its own events at worst, when its queue is full.
+// takes them or they are given up: a slow or broken sink costs its own events at worst.
 //
 // Emit waits a little, so that events are usually delivered before what led to them
 // is acked. A sink that fails or is late again and again is not waited for
@@ -140,7 +164,7 @@ func (f *Fanout) Close(ctx context.Context) error {
 	var errs []error
 	for _, q := range f.queues {
 		if n := q.abandon(); n > 0 {
-			errs = append(errs, fmt.Errorf("drain sink %s: %d events lost: %w", q.name, n, context.Cause(ctx)))
+			errs = append(errs, fmt.Errorf("drain sink %s: %d events lost: %w", q.Name, n, context.Cause(ctx)))
 		}
 	}
 	return errors.Join(errs...)

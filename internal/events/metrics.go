@@ -19,7 +19,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		emitted:  counter("wardstream_events_emitted_total", "Enforcement events a sink has taken."),
 		failures: counter("wardstream_events_failures_total", "Deliveries of enforcement events a sink has failed; they are repeated."),
-		dropped:  counter("wardstream_events_dropped_total", "Enforcement events lost because a sink's queue was full or the process stopped."),
+		dropped:  counter("wardstream_events_dropped_total", "Enforcement events lost: a sink's queue was full, it refused them, or the process stopped."),
 		queued: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "wardstream_events_queued", Help: "Enforcement events waiting for a sink.",
 		}, []string{"sink"}),

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -14,8 +15,7 @@ import (
 )
 
 const (
-	// maxBatch is how many events a sink is given at once, if they came in
-	// batches smaller than that.
+	// maxBatch is how many events a sink is given at once, unless it wants fewer.
 	maxBatch = 512
 	// maxLate is how often in a row a sink may be late before Emit stops
 	// waiting for it.
@@ -28,8 +28,7 @@ const (
 
 // A queue holds the events that wait for one sink and delivers them in order.
 type queue struct {
-	name    string
-	sink    Sink
+	Named
 	opts    Options
 	log     *slog.Logger
 	emitted prometheus.Counter
@@ -50,8 +49,8 @@ type queue struct {
 	logged  time.Time // when trouble was logged last
 }
 
-// A delivery is the events of one Emit. done is closed once there is nothing
-// more to wait for: they are delivered, or the sink failed.
+// A delivery is the events of one Emit that are still to be taken. done is
+// closed once there is nothing more to wait for: they are, or the sink failed.
 type delivery struct {
 	events   []wire.Enforcement
 	done     chan struct{}
@@ -66,17 +65,24 @@ func (d *delivery) release() {
 }
 
 func newQueue(s Named, o Options, m *metrics) *queue {
+	if s.Batch <= 0 {
+		s.Batch = maxBatch
+	}
+	if s.Attempt <= 0 {
+		s.Attempt = o.Attempt
+	}
 	return &queue{
-		name: s.Name, sink: s.Sink, opts: o, log: o.Logger.With("sink", s.Name),
+		Named: s, opts: o, log: o.Logger.With("sink", s.Name),
 		emitted: m.emitted.WithLabelValues(s.Name), failed: m.failures.WithLabelValues(s.Name),
 		dropped: m.dropped.WithLabelValues(s.Name), queued: m.queued.WithLabelValues(s.Name),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}),
 	}
 }
 
-// put queues as many of the events as there is room for and counts the others
-// as dropped. It returns what to wait for, or nil where the sink is not waited for.
+// put queues as many of the events that the sink wants as there is room for and
+// counts the others as dropped. It returns what to wait for, or nil where the sink is not waited for.
 func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
+	events = q.wanted(events)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	room := q.opts.Queue - q.size
@@ -100,10 +106,24 @@ func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	if q.tripped {
+	if q.tripped || q.Detached {
 		return nil
 	}
 	return d.done
+}
+
+// wanted are the events that the sink wants.
+func (n Named) wanted(events []wire.Enforcement) []wire.Enforcement {
+	if n.Wants == nil {
+		return events
+	}
+	var out []wire.Enforcement
+	for i := range events {
+		if n.Wants(events[i].Type) {
+			out = append(out, events[i])
+		}
+	}
+	return out
 }
 
 // resize changes the number of events queued. q.mu is held.
@@ -178,41 +198,42 @@ func (q *queue) empty() bool {
 	return len(q.waiting) == 0
 }
 
-// next returns the deliveries to make together, at the head of the queue.
-func (q *queue) next() []*delivery {
+// next returns the events to give the sink together, at the head of the queue.
+func (q *queue) next() []wire.Enforcement {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	events := 0
-	for i, d := range q.waiting {
-		if events += len(d.events); i > 0 && events > maxBatch {
-			return q.waiting[:i:i]
+	var events []wire.Enforcement
+	for _, d := range q.waiting {
+		events = append(events, d.events[:min(len(d.events), q.Batch-len(events))]...)
+		if len(events) == q.Batch {
+			break
 		}
 	}
-	return q.waiting[:len(q.waiting):len(q.waiting)]
+	return events
 }
 
 // deliver gives the sink the events at the head of the queue, again and again
-// until it takes them or ctx ends.
-func (q *queue) deliver(ctx context.Context, head []*delivery) {
-	events := head[0].events
-	if len(head) > 1 {
-		events = nil
-		for _, d := range head {
-			events = append(events, d.events...)
-		}
-	}
-	for failures := 0; ; failures++ {
+// until it takes them, they are given up or ctx ends.
+func (q *queue) deliver(ctx context.Context, events []wire.Enforcement) {
+	for failures := 0; ; {
 		err := q.attempt(ctx, events)
 		if err == nil {
-			q.delivered(head, len(events), failures)
+			q.delivered(len(events), failures)
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		failures++
 		q.failed.Inc()
-		q.broken(err, failures+1)
-		q.pause(ctx, failures)
+		var f Failure
+		errors.As(err, &f)
+		if f.Final || failures == q.Deliveries {
+			q.giveUp(len(events), err, failures)
+			return
+		}
+		q.broken(err, failures)
+		q.pause(ctx, failures-1, f.After)
 	}
 }
 
@@ -223,33 +244,59 @@ func (q *queue) attempt(ctx context.Context, events []wire.Enforcement) (err err
 			err = fmt.Errorf("sink panicked: %v", p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, q.opts.Attempt)
+	ctx, cancel := context.WithTimeout(ctx, q.Attempt)
 	defer cancel()
-	return q.sink.Emit(ctx, events)
+	return q.Sink.Emit(ctx, events)
 }
 
-// delivered takes the head off the queue. A sink that has caught up is waited
-// for again.
-func (q *queue) delivered(head []*delivery, events, failures int) {
+// delivered takes events off the queue that the sink has taken.
+func (q *queue) delivered(events, failures int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.size == 0 { // abandoned meanwhile
+	if !q.take(events) {
 		return
 	}
 	q.emitted.Add(float64(events))
-	q.waiting = q.waiting[len(head):]
-	q.resize(-events)
-	for _, d := range head {
-		d.release()
+	if q.told && failures > 0 {
+		q.told = false
+		q.log.Info("sink recovered", "failures", failures, "queued", q.size)
+	}
+}
+
+// giveUp takes events off the queue that the sink won't take.
+func (q *queue) giveUp(events int, err error, failures int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.take(events) {
+		return
+	}
+	q.dropped.Add(float64(events))
+	if q.tell() {
+		q.log.Warn("events dropped", "error", err, "events", events, "failures", failures, "queued", q.size)
+	}
+}
+
+// take takes n events off the queue; false if they were abandoned meanwhile. A sink that has
+// caught up is waited for again. q.mu is held.
+func (q *queue) take(n int) bool {
+	if q.size == 0 {
+		return false
+	}
+	q.resize(-n)
+	for n > 0 {
+		head := q.waiting[0]
+		taken := min(n, len(head.events))
+		head.events, n = head.events[taken:], n-taken
+		if len(head.events) == 0 {
+			head.release()
+			q.waiting = q.waiting[1:]
+		}
 	}
 	if len(q.waiting) == 0 {
 		q.waiting = nil // lets go of the array
 		q.tripped, q.lates = false, 0
 	}
-	if q.told && failures > 0 {
-		q.told = false
-		q.log.Info("sink recovered", "failures", failures, "queued", q.size)
-	}
+	return true
 }
 
 // broken notes a failed delivery: the sink is not waited for any more until it
@@ -278,16 +325,20 @@ func (q *queue) tell() bool {
 }
 
 // pause waits before the next delivery, longer after each failure and with
-// jitter. Closing cuts the first pause short, so that a shutdown has its chance.
-func (q *queue) pause(ctx context.Context, failures int) {
+// jitter, but at least as long as the sink asks for. Closing cuts the first pause short, so that a shutdown has
+// its chance, unless the sink asked for it.
+func (q *queue) pause(ctx context.Context, failures int, least time.Duration) {
 	d := q.opts.Backoff * time.Duration(min(1<<min(failures, 10), maxBackoff))
 	closing := q.closing
+	if least > 0 {
+		closing = nil
+	}
 	select {
 	case <-closing:
 		d, closing = q.opts.Backoff, nil
 	default:
 	}
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	timer := time.NewTimer(max(least, d/2) + rand.N(d/2+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

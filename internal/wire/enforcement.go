@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -23,6 +24,11 @@ const (
 	TypeBlockRevoked     = "audit.enforcement.block_revoked"
 	TypeEvaluationFailed = "audit.enforcement.evaluation_failed"
 )
+
+// EnforcementTypes are all the types of enforcement events.
+func EnforcementTypes() []string {
+	return []string{TypeAlert, TypeBlocked, TypeBlockApplied, TypeBlockRevoked, TypeEvaluationFailed}
+}
 
 // The values of enforcement.action.
 const (
@@ -167,7 +173,7 @@ func EncodeEnforcement(e Enforcement, o Origin) ([]byte, error) {
 	}
 	j := enforcementJSON{
 		Timestamp: nanos(e.Time), Observed: nanos(e.Observed), Body: e.Type, EventName: e.Type,
-		Attributes: e.attributes(), Resource: o.resource(), Scope: scopeJSON{scopeName, o.Version},
+		Attributes: e.attributes(), Resource: o.Attributes(), Scope: scopeJSON{scopeName, o.Version},
 	}
 	j.SeverityText, j.SeverityNumber = severity(e.Type)
 	if tp := validTraceParent(e.TraceParent); tp != "" {
@@ -201,8 +207,8 @@ func (e *Enforcement) attributes() enforcementAttrs {
 	}
 }
 
-// resource is the resource with a service.name.
-func (o Origin) resource() map[string]string {
+// Attributes are the resource's attributes, with a service.name.
+func (o Origin) Attributes() map[string]string {
 	if o.Resource["service.name"] != "" {
 		return o.Resource
 	}
@@ -225,9 +231,7 @@ func DecodeEnforcement(raw []byte) (Enforcement, Origin, error) {
 		return Enforcement{}, Origin{}, fmt.Errorf("decode enforcement event: %w", err)
 	}
 	a := j.Attributes
-	switch a.EventType {
-	case TypeAlert, TypeBlocked, TypeBlockApplied, TypeBlockRevoked, TypeEvaluationFailed:
-	default:
+	if !slices.Contains(EnforcementTypes(), a.EventType) {
 		return Enforcement{}, Origin{}, fmt.Errorf("decode enforcement event: %w", errNoEnforcement)
 	}
 	e := Enforcement{

@@ -1,7 +1,9 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -52,6 +54,28 @@ func TestEnforcementGolden(t *testing.T) {
 		lines = append(append(lines, line...), '\n')
 	}
 	golden(t, "enforcement.golden.jsonl", lines)
+}
+
+// TestDocumentedEnforcement: the event that docs/events.md shows is what a block of 300 s is told as.
+func TestDocumentedEnforcement(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(page), "```json\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(shown)); err != nil {
+		t.Fatal(err)
+	}
+	e := enforcements()[0]
+	told := wire.Enforcement{
+		Type: e.Type, ID: e.ID, Time: e.Time, Observed: e.Observed, Scope: e.Scope, Rule: e.Rule, Action: e.Action, TTL: e.TTL, ExpiresAt: e.ExpiresAt,
+	}
+	if line, err := wire.EncodeEnforcement(told, wire.Origin{Version: "1.0.0"}); err != nil || string(line) != compact.String() {
+		t.Errorf("the page shows\n%s\nbut it is\n%s (%v)", &compact, line, err)
+	}
 }
 
 func TestEnforcementSeverities(t *testing.T) {

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+const everyKind = `
+rules:
+- {name: brute_force_login, threshold: 3}
+- {name: resource_enumeration, threshold: 3}
+- {name: sensitive_field_change, fields: [email]}
+escalate: {factor: 2}
+`
+
+// busy publishes what makes a worker of everyKind block for a while and for good, alert, skip and bury.
+func (in *installation) busy() {
+	in.t.Helper()
+	for i := range 4 {
+		in.publish("event_type", failed, "source.address", attacker, "user.name", "eve")
+		in.publish("event_type", "http.response.success", "source.address", visitor, "http.route", "/u/{id}", "url.path", fmt.Sprint("/u/", i))
+	}
+	in.publish("event_type", "auth.login.success", "source.address", visitor, "user.name", "bob")
+	in.publish("event_type", "model.update", "changed_fields", `["email"]`, "user.id", "42")
+	in.publish("event_type", "audit.enforcement.alert")
+	in.publish("no", "type")
+	in.settled("detectors")
+}
+
+// TestEveryKeyHasATTL: whatever worker and operator do, they leave no key that stays, but the streams.
+func TestEveryKeyHasATTL(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), testenv.Postgres(t), everyKind)
+	w := in.start()
+	w.reaches("wardstream_reconcile_total", 1, `outcome="rebuilt"`)
+	in.busy()
+	in.command("block", "user", "43").answers(t, 0)
+	in.command("unblock", "user", "43").answers(t, 0)
+	kinds := map[string]bool{}
+	all, err := in.redis.Client.Keys(t.Context(), in.redis.Prefix+":*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range all {
+		if in.redis.Client.Type(t.Context(), key).Val() == "stream" {
+			continue
+		}
+		if ttl := in.redis.Client.PTTL(t.Context(), key).Val(); ttl <= 0 {
+			t.Errorf("%s has the TTL %s", key, ttl)
+		}
+		kind, _, _ := strings.Cut(strings.TrimPrefix(key, in.redis.Prefix+":"), ":")
+		kinds[kind] = true
+	}
+	for _, kind := range []string{"block", "blocks", "unblocked", "cooldown", "window"} {
+		if !kinds[kind] {
+			t.Errorf("there is no key of kind %s among %q, so the test shows too little", kind, all)
+		}
+	}
+}
+
+// TestTemporaryBlocksInPostgres: they are there if the configuration says so, and otherwise not.
+func TestTemporaryBlocksInPostgres(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"": 0, "blocks: {temp_blocks_in_postgres: true}\n": 1} {
+		pg := testenv.Postgres(t)
+		in := install(t, testenv.Redis(t), pg, "rules: [{name: brute_force_login, threshold: 1}]\n"+text)
+		w := in.start()
+		in.publish("event_type", failed, "source.address", attacker)
+		in.settled("detectors")
+		in.command("blocks", "ip", attacker).answers(t, 0)
+		var rows int
+		if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM permanent_blocks WHERE scope_value = $1 AND expires_at > now()", attacker).Scan(&rows); err != nil || rows != want {
+			t.Errorf("%q: %d rows, %v", text, rows, err)
+		}
+		w.stop()
+	}
+}
+
+// TestDocumentedMetrics: a worker that has seen everything has each metric that docs/operations.md names.
+func TestDocumentedMetrics(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(page)) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		whole := ""
+		for _, m := range regexp.MustCompile("`(wardstream|)(_[a-z_]+)`").FindAllStringSubmatch(cell, -1) {
+			if m[1] != "" {
+				whole = m[1] + m[2]
+				names = append(names, whole)
+			} else { // _acked_total after wardstream_entries_delivered_total
+				family := strings.Join(strings.SplitN(whole, "_", 3)[:2], "_")
+				names = append(names, family+m[2])
+			}
+		}
+	}
+	if len(names) < 24 {
+		t.Fatalf("the page names only %q", names)
+	}
+	in := install(t, testenv.Redis(t), testenv.Postgres(t), everyKind)
+	w := in.start()
+	w.reaches("wardstream_reconcile_total", 1, `outcome="rebuilt"`)
+	in.busy()
+	testenv.Eventually(t, patience, func() error {
+		_, body := w.get("/metrics")
+		for _, name := range names {
+			if !strings.Contains(body, "# TYPE "+name+" ") {
+				return fmt.Errorf("there is no %s", name)
+			}
+		}
+		return nil
+	})
+}
+
+// TestHealthDuringAnOutage: without Redis the worker is alive and not ready, and afterwards it goes on by itself.
+func TestHealthDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	server := testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	in := install(t, &server.RedisEnv, nil, "rules: [{name: brute_force_login, threshold: 1}]\n")
+	w := in.start()
+	ready := func(want int) {
+		t.Helper()
+		testenv.Eventually(t, patience, func() error {
+			if status, body := w.get("/readyz"); status != want {
+				return fmt.Errorf("readyz: %d %q", status, body)
+			}
+			return nil
+		})
+	}
+	ready(http.StatusOK)
+	server.Kill()
+	ready(http.StatusServiceUnavailable)
+	for _, path := range []string{"/healthz", "/metrics"} {
+		if status, body := w.get(path); status != http.StatusOK {
+			t.Errorf("%s: %d %q", path, status, body)
+		}
+	}
+	server.Restart()
+	ready(http.StatusOK)
+	in.publish("event_type", failed, "source.address", attacker)
+	in.settled("detectors")
+	in.command("blocks", "ip", attacker).answers(t, 0)
+}

@@ -1,0 +1,92 @@
+package detector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/wire"
+)
+
+const (
+	// webhookDeliveries is how often an event is posted before it is given up: some 20 s
+	// of a receiver that is down, for each.
+	webhookDeliveries = 10
+	// otlpBatch keeps a request below the 4 MiB that gRPC servers take, however long the events' strings.
+	otlpBatch = 64
+	// otlpAttempt leaves the exporter its minute of retries.
+	otlpAttempt = 90 * time.Second
+)
+
+// sinks are where enforcement events go, and what to close afterwards.
+type sinks struct {
+	named  []events.Named
+	closes []func(context.Context) error
+}
+
+// openSinks makes the configured sinks but standard output. Nothing is connected yet.
+func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(string) string, origin wire.Origin) (sinks, error) {
+	var out sinks
+	if cfg.Events.Stream != "" {
+		out.add(events.Named{Name: "stream", Sink: events.NewStream(s.Clients.Ops, events.StreamOptions{
+			Name: cfg.Events.Stream, MaxLen: int64(cfg.Events.StreamMaxLen), Origin: origin,
+		})})
+	}
+	if cfg.Events.OTLP && getenv("OTEL_SDK_DISABLED") != "true" {
+		otlp, err := events.NewOTLP(ctx, getenv, origin)
+		if err != nil {
+			return sinks{}, fmt.Errorf("events.otlp: %w", err)
+		}
+		out.add(events.Named{Name: "otlp", Sink: otlp, Detached: true, Batch: otlpBatch, Attempt: otlpAttempt}, otlp.Close)
+	}
+	for i, w := range cfg.Events.Webhooks {
+		hook := events.NewWebhook(events.WebhookOptions{
+			URL: string(w.URL), Secret: string(w.Secret), Timeout: w.Timeout, Origin: origin, Now: time.Now,
+		})
+		out.add(events.Named{
+			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Wants: w.Wants, Detached: true, Batch: 1,
+			Attempt: w.Timeout, Deliveries: webhookDeliveries,
+		}, func(context.Context) error { hook.Close(); return nil })
+	}
+	return out, nil
+}
+
+func (s *sinks) add(n events.Named, closes ...func(context.Context) error) {
+	s.named = append(s.named, n)
+	s.closes = append(s.closes, closes...)
+}
+
+func (s *sinks) close(ctx context.Context) error {
+	var errs []error
+	for _, c := range s.closes {
+		errs = append(errs, c(ctx))
+	}
+	s.closes = nil
+	return errors.Join(errs...)
+}
+
+// openFanout makes all configured sinks, with standard output, and the worker's way to them.
+func (d *Detector) openFanout(ctx context.Context, o Options, reg prometheus.Registerer) (err error) {
+	origin := originOf(d.cfg, o.Version)
+	if d.sinks, err = openSinks(ctx, d.cfg, d.stores, o.Getenv, origin); err != nil {
+		return err
+	}
+	if d.cfg.Events.Stdout && o.Stdout != nil {
+		d.sinks.add(events.Named{Name: "stdout", Sink: events.NewJSONL(o.Stdout, origin)})
+	}
+	d.fanout, err = events.NewFanout(events.Options{Registerer: reg, Logger: d.log, Now: d.now}, d.sinks.named...)
+	return err
+}
+
+func originOf(cfg *config.Config, version string) wire.Origin {
+	resource := map[string]string{"service.name": cfg.Events.ServiceName}
+	for k, v := range cfg.Events.Resource {
+		resource[k] = v
+	}
+	return wire.Origin{Resource: resource, Version: version}
+}

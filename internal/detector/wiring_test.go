@@ -1,0 +1,132 @@
+package detector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+// TestConsumerIsConfigured: every key of stream, and shutdown.grace, reaches the consumer.
+func TestConsumerIsConfigured(t *testing.T) {
+	t.Parallel()
+	cfg, err := config.Parse("test.yaml", []byte(`
+key_prefix: p
+stream: {names: [a, b], group: g, consumer: c, loops: 3, batch_size: 7, block: 70ms, claim_min_idle: 700ms, max_deliveries: 9, retention: 77m, dead_max_len: 777}
+shutdown: {grace: 17s}
+`), config.Options{Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Detector{cfg: cfg, stores: &Stores{}, now: time.Now}
+	o := d.consumerOptions(prometheus.NewRegistry())
+	if !slices.Equal(o.Streams, []string{"a", "b"}) || o.Group != "g" || o.Consumer != "c" || o.Prefix != "p" {
+		t.Errorf("streams %q, group %q, consumer %q, prefix %q", o.Streams, o.Group, o.Consumer, o.Prefix)
+	}
+	if o.Loops != 3 || o.BatchSize != 7 || o.MaxDeliveries != 9 || o.DeadMaxLen != 777 {
+		t.Errorf("loops %d, batch size %d, deliveries %d, dead letters %d", o.Loops, o.BatchSize, o.MaxDeliveries, o.DeadMaxLen)
+	}
+	if o.Block != 70*time.Millisecond || o.ClaimMinIdle != 700*time.Millisecond || o.Retention != 77*time.Minute || o.Grace != 17*time.Second {
+		t.Errorf("block %s, claim %s, retention %s, grace %s", o.Block, o.ClaimMinIdle, o.Retention, o.Grace)
+	}
+}
+
+// TestSinksAreConfigured: which sinks there are, how they are treated, and who they say that they are.
+func TestSinksAreConfigured(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	for name, tt := range map[string]struct {
+		events string
+		env    map[string]string
+		want   []string
+	}{
+		"default":      {"", nil, []string{"stream"}},
+		"none":         {`{stream: ""}`, nil, nil},
+		"all":          {`{otlp: true, webhooks: [{url: "https://a"}, {url: "https://b", events: [audit.enforcement.alert]}]}`, nil, []string{"stream", "otlp", "webhook_1", "webhook_2"}},
+		"SDK disabled": {`{otlp: true}`, map[string]string{"OTEL_SDK_DISABLED": "true"}, []string{"stream"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nevents: "+tt.events), config.Options{Hostname: "h"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stores, err := OpenStores(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stores.Close()
+			sinks, err := openSinks(t.Context(), cfg, stores, func(n string) string { return tt.env[n] }, originOf(cfg, "v"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, s := range sinks.named {
+				got = append(got, s.Name)
+				far := s.Name != "stream"
+				if s.Detached != far || (s.Deliveries > 0) != (s.Name != "stream" && s.Name != "otlp") {
+					t.Errorf("%+v", s)
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("sinks %q, want %q", got, tt.want)
+			}
+			if err := sinks.close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	cfg, err := config.Parse("test.yaml", []byte("events: {service_name: guard, resource: {host.name: x}}"), config.Options{Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := originOf(cfg, "v"); o.Version != "v" || !reflect.DeepEqual(o.Resource, map[string]string{"service.name": "guard", "host.name": "x"}) {
+		t.Errorf("origin %+v", o)
+	}
+}
+
+// TestHealth: a worker is ready once it has joined and until it stops, and alive as long as its loops begin steps.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nkey_prefix: "+env.Prefix+"\nstream: {names: ['"+env.Prefix+":e']}\nevents: {stdout: false, stream: ''}\nhttp: {addr: ''}\n"), config.Options{Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(t.Context(), cfg, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ready(); !errors.Is(err, errNotYet) {
+		t.Errorf("before it runs it is ready: %v", err)
+	}
+	if err := d.Alive(); err != nil {
+		t.Errorf("before it runs it is not alive: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx, t.Context()) }()
+	testenv.Eventually(t, time.Minute, d.Ready)
+	if err := d.Alive(); err != nil {
+		t.Errorf("at work it is not alive: %v", err)
+	}
+	late := &Detector{consumer: d.consumer, now: func() time.Time { return time.Now().Add(stuckAfter + time.Minute) }}
+	if err := late.Alive(); !errors.Is(err, errStuck) {
+		t.Errorf("stuck for three minutes it is alive: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := d.Ready(); !errors.Is(err, errStopping) {
+		t.Errorf("stopped it is ready: %v", err)
+	}
+}
