@@ -121,6 +121,21 @@ escalate: {factor: 1.5, permanent_after: 3}
 	}
 }
 
+// TestLateness: windows are as large as the configured lateness needs.
+func TestLateness(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"": 5 * time.Minute, "windows: {lateness: 1h}\n": time.Hour} {
+		c := load(t, "rules: [{name: brute_force_login}]\n"+text)
+		e, err := wire.NewDecoder(c.Decoder).Decode("s", "1-1", []string{"event_type", "auth.login.failed", "srcip", "203.0.113.9"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.RuleSet.For(e.Type)[0].Plan(&e, nil)[0].Spec.Lateness; got != want {
+			t.Errorf("%q: lateness %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestPolicyVariants(t *testing.T) {
 	t.Parallel()
 	c := load(t, `
