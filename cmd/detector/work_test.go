@@ -64,6 +64,19 @@ func TestEveryKeyHasATTL(t *testing.T) {
 	}
 }
 
+// TestStdoutIsOurs: with events.stdout: false nothing is written there, and the stream has the events.
+func TestStdoutIsOurs(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, everyKind)
+	in.env = append(in.env, "WARDSTREAM_EVENTS_STDOUT=false")
+	w := in.start()
+	in.busy()
+	w.stop()
+	if out, told := w.out.String(), len(in.told()); out != "" || told == 0 {
+		t.Errorf("stdout %q, %d events on the stream", out, told)
+	}
+}
+
 // TestTemporaryBlocksInPostgres: they are there if the configuration says so, and otherwise not.
 func TestTemporaryBlocksInPostgres(t *testing.T) {
 	t.Parallel()
@@ -110,6 +123,11 @@ func TestDocumentedMetrics(t *testing.T) {
 	w := in.start()
 	w.reaches("wardstream_reconcile_total", 1, `outcome="rebuilt"`)
 	in.busy()
+	for _, name := range []string{"wardstream_redis_round_trips_total", "wardstream_redis_commands_total"} {
+		if w.metric(name) == 0 {
+			t.Errorf("%s stays 0", name)
+		}
+	}
 	testenv.Eventually(t, patience, func() error {
 		_, body := w.get("/metrics")
 		for _, name := range names {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // TestConsumerIsConfigured: every key of stream, and shutdown.grace, reaches the consumer.
@@ -90,6 +91,32 @@ func TestSinksAreConfigured(t *testing.T) {
 	}
 	if o := originOf(cfg, "v"); o.Version != "v" || !reflect.DeepEqual(o.Resource, map[string]string{"service.name": "guard", "host.name": "x"}) {
 		t.Errorf("origin %+v", o)
+	}
+}
+
+// TestStreamSinkIsConfigured: events.stream and events.stream_max_len.
+func TestStreamSinkIsConfigured(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nevents: {stream: '"+env.Prefix+":told', stream_max_len: 100}"), config.Options{Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores, err := OpenStores(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stores.Close()
+	sinks, err := openSinks(t.Context(), cfg, stores, environment, originOf(cfg, "v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sinks.named[0].Sink.Emit(t.Context(), slices.Repeat([]wire.Enforcement{{Type: wire.TypeAlert}}, 800)); err != nil {
+		t.Fatal(err)
+	}
+	// The bound is approximate: Redis drops whole nodes of 100 entries.
+	if n, err := env.Client.XLen(t.Context(), env.Prefix+":told").Result(); err != nil || n < 100 || n > 300 {
+		t.Errorf("%d entries are kept: %v", n, err)
 	}
 }
 
