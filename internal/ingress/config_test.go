@@ -56,7 +56,13 @@ func TestEveryKey(t *testing.T) {
 	t.Parallel()
 	o, err := load(t, `
 addr: "0.0.0.0:1"
+grpc_addr: "unix:/run/i.sock"
 http_addr: "127.0.0.1:2"
+socket_mode: "0600"
+max_connections: 7
+tls_cert: a.crt
+tls_key: a.key
+tls_client_ca: ca.crt
 redis-url: "redis://${HOST}:6379/0"
 postgres_url: "postgres://${NOBODY:-user}@h/d"
 postgres_table: public.permanent_blocks
@@ -64,6 +70,9 @@ key_prefix: sec_audit
 permanent_tier: true
 trusted_proxies: [10.0.0.0/8, "2001:db8::/32"]
 trusted-proxy-count: 2
+client_header: Forwarded
+trust_unix: true
+proxy_protocol: true
 user_header: X-User
 username_header: X-Name
 session_header: X-Session
@@ -76,11 +85,13 @@ precedence: [ip, user]
 status_code: 403
 message: >
   no entry
+reason_headers: true
 grace: 3s
 log_format: text
 `, map[string]string{"HOST": "r1"})
 	want := Options{
-		Addr: "0.0.0.0:1", HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
+		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
+		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
 		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, Precedence: []string{"ip", "user"},
@@ -180,6 +191,18 @@ func TestWrongOptions(t *testing.T) {
 		"--postgres-table: ":             func(o *Options) { o.PostgresURL, o.PostgresTable = "postgres://u:hunter2@h/d", "a.b.c" },
 		"--addr: ":                       func(o *Options) { o.Addr = "127.0.0.1:99999" },
 		"--http-addr: ":                  func(o *Options) { o.HTTPAddr = "nowhere" },
+		"--grpc-addr: ":                  func(o *Options) { o.GRPCAddr = "nowhere" },
+		"--client-header":                func(o *Options) { o.ClientHeader = "X Client" },
+		"--socket-mode \"rw\"":           func(o *Options) { o.SocketMode = "rw" },
+		"--socket-mode \"7777\"":         func(o *Options) { o.SocketMode = "7777" },
+		"--max-connections 0":            func(o *Options) { o.MaxConnections = 0 },
+		"give both or neither":           func(o *Options) { o.TLSCert = "a" },
+		"--tls-client-ca: needs":         func(o *Options) { o.TLSClientCA = "a" },
+		"--tls-cert a, --tls-key b: ":    func(o *Options) { o.TLSCert, o.TLSKey = "a", "b" },
+		"nobody could be checked":        func(o *Options) { o.Addr = "unix:/nowhere/x.sock" },
+		"--addr: listen unix":            func(o *Options) { o.Addr, o.TrustUnix = "unix:/nowhere/x.sock", true },
+		"--trust-unix: needs":            func(o *Options) { o.TrustUnix = true },
+		"--proxy-protocol: needs":        func(o *Options) { o.ProxyProtocol = true },
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

@@ -174,7 +174,7 @@ func plainEndpoints() []string {
 func TestAllowed(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
-	for _, path := range append(plainEndpoints(), "/nginx") {
+	for _, path := range append(plainEndpoints(), "/nginx", "/ingress-nginx") {
 		res := i.ask(path, "X-Forwarded-For", visitor)
 		if res.status != http.StatusOK || res.body != "" {
 			t.Errorf("%s: %d", path, res.status)
@@ -202,15 +202,21 @@ func TestDenied(t *testing.T) {
 
 func TestDeniedForNginx(t *testing.T) {
 	t.Parallel()
-	env := blocked(t)
-	i := start(t, onRedis(env))
-	res := i.ask("/nginx", "X-Forwarded-For", attacker)
+	i := start(t, onRedis(blocked(t)))
+	for _, path := range []string{"/nginx", "/ingress-nginx"} {
+		deniedForNginx(t, i, path)
+	}
+}
+
+func deniedForNginx(t *testing.T, i *instance, path string) {
+	t.Helper()
+	res := i.ask(path, "X-Forwarded-For", attacker)
 	h := res.header
 	if retry := h.Get("Retry-After"); res.status != 403 || h.Get("X-Error-Status") != "429" || h.Get("X-Error-Body") != "slow down" ||
 		(retry != "60" && retry != "59") || h.Get("Cache-Control") != "no-store" {
 		t.Fatalf("temporary: %d %v", res.status, h)
 	}
-	res = i.ask("/nginx", "X-Forwarded-For", exile)
+	res = i.ask(path, "X-Forwarded-For", exile)
 	if h = res.header; res.status != 403 || h.Get("X-Error-Status") != "403" || h.Get("X-Error-Body") != "go away" || h["Retry-After"] != nil {
 		t.Fatalf("permanent: %d %v", res.status, h)
 	}
@@ -252,7 +258,7 @@ func TestSpoofing(t *testing.T) {
 		"a health checker":                  {"X-Forwarded-For", attacker, "User-Agent", "kube-probe/1.30"},
 		"a path that says nothing":          {"X-Forwarded-For", attacker, "X-Forwarded-Uri", "/healthz", "X-Original-Uri", "/healthz", "X-Original-Url", "http://h/healthz"},
 	} {
-		for _, path := range append(plainEndpoints(), "/nginx", "/envoy/healthz", "/envoy/metrics", "/envoy//healthz", "/envoy/../healthz") {
+		for _, path := range append(plainEndpoints(), "/nginx", "/ingress-nginx", "/envoy/healthz", "/envoy/metrics", "/envoy//healthz", "/envoy/../healthz") {
 			if res := trusting.ask(path, header...); res.status != 429 && res.status != 403 {
 				t.Errorf("%s, %s: %d", name, path, res.status)
 			}
@@ -273,7 +279,7 @@ func TestPeerThatIsNoProxy(t *testing.T) {
 	if res := distrusting.ask("/", "X-Forwarded-For", attacker, "X-User", "42"); res.status != 200 {
 		t.Errorf("a claim accuses another: %d", res.status)
 	}
-	if got := distrusting.log.lines(t, "X-Forwarded-For from a peer that is not in trusted_proxies is ignored"); len(got) != 1 {
+	if got := distrusting.log.lines(t, "the client that a peer names is ignored: it is not in trusted_proxies"); len(got) != 1 {
 		t.Errorf("log lines %v", got)
 	}
 	blockIn(t, env, "ip", "127.0.0.1", time.Minute)
@@ -295,6 +301,26 @@ func TestTrustedProxyCount(t *testing.T) {
 	} {
 		if res := i.ask("/", "X-Forwarded-For", header); res.status != want {
 			t.Errorf("%s: %d, want %d", header, res.status, want)
+		}
+	}
+}
+
+// TestClientHeader: one header is read, the configured one.
+func TestClientHeader(t *testing.T) {
+	t.Parallel()
+	env := blocked(t)
+	for header, attack := range map[string]string{
+		"forwarded": `for=6.6.6.6, for="` + attacker + `:55";proto=https`, "X-Real-IP": attacker, "CF-Connecting-IP": attacker,
+	} {
+		i := start(t, func(o *Options) {
+			onRedis(env)(o)
+			o.ClientHeader = header
+		})
+		if res := i.ask("/", header, attack, "X-Forwarded-For", visitor); res.status != 429 {
+			t.Errorf("%s: %d", header, res.status)
+		}
+		if res := i.ask("/", header, strings.ReplaceAll(attack, attacker, visitor), "X-Forwarded-For", attacker); res.status != 200 {
+			t.Errorf("X-Forwarded-For is read besides %s: %d", header, res.status)
 		}
 	}
 }
@@ -327,7 +353,7 @@ func TestIdentityHeaders(t *testing.T) {
 func TestUnknownEndpoints(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
-	for _, path := range []string{"/ngnix", "/nginx/", "/envoy", "//", "/./", "/check", "/Nginx", "/index.html", "/healthz/", "/metricsx"} {
+	for _, path := range []string{"/ngnix", "/nginx/", "/envoy", "//", "/./", "/check", "/Nginx", "/index.html", "/healthz/", "/ingress-nginx/", "/metricsx"} {
 		if res := i.ask(path, "X-Forwarded-For", visitor); res.status != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", path, res.status)
 		}
