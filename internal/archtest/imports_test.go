@@ -76,7 +76,7 @@ var testOnly = []string{"internal/store/storetest", "internal/testenv", "interna
 var allowedInTests = map[string][]string{
 	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
 	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
-	"internal/bench":          {"pkg/checker", "pkg/checker/redislookup"},
+	"internal/bench":          {"pkg/checker", "pkg/checker/redislookup", "internal/ingress"},
 	"internal/detector":       {"internal/bench", "internal/window/memwindow"}, // a workload; windows to compare with
 	"internal/doctest":        {"internal/config"},
 	"internal/events":         {"pkg/checker"},

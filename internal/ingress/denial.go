@@ -29,7 +29,7 @@ func (a denials) plain(w http.ResponseWriter, r *http.Request, d checker.Decisio
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(d.StatusCode)
-	_, _ = w.Write(problem(d)) // a proxy that is gone needs no answer
+	_, _ = w.Write(problem(d)) //nolint:gosec // JSON, and said to be; a proxy that is gone needs no answer
 }
 
 func problem(d checker.Decision) []byte {

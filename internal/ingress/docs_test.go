@@ -225,8 +225,11 @@ func TestEmulatedProxies(t *testing.T) {
 			denied = "HTTP/1.1 403 Forbidden"
 		}
 		for _, tc := range []struct{ client, path, want string }{
-			{visitor, "/x?y=/pay", "HTTP/1.1 200 OK"}, {attacker, "/x?y=1", denied}, {visitor, "/pay/1?y=1", "HTTP/1.1 200 OK"},
-			{"unknown", "/x?/pay", "HTTP/1.1 200 OK"}, {"unknown", "/pay/1?x", denied},
+			{visitor, "/x?y=/pay", "HTTP/1.1 200 OK"},
+			{attacker, "/x?y=1", denied},
+			{visitor, "/pay/1?y=1", "HTTP/1.1 200 OK"},
+			{"unknown", "/x?/pay", "HTTP/1.1 200 OK"},
+			{"unknown", "/pay/1?x", denied},
 		} {
 			if got := i.raw(request(tc.client, tc.path)); got != tc.want {
 				t.Errorf("%s, %s on %s: %q, want %q", name, tc.client, tc.path, got, tc.want)

@@ -354,7 +354,7 @@ func TestTLS(t *testing.T) {
 	a.issue(2, cert, key)
 	testenv.Eventually(t, 30*time.Second, func() error {
 		if got, err := statusOf(t, proxy(pair), url); got != 200 || serial != 2 {
-			return fmt.Errorf("after the renewal: %d, %v, certificate %d", got, err, serial)
+			return fmt.Errorf("after the renewal: %d, certificate %d: %w", got, serial, err)
 		}
 		return nil
 	})
