@@ -25,6 +25,12 @@ test: setup ## go vet and every test, against real Redis and Postgres
 	go vet ./...
 	go test -count=1 -timeout 10m $(TESTFLAGS) ./...
 
+.PHONY: test-proxies
+test-proxies: ## the configurations of docs/ingress on real nginx, HAProxy and Caddy (built once, some minutes)
+	@scripts/setup.sh proxies
+	go vet -tags proxies ./internal/ingress/proxytest
+	CADDY=$$(scripts/tool.sh caddy) go test -count=1 -timeout 10m $(TESTFLAGS) -tags proxies ./internal/ingress/proxytest
+
 .PHONY: race
 race: setup ## the tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -count=1 -timeout 15m $(TESTFLAGS) $(RACE_PKGS)
@@ -51,7 +57,7 @@ lint: lint-go lint-mod lint-arch lint-deploy lint-shell ## everything below
 
 .PHONY: lint-go
 lint-go: ## linters and formatting
-	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin fmt --diff ./... \
+	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin run --build-tags proxies ./internal/ingress/proxytest && $$bin fmt --diff ./... \
 		&& cd deploy && $$bin run --config ../.golangci.yml ./... && $$bin fmt --config ../.golangci.yml --diff ./...
 
 .PHONY: fmt

@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# setup.sh: makes sure that the programs the tests start are on the machine:
-# redis-server, redis-cli and PostgreSQL's initdb. On Debian and its relatives it installs what
+# setup.sh [proxies]: makes sure that the programs the tests start are on the machine:
+# redis-server, redis-cli and PostgreSQL's initdb, and for make test-proxies nginx and haproxy. On Debian and its relatives it installs what
 # is missing; no system service is started, now or at boot. Silent when there is nothing to do.
 set -euo pipefail
 
 has_postgres() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 has_redis() { command -v redis-server >/dev/null && command -v redis-cli >/dev/null; }
 
+has() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
+
 packages=()
+if [[ ${1-} == proxies ]]; then
+  has nginx || packages+=(nginx)
+  has haproxy || packages+=(haproxy)
+fi
 has_redis || packages+=(redis-server redis-tools)
 has_postgres || packages+=(postgresql)
 ((${#packages[@]})) || exit 0
 
 give_up() {
-  echo "setup: $1; install a Redis server (6.2 or later, with redis-cli) and the PostgreSQL server programs (13 or later), then run make again" >&2
+  echo "setup: $1; install a Redis server (6.2 or later, with redis-cli), the PostgreSQL server programs (13 or later) and for make test-proxies nginx and HAProxy (with Lua), then run make again" >&2
   exit 1
 }
 
@@ -51,6 +57,6 @@ if command -v systemctl >/dev/null; then
     "${as_root[@]}" systemctl --quiet disable "$package.service" 2>/dev/null || true # redis-tools has none
   done
 fi
-if ! { has_redis && has_postgres; }; then
+if ! { has_redis && has_postgres; } || { [[ ${1-} == proxies ]] && ! { has nginx && has haproxy; }; }; then
   give_up "the packages don't bring what the tests need"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tool.sh NAME: prints the path of the pinned version of a development tool,
+# tool.sh NAME: prints the path of the pinned version of a tool that development or the tests need,
 # building it into .bin/ the first time. Versions are pinned here and nowhere else.
 set -euo pipefail
 
@@ -9,6 +9,10 @@ case "${1-}" in
 golangci-lint)
   version=v2.15.0
   package=github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+  ;;
+caddy) # for make test-proxies
+  version=v2.11.9
+  package=github.com/caddyserver/caddy/v2/cmd/caddy
   ;;
 *)
   echo "tool.sh: unknown tool '${1-}'" >&2

@@ -79,7 +79,7 @@ var testOnly = []string{"internal/store/storetest", "internal/testenv", "interna
 var allowedInTests = map[string][]string{
 	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
 	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
-	"internal/bench":          {"internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"internal/bench":          {"internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
 	"internal/detector":       {"internal/bench"}, // a workload
 	"internal/doctest":        {"internal/config"},
 	"internal/events":         {"pkg/checker"},

@@ -89,7 +89,7 @@ func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.O
 		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
 	}
 	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
-		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ranges), or through a mirror", p.Bits())
+		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
 	block, err := operator.Block(ctx, detector.BlockRequest{

@@ -29,12 +29,15 @@ func TestCheck(t *testing.T) {
 	blockIn(t, env, "session", "s1", time.Minute)
 	blockIn(t, env, "tenant", "a:b", time.Minute)
 	blockIn(t, env, "ip", "2001:db8::/64", time.Minute)
+	blockIn(t, env, "ip", "192.0.2.192/26", time.Minute) // nobody asks for it
+	blockIn(t, env, "ip", "192.0.2.0/24", time.Minute)
 	where := []string{"--redis-url", env.URL, "--key-prefix", env.Prefix}
 	for text, want := range map[string]int{
 		"--ip " + visitor: 0, "--ip " + attacker: 1, "--ip " + attacker + ":80": 1, "--ip ::ffff:" + attacker: 1, "--ip " + exile: 1,
 		"--user 42": 1, "--user 43": 0, "--username 42": 0, "--username eve": 1, "--session s1": 1, "--user s1": 0,
 		"--scope tenant:a:b": 1, "--scope tenant:a": 0, "--scope ip:" + attacker: 1, "--scope tenant:a --scope user:42": 1,
-		"--user 43 --ip " + attacker: 1, "--ip 2001:db8::7": 0, "--ip 2001:db8::7 --ipv6-prefix 64": 1,
+		"--user 43 --ip " + attacker: 1, "--ip 2001:db8::7": 1, "--ip 2001:db8::7 --ipv6-ranges 48,0": 0, "--ip 2001:db8::7 --ipv6-ranges 0 --ipv6-prefix 64": 1,
+		"--ip 192.0.2.200": 1, "--ip 192.0.2.200 --ipv4-ranges 23": 0, "--ip 192.0.3.1": 0,
 	} {
 		for _, format := range []string{"text", "json"} {
 			code, stdout, stderr := run(t, nil, append(append([]string{"check", "--output", format}, where...), strings.Fields(text)...)...)

@@ -161,7 +161,11 @@ func (c *configFile) values(n ast.Node, typ string) ([]string, error) {
 		text, err := c.scalar(n, typ)
 		return []string{text}, err
 	}
-	if typ != "stringSlice" && typ != "patterns" {
+	switch typ {
+	case "stringSlice", "patterns":
+	case "intSlice":
+		typ = "int" // of each element
+	default:
 		return nil, errors.New("must be one value, not a list")
 	}
 	texts := make([]string, 0, len(list.Values))

@@ -56,7 +56,13 @@ func TestEveryKey(t *testing.T) {
 	t.Parallel()
 	o, err := load(t, `
 addr: "0.0.0.0:1"
+grpc_addr: "unix:/run/i.sock"
 http_addr: "127.0.0.1:2"
+socket_mode: "0600"
+max_connections: 7
+tls_cert: a.crt
+tls_key: a.key
+tls_client_ca: ca.crt
 redis-url: "redis://${HOST}:6379/0"
 postgres_url: "postgres://${NOBODY:-user}@h/d"
 postgres_table: public.permanent_blocks
@@ -64,6 +70,9 @@ key_prefix: sec_audit
 permanent_tier: true
 trusted_proxies: [10.0.0.0/8, "2001:db8::/32"]
 trusted-proxy-count: 2
+client_header: Forwarded
+trust_unix: true
+proxy_protocol: true
 user_header: X-User
 username_header: X-Name
 session_header: X-Session
@@ -72,18 +81,22 @@ fail_closed_paths:
   - ^/a{1,2}$$
 timeout: 20ms
 ipv6_prefix: 64
+ipv4_ranges: [22]
+ipv6_ranges: 56,48
 precedence: [ip, user]
 status_code: 403
 message: >
   no entry
+reason_headers: true
 grace: 3s
 log_format: text
 `, map[string]string{"HOST": "r1"})
 	want := Options{
-		Addr: "0.0.0.0:1", HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
+		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
+		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
 		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
-		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, Precedence: []string{"ip", "user"},
+		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
 		StatusCode: 403, Message: "no entry", Grace: 3 * time.Second, LogFormat: "text",
 	}
 	if err != nil || !reflect.DeepEqual(o, want) {
@@ -140,6 +153,7 @@ func TestWrongConfiguration(t *testing.T) {
 		"number in a list":                  {"trusted_proxies:\n  - 10\n", "c.yaml:2: trusted_proxies: must be text"},
 		"nothing":                           {"addr:\n", "c.yaml:1: addr: must be text"},
 		"alias":                             {"message: &a x\nkey_prefix: *a\n", "c.yaml:1: message: must be text"},
+		"range in quotes":                   {"ipv4_ranges: [\"24\"]\n", "c.yaml:1: ipv4_ranges: must be a whole number"},
 		"unset variable":                    {"redis_url: ${NOPE}\n", "c.yaml:1: redis_url: the environment has no NOPE"},
 		"a list":                            {"- a\n", "c.yaml:1: must be a mapping"},
 		"text":                              {"hello\n", "c.yaml:1: must be a mapping"},
@@ -170,6 +184,8 @@ func TestWrongOptions(t *testing.T) {
 		"no store given":                 func(o *Options) { o.RedisURL = "" },
 		"--timeout":                      func(o *Options) { o.Timeout = 0 },
 		"--ipv6-prefix 129":              func(o *Options) { o.IPv6Prefix = 129 },
+		"--ipv4-ranges [24 32]":          func(o *Options) { o.IPv4Ranges = []int{24, 32} },
+		"--ipv6-ranges [1 2 3 4 5 6 7 8": func(o *Options) { o.IPv6Ranges = []int{1, 2, 3, 4, 5, 6, 7, 8} },
 		"--status-code 200":              func(o *Options) { o.StatusCode = 200 },
 		"--trusted-proxy-count 1: needs": func(o *Options) { o.TrustedProxyCount = 1 },
 		"--user-header":                  func(o *Options) { o.UserHeader = "X User" },
@@ -180,6 +196,18 @@ func TestWrongOptions(t *testing.T) {
 		"--postgres-table: ":             func(o *Options) { o.PostgresURL, o.PostgresTable = "postgres://u:hunter2@h/d", "a.b.c" },
 		"--addr: ":                       func(o *Options) { o.Addr = "127.0.0.1:99999" },
 		"--http-addr: ":                  func(o *Options) { o.HTTPAddr = "nowhere" },
+		"--grpc-addr: ":                  func(o *Options) { o.GRPCAddr = "nowhere" },
+		"--client-header":                func(o *Options) { o.ClientHeader = "X Client" },
+		"--socket-mode \"rw\"":           func(o *Options) { o.SocketMode = "rw" },
+		"--socket-mode \"7777\"":         func(o *Options) { o.SocketMode = "7777" },
+		"--max-connections 0":            func(o *Options) { o.MaxConnections = 0 },
+		"give both or neither":           func(o *Options) { o.TLSCert = "a" },
+		"--tls-client-ca: needs":         func(o *Options) { o.TLSClientCA = "a" },
+		"--tls-cert a, --tls-key b: ":    func(o *Options) { o.TLSCert, o.TLSKey = "a", "b" },
+		"nobody could be checked":        func(o *Options) { o.Addr = "unix:/nowhere/x.sock" },
+		"--addr: listen unix":            func(o *Options) { o.Addr, o.TrustUnix = "unix:/nowhere/x.sock", true },
+		"--trust-unix: needs":            func(o *Options) { o.TrustUnix = true },
+		"--proxy-protocol: needs":        func(o *Options) { o.ProxyProtocol = true },
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

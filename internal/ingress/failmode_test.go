@@ -13,7 +13,6 @@ import (
 
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/pkg/checker"
-	"github.com/wardstream/wardstream/pkg/checker/httpcheck"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
@@ -48,6 +47,9 @@ func TestFailMode(t *testing.T) {
 		"nginx, the client adds its own":    {"/nginx", []string{"X-Original-Uri", "/pay", "X-Original-Uri", "/x"}, 403},
 		"nginx, a URI that can't be parsed": {"/nginx", []string{"X-Original-Uri", "/%zz"}, 403},
 		"nginx, a whole URL":                {"/nginx", []string{"X-Original-Uri", "https://h/pay"}, 403},
+		"ingress-nginx, open":               {"/ingress-nginx", []string{"X-Original-Url", "https://app.example/x?/pay"}, 200},
+		"ingress-nginx, closed":             {"/ingress-nginx", []string{"X-Original-Url", "https://app.example/pay?x"}, 403},
+		"ingress-nginx, host with a query":  {"/ingress-nginx", []string{"X-Original-Url", "https://app.example?/pay"}, 403},
 		"envoy, open":                       {"/envoy/x", nil, 200},
 		"envoy, closed":                     {"/envoy/pay/1", nil, 429},
 		"envoy, closed, not clean":          {"/envoy/x/../pay", nil, 429},
@@ -72,7 +74,7 @@ func TestFailMode(t *testing.T) {
 	}
 	text := i.ask("/metrics").body
 	for _, want := range []string{
-		`wardstream_ingress_decisions_total{result="failed_open"} 5`, `wardstream_ingress_decisions_total{result="failed_closed"} 16`,
+		`wardstream_ingress_decisions_total{result="failed_open"} 6`, `wardstream_ingress_decisions_total{result="failed_closed"} 18`,
 		`wardstream_ingress_errors_total{type="unavailable"}`,
 	} {
 		if !strings.Contains(text, want) {
@@ -95,7 +97,7 @@ func checkReport(t *testing.T, i *instance) {
 	t.Helper()
 	lines := i.log.lines(t, evaluationFailed)
 	if len(lines) == 0 || len(lines) > 20 {
-		t.Fatalf("%d lines for 21 failures, want some and not all", len(lines))
+		t.Fatalf("%d lines for 24 failures, want some and not all", len(lines))
 	}
 	first := lines[0]
 	if first["level"] != "ERROR" || first["event_type"] != evaluationFailed || first["error.type"] != "unavailable" ||
@@ -167,7 +169,7 @@ func TestCorruptAndCold(t *testing.T) {
 	if err := env.Client.HSet(t.Context(), env.Prefix+":blocks:permanent", "complete", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if res := i.ask("/envoy/pay"); res.status != 200 {
+	if res := i.ask("/envoy/pay", "X-Forwarded-For", visitor); res.status != 200 {
 		t.Errorf("complete, closed path: %d", res.status)
 	}
 	if err := env.Client.Set(t.Context(), env.Prefix+":block:ip:"+visitor, "garbage", time.Minute).Err(); err != nil {
@@ -184,6 +186,44 @@ func TestCorruptAndCold(t *testing.T) {
 		if !strings.Contains(text, "wardstream_ingress_errors_total"+class) {
 			t.Errorf("no error%s in\n%s", class, text)
 		}
+	}
+}
+
+// TestProxyThatNamesNoClient: its own address is looked up, and as nobody knows who asks, the fail
+// mode decides.
+func TestProxyThatNamesNoClient(t *testing.T) {
+	t.Parallel()
+	env := blocked(t)
+	i := start(t, func(o *Options) {
+		onRedis(env)(o)
+		o.FailClosedPaths = []string{"^/pay"}
+	})
+	for header, want := range map[string]int{"": 429, "unknown": 429, visitor + ", junk": 429, " , ": 429, "10.0.0.9": 200, visitor: 200} {
+		if res := i.ask("/envoy/pay", "X-Forwarded-For", header); res.status != want {
+			t.Errorf("%q, closed path: %d, want %d", header, res.status, want)
+		}
+		if res := i.ask("/envoy/x", "X-Forwarded-For", header); res.status != 200 {
+			t.Errorf("%q, open path: %d", header, res.status)
+		}
+	}
+	if res := i.ask("/envoy/pay", "Connection", "X-Forwarded-For"); res.status != 429 {
+		t.Errorf("no header, closed path: %d", res.status)
+	}
+	text := i.ask("/metrics").body
+	for _, want := range []string{
+		`wardstream_ingress_errors_total{type="no_client"} 9`, "wardstream_ingress_client_is_proxy_total 2",
+		`wardstream_ingress_decisions_total{result="failed_closed"} 5`, `wardstream_ingress_decisions_total{result="failed_open"} 4`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	if lines := i.log.lines(t, evaluationFailed); len(lines) == 0 || lines[0]["error.type"] != "no_client" {
+		t.Errorf("log lines %v", lines)
+	}
+	blockIn(t, env, "ip", "127.0.0.1", time.Minute)
+	if res := i.ask("/envoy/x"); res.status != 429 {
+		t.Errorf("the proxy is blocked: %d", res.status)
 	}
 }
 
@@ -217,7 +257,7 @@ func TestRefusal(t *testing.T) {
 func TestErrorClass(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[string]error{
-		"no_client": httpcheck.ErrNoClient, "ambiguous_identity": errAmbiguous, "busy": checker.ErrBusy, "corrupt": redislookup.ErrCorrupt,
+		"no_client": checker.ErrNoClient, "ambiguous_identity": errAmbiguous, "busy": checker.ErrBusy, "corrupt": redislookup.ErrCorrupt,
 		"cold": redislookup.ErrCold, "timeout": context.DeadlineExceeded, "unavailable": errors.New("x"),
 	} {
 		if got := errorClass(fmt.Errorf("look up: %w", errors.Join(err))); got != want {

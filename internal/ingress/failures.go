@@ -13,7 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/pkg/checker"
-	"github.com/wardstream/wardstream/pkg/checker/httpcheck"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
@@ -27,7 +26,7 @@ func errorClass(err error) string {
 	var pgErr *pgconn.PgError
 	var netErr net.Error
 	switch {
-	case errors.Is(err, httpcheck.ErrNoClient):
+	case errors.Is(err, checker.ErrNoClient):
 		return "no_client"
 	case errors.Is(err, errAmbiguous):
 		return "ambiguous_identity"

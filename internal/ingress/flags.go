@@ -10,25 +10,37 @@ import (
 // same names.
 func (o *Options) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("ingress-check", pflag.ContinueOnError)
-	f.StringVar(&o.Addr, "addr", o.Addr, "address to answer proxies on")
+	f.StringVar(&o.Addr, "addr", o.Addr, "address to answer proxies on: host:port, or unix:/path")
+	f.StringVar(&o.GRPCAddr, "grpc-addr", o.GRPCAddr, "address for Envoy's ext_authz over gRPC: host:port, or unix:/path (default none)")
 	f.StringVar(&o.HTTPAddr, "http-addr", o.HTTPAddr, "address of its own for /healthz, /readyz and /metrics (default: on --addr)")
+	f.StringVar(&o.SocketMode, "socket-mode", o.SocketMode, "mode of Unix sockets")
+	f.IntVar(&o.MaxConnections, "max-connections", o.MaxConnections, "most connections of a listener; more have to wait")
+	f.StringVar(&o.TLSCert, "tls-cert", o.TLSCert, "PEM file of the certificate for --addr and --grpc-addr; read again when it changes (default no TLS)")
+	f.StringVar(&o.TLSKey, "tls-key", o.TLSKey, "PEM file of its key")
+	f.StringVar(&o.TLSClientCA, "tls-client-ca", o.TLSClientCA, "PEM file of the authorities that must have signed the proxies' certificates (default none asked for)")
 	f.StringVar(&o.RedisURL, "redis-url", o.RedisURL, "Redis with the blocks, redis:// or rediss:// (environment: WARDSTREAM_REDIS_URL)")
 	f.StringVar(&o.PostgresURL, "postgres-url", o.PostgresURL,
 		"Postgres with the permanent blocks; alone, or with Redis for when its copy is missing (environment: WARDSTREAM_POSTGRES_URL)")
 	f.StringVar(&o.PostgresTable, "postgres-table", o.PostgresTable, "table of the permanent blocks (default permanent_blocks)")
 	f.StringVar(&o.KeyPrefix, "key-prefix", o.KeyPrefix, "key_prefix of the detectors (default wardstream)")
 	f.BoolVar(&o.PermanentTier, "permanent-tier", o.PermanentTier, "the detectors use Postgres: fail while their copy in Redis is missing")
-	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", o.TrustedProxies, "CIDR ranges whose X-Forwarded-For is believed, comma-separated (default none)")
+	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", o.TrustedProxies, "CIDR ranges of the proxies whose word about the client is believed, comma-separated (default none)")
 	f.IntVar(&o.TrustedProxyCount, "trusted-proxy-count", o.TrustedProxyCount, "take the n-th address from the right (default: the rightmost that is no trusted proxy)")
+	f.StringVar(&o.ClientHeader, "client-header", o.ClientHeader, "the one header in which proxies name the client: Forwarded, or one that lists addresses")
+	f.BoolVar(&o.TrustUnix, "trust-unix", o.TrustUnix, "whoever may open our Unix sockets is a trusted proxy")
+	f.BoolVar(&o.ProxyProtocol, "proxy-protocol", o.ProxyProtocol, "connections begin with a PROXY protocol header; only trusted proxies are let in")
 	f.StringVar(&o.UserHeader, "user-header", o.UserHeader, "header in which a trusted proxy names the user's id")
 	f.StringVar(&o.UsernameHeader, "username-header", o.UsernameHeader, "header in which a trusted proxy names the user's name")
 	f.StringVar(&o.SessionHeader, "session-header", o.SessionHeader, "header in which a trusted proxy names the session")
 	f.Var((*patterns)(&o.FailClosedPaths), "fail-closed-paths", "regular expressions of paths to deny when the store fails, comma-separated or repeated (default none)")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "longest wait for the store")
 	f.IntVar(&o.IPv6Prefix, "ipv6-prefix", o.IPv6Prefix, "bits of an IPv6 address that make one client, as in the detectors' configuration")
+	f.IntSliceVar(&o.IPv4Ranges, "ipv4-ranges", o.IPv4Ranges, "prefix lengths of the ranges that are looked up besides an IPv4 address; 0 is none")
+	f.IntSliceVar(&o.IPv6Ranges, "ipv6-ranges", o.IPv6Ranges, "the same for IPv6")
 	f.StringSliceVar(&o.Precedence, "precedence", o.Precedence, "scope types whose block answers first (default user,username,session,ip)")
 	f.IntVar(&o.StatusCode, "status-code", o.StatusCode, "status of denials whose block names none")
 	f.StringVar(&o.Message, "message", o.Message, "message of denials whose block has none")
+	f.BoolVar(&o.ReasonHeaders, "reason-headers", o.ReasonHeaders, "tell the proxy rule and type of scope; most proxies hand that on to the client")
 	f.DurationVar(&o.Grace, "grace", o.Grace, "time for requests under way when stopping")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "json or text")
 	return f
@@ -36,7 +48,7 @@ func (o *Options) flags() *pflag.FlagSet {
 
 // storeFlags are the flags that ingress-check check has too.
 func storeFlags() []string {
-	return []string{"redis-url", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "precedence", "timeout"}
+	return []string{"redis-url", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "timeout"}
 }
 
 // patterns is a flag of regular expressions. Commas part them, except within

@@ -1,30 +1,20 @@
 package ingress
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/wardstream/wardstream/pkg/checker"
-	"github.com/wardstream/wardstream/pkg/checker/httpcheck"
 )
 
-// errAmbiguous is the failure of a check whose request has an identity header more
-// than once: one of them may be the client's own.
-var errAmbiguous = errors.New("the identity header is there more than once")
-
-// An endpoint is how one family of proxies asks and wants to be answered. All of
-// them say who the client is in X-Forwarded-For.
+// An endpoint is how one family of proxies asks and wants to be answered. Which header names
+// the client is an option and the same for all.
 type endpoint struct {
 	// uriHeader is where this proxy puts the URI of the client's request.
 	uriHeader string
 	// inPath: that URI is the request's own, behind the endpoint's name.
 	inPath bool
-	deny   func(http.ResponseWriter, checker.Decision)
+	deny   func(denials, http.ResponseWriter, *http.Request, checker.Decision)
 }
 
 const envoyPrefix = "/envoy/"
@@ -32,25 +22,23 @@ const envoyPrefix = "/envoy/"
 // endpoints returns the endpoints by path. Envoy's takes every path below it.
 func endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"/":         {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/nginx":    {uriHeader: "X-Original-Uri", deny: denyNginx},
-		"/traefik":  {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/caddy":    {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/haproxy":  {uriHeader: "X-Original-Uri", deny: httpcheck.WriteDenied},
-		envoyPrefix: {inPath: true, deny: httpcheck.WriteDenied},
+		"/":              {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
+		"/nginx":         {uriHeader: "X-Original-Uri", deny: denials.nginx},
+		"/ingress-nginx": {uriHeader: "X-Original-Url", deny: denials.nginx},
+		"/traefik":       {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
+		"/caddy":         {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
+		"/haproxy":       {uriHeader: "X-Original-Uri", deny: denials.plain},
+		envoyPrefix:      {inPath: true, deny: denials.plain},
 	}
 }
 
 // A forwardAuth answers proxies that ask whether to pass a request on: 200 for
 // yes. It never redirects and never reads the query or the body.
 type forwardAuth struct {
-	checker    *checker.Checker
-	proxies    checker.TrustedProxies
-	identities []identity
-	endpoints  map[string]endpoint
-	seen       func(checker.Decision, time.Duration)
-	odd        func(r *http.Request, trusted, clientIsProxy bool)
-	now        func() time.Time
+	gate      *gate
+	clients   clients
+	denials   denials
+	endpoints map[string]endpoint
 }
 
 func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -60,53 +48,37 @@ func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ep, ok := f.endpoints[name]
 	if !ok {
-		http.Error(w, "no such endpoint; there are /, /nginx, /traefik, /caddy, /haproxy and /envoy/", http.StatusNotFound)
+		http.Error(w, "no such endpoint; there are /, /nginx, /ingress-nginx, /traefik, /caddy, /haproxy and /envoy/", http.StatusNotFound)
 		return
 	}
-	if d := f.check(r, ep); d.Blocked {
-		ep.deny(w, d)
-		return
-	}
-	w.WriteHeader(http.StatusOK)
-}
-
-func (f *forwardAuth) check(r *http.Request, ep endpoint) checker.Decision {
-	start := f.now()
 	s, err := f.subject(r, ep)
-	d := f.checker.Check(r.Context(), s)
-	if err != nil && !d.Blocked && d.Err == nil {
-		d = f.checker.Fail(r.Context(), s, err)
+	if d := f.gate.decide(r.Context(), s, err); d.Blocked {
+		ep.deny(f.denials, w, r, d)
 	}
-	f.seen(d, f.now().Sub(start))
-	return d
 }
 
 // subject reads who asks. From a peer that isn't trusted nothing is read at all.
 func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, error) {
-	var s checker.Subject
-	addr, ok := f.proxies.ClientAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
-	if !ok {
-		return s, httpcheck.ErrNoClient
-	}
-	s.IP = addr
-	peer, _ := checker.ParseAddr(r.RemoteAddr)
-	trusted := f.proxies.Trusts(peer)
-	f.odd(r, trusted, trusted && f.proxies.Trusts(addr))
-	if !trusted {
+	from := f.clients.peer(r.RemoteAddr)
+	s := checker.Subject{IP: from.addr}
+	lines := r.Header[f.clients.proxies.HeaderName()]
+	if !from.trusted {
+		if len(lines) > 0 {
+			f.gate.distrusted(r.Context(), r.RemoteAddr)
+		}
+		if !from.addr.IsValid() {
+			return s, checker.ErrNoClient
+		}
 		return s, nil
 	}
 	s.Path = ep.path(r)
-	var err error
-	for _, id := range f.identities {
-		switch values := r.Header[id.header]; len(values) {
-		case 0:
-		case 1:
-			id.set(&s, values[0])
-		default:
-			err = fmt.Errorf("read %s: %w", id.header, errAmbiguous)
-		}
+	identErr := f.clients.identify(&s, func(header string) []string { return r.Header[header] })
+	client, err := f.clients.proxies.Client(lines)
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	s.IP = client
+	return s, identErr
 }
 
 // path returns the path that the client asked for, or "" where that isn't known.
@@ -118,36 +90,5 @@ func (e endpoint) path(r *http.Request) string {
 	if len(values) != 1 {
 		return ""
 	}
-	u, err := url.ParseRequestURI(values[0])
-	if err != nil {
-		return ""
-	}
-	return u.Path
-}
-
-// maxErrorBody bounds a message that travels in a header: proxies bound theirs.
-const maxErrorBody = 512
-
-// denyNginx answers nginx, whose auth_request knows no status but 2xx, 401 and
-// 403 and makes a 500 of others: 403, and what the client shall get in headers.
-func denyNginx(w http.ResponseWriter, d checker.Decision) {
-	h := w.Header()
-	httpcheck.SetDeniedHeaders(h, d)
-	h.Set("X-Error-Status", strconv.Itoa(d.StatusCode))
-	h.Set("X-Error-Body", headerText(d.Message, maxErrorBody))
-	w.WriteHeader(http.StatusForbidden)
-}
-
-// headerText makes text fit for a header: at most limit bytes, on whole
-// characters, with blanks for control characters.
-func headerText(text string, limit int) string {
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "")
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
+	return uriPath(values[0])
 }

@@ -17,6 +17,7 @@ type metrics struct {
 	duration  prometheus.Histogram
 	distrust  prometheus.Counter
 	proxies   prometheus.Counter
+	refused   prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -37,14 +38,18 @@ func newMetrics() *metrics {
 		}),
 		distrust: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wardstream_ingress_untrusted_forwarded_total",
-			Help: "Requests with X-Forwarded-For from a peer that is no trusted proxy: the peer was checked.",
+			Help: "Requests that name a client from a peer that is no trusted proxy: the peer was checked.",
 		}),
 		proxies: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wardstream_ingress_client_is_proxy_total",
 			Help: "Requests whose client came out as a trusted proxy: a block on it would block everyone behind it.",
 		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wardstream_ingress_refused_connections_total",
+			Help: "Connections of peers that may not send a PROXY protocol header.",
+		}),
 	}
-	m.registry.MustRegister(decisions, m.errors, m.duration, m.distrust, m.proxies,
+	m.registry.MustRegister(decisions, m.errors, m.duration, m.distrust, m.proxies, m.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.decisions = map[string]prometheus.Counter{}
 	for _, result := range []string{"allowed", "blocked", "failed_open", "failed_closed"} {

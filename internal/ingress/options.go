@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"regexp"
+	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -17,8 +19,15 @@ import (
 
 // Options configures ingress-check. Start from [DefaultOptions].
 type Options struct {
-	Addr     string // forward-auth listener, host:port
-	HTTPAddr string // listener of health and metrics; empty: they are on Addr
+	Addr     string // forward-auth listener: host:port, or unix:/path
+	GRPCAddr string // listener of Envoy's ext_authz over gRPC, likewise; empty: none
+	HTTPAddr string // listener of health and metrics, likewise; empty: they are on Addr
+
+	SocketMode     string // of Unix sockets, octal
+	MaxConnections int    // of each listener; more wait to be accepted
+	// TLSCert and TLSKey are PEM files for Addr and GRPCAddr, read again when they change;
+	// TLSClientCA, if given, has whoever signs the certificates that proxies must then show.
+	TLSCert, TLSKey, TLSClientCA string
 
 	RedisURL      string
 	PostgresURL   string
@@ -30,15 +39,25 @@ type Options struct {
 
 	TrustedProxies    []string // CIDR ranges and addresses
 	TrustedProxyCount int
+	// ClientHeader is the one header in which proxies name the client.
+	ClientHeader string
+	// TrustUnix says that whoever may open our Unix sockets is a trusted proxy.
+	TrustUnix bool
+	// ProxyProtocol says that connections begin with a PROXY protocol header, which
+	// only trusted proxies may send; nobody else is let in then.
+	ProxyProtocol bool
 	// Headers in which a trusted proxy says who the client is; empty: none.
 	UserHeader, UsernameHeader, SessionHeader string
 
 	FailClosedPaths []string      // regular expressions
 	Timeout         time.Duration // of a check
 	IPv6Prefix      int           // bits; 128: each address by itself
+	IPv4Ranges      []int         // prefix lengths of ranges that are looked up besides an address
+	IPv6Ranges      []int         // likewise
 	Precedence      []string      // scope types that answer first
 	StatusCode      int           // of denials whose block has none
 	Message         string        // likewise
+	ReasonHeaders   bool          // tell the proxy rule and type of scope
 	Grace           time.Duration // for requests under way at a stop
 	LogFormat       string        // json or text
 }
@@ -47,7 +66,8 @@ type Options struct {
 // still needs a store.
 func DefaultOptions() Options {
 	return Options{
-		Addr: "127.0.0.1:8080", Timeout: checker.DefaultTimeout, IPv6Prefix: 128,
+		Addr: "127.0.0.1:8080", SocketMode: "0660", MaxConnections: 4096, ClientHeader: checker.HeaderXForwardedFor, Timeout: checker.DefaultTimeout, IPv6Prefix: 128,
+		IPv4Ranges: checker.DefaultRanges4(), IPv6Ranges: checker.DefaultRanges6(),
 		StatusCode: checker.DefaultStatusCode, Message: checker.DefaultMessage,
 		Grace: 10 * time.Second, LogFormat: "json",
 	}
@@ -68,6 +88,16 @@ func (o *Options) checkStore() error {
 	case o.StatusCode < http.StatusBadRequest || o.StatusCode > 599:
 		return fmt.Errorf("--status-code %d: must be 400 to 599, a denial", o.StatusCode)
 	}
+	return errors.Join(checkRanges("ipv4-ranges", o.IPv4Ranges, 31), checkRanges("ipv6-ranges", o.IPv6Ranges, 127))
+}
+
+// maxRanges is how many ranges of an address a checker looks up.
+const maxRanges = 7
+
+func checkRanges(flag string, lengths []int, longest int) error {
+	if len(lengths) > maxRanges || slices.ContainsFunc(lengths, func(bits int) bool { return bits < 0 || bits > longest }) {
+		return fmt.Errorf("--%s %v: must be at most %d prefix lengths of 1 to %d, or 0", flag, lengths, maxRanges, longest)
+	}
 	return nil
 }
 
@@ -76,15 +106,41 @@ func (o *Options) checkServe() error {
 	if err := o.checkStore(); err != nil {
 		return err
 	}
-	if o.TrustedProxyCount > 0 && len(o.TrustedProxies) == 0 {
-		return fmt.Errorf("--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
+	if err := o.checkTrust(); err != nil {
+		return err
 	}
 	for flag, name := range map[string]string{
-		"user-header": o.UserHeader, "username-header": o.UsernameHeader, "session-header": o.SessionHeader,
+		"client-header": o.ClientHeader, "user-header": o.UserHeader, "username-header": o.UsernameHeader, "session-header": o.SessionHeader,
 	} {
 		if name != "" && !httpguts.ValidHeaderFieldName(name) {
 			return fmt.Errorf("--%s %q: no header has such a name", flag, name)
 		}
+	}
+	switch mode, err := strconv.ParseUint(o.SocketMode, 8, 32); {
+	case err != nil || mode > 0o777:
+		return fmt.Errorf("--socket-mode %q: must be an octal mode such as 0660", o.SocketMode)
+	case o.MaxConnections <= 0:
+		return fmt.Errorf("--max-connections %d: must be above 0", o.MaxConnections)
+	case (o.TLSCert == "") != (o.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key: give both or neither")
+	case o.TLSClientCA != "" && o.TLSCert == "":
+		return errors.New("--tls-client-ca: needs --tls-cert and --tls-key")
+	}
+	return nil
+}
+
+// checkTrust reports options by which nobody could be believed, or nobody checked.
+func (o *Options) checkTrust() error {
+	sockets := isUnix(o.Addr) || isUnix(o.GRPCAddr)
+	switch {
+	case o.TrustedProxyCount > 0 && len(o.TrustedProxies) == 0 && !o.TrustUnix:
+		return fmt.Errorf("--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
+	case sockets && !o.TrustUnix:
+		return errors.New("a Unix socket's peers have no address: with --trust-unix whoever may open it is believed, without it nobody could be checked")
+	case o.TrustUnix && !sockets:
+		return errors.New("--trust-unix: needs a Unix socket, --addr unix:/path or --grpc-addr unix:/path")
+	case o.ProxyProtocol && len(o.TrustedProxies) == 0 && !o.TrustUnix:
+		return errors.New("--proxy-protocol: needs --trusted-proxies, since nobody else may send its header")
 	}
 	return nil
 }
@@ -92,7 +148,7 @@ func (o *Options) checkServe() error {
 // checkerOptions translates the options for the checker.
 func (o *Options) checkerOptions() ([]checker.Option, error) {
 	opts := []checker.Option{
-		checker.WithTimeout(o.Timeout), checker.WithIPv6Prefix(o.IPv6Prefix),
+		checker.WithTimeout(o.Timeout), checker.WithIPv6Prefix(o.IPv6Prefix), checker.WithRanges(o.IPv4Ranges, o.IPv6Ranges),
 		checker.WithPrecedence(o.Precedence...), checker.WithDenial(o.StatusCode, o.Message),
 	}
 	for _, text := range o.FailClosedPaths {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/textproto"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +29,27 @@ const (
 
 // A Server is a running ingress-check. Make one with [New].
 type Server struct {
-	log       *slog.Logger
-	store     *store
-	metrics   *metrics
-	grace     time.Duration
-	draining  atomic.Bool
-	listeners []net.Listener
-	servers   []*http.Server
+	log      *slog.Logger
+	store    *store
+	metrics  *metrics
+	grace    time.Duration
+	draining atomic.Bool
+	services []service // health first: it is the last to go
+
+	addr, grpcAddr, httpAddr string
+}
+
+// A service is a listener and what answers on it.
+type service struct {
+	listener net.Listener
+	server   answerer
+}
+
+// An answerer is a [http.Server], or gRPC's made to look like one.
+type answerer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
 }
 
 // New connects to the store, tells log about it and listens. Call [Server.Run]
@@ -56,6 +72,7 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
+	proxies.Header = textproto.CanonicalMIMEHeaderKey(o.ClientHeader)
 	opts, err := o.checkerOptions()
 	if err != nil {
 		return err
@@ -63,7 +80,7 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if s.store, err = openStore(ctx, o); err != nil {
 		return err
 	}
-	if err := s.listen(o, s.forwardAuth(o, proxies, opts)); err != nil {
+	if err := s.listen(o, proxies, checker.New(s.store.lookup, s.hooked(opts)...)); err != nil {
 		return err
 	}
 	s.warn(proxies)
@@ -81,57 +98,83 @@ func (s *Server) warn(proxies checker.TrustedProxies) {
 	}
 }
 
-func (s *Server) forwardAuth(o *Options, proxies checker.TrustedProxies, opts []checker.Option) *forwardAuth {
+// hooked adds to a checker's options what reports its failures.
+func (s *Server) hooked(opts []checker.Option) []checker.Option {
 	failed := newFailures(s.log, time.Now)
-	opts = append(opts, checker.WithOnError(func(ctx context.Context, _ checker.Subject, d checker.Decision) { failed.report(ctx, d) }))
-	distrust := &limiter{every: time.Minute}
-	return &forwardAuth{
-		checker: checker.New(s.store.lookup, opts...), proxies: proxies, identities: o.identities(),
-		endpoints: endpoints(), seen: s.metrics.decided, now: time.Now,
-		odd: func(r *http.Request, trusted, clientIsProxy bool) {
-			if clientIsProxy {
-				s.metrics.proxies.Inc()
-			}
-			if trusted || r.Header["X-Forwarded-For"] == nil {
-				return
-			}
-			s.metrics.distrust.Inc()
-			if left, ok := distrust.pass(time.Now()); ok {
-				s.log.Warn("X-Forwarded-For from a peer that is not in trusted_proxies is ignored", "peer", r.RemoteAddr, "left_out", left)
-			}
-		},
-	}
+	return append(opts, checker.WithOnError(func(ctx context.Context, _ checker.Subject, d checker.Decision) { failed.report(ctx, d) }))
 }
 
 // listen opens the listeners and gives each its handler.
-func (s *Server) listen(o *Options, forward http.Handler) error {
+func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.Checker) error {
+	g := &gate{
+		checker: c, metrics: s.metrics, log: s.log, distrust: &limiter{every: time.Minute}, header: proxies.HeaderName(), now: time.Now,
+	}
+	who := func(addr string) clients {
+		return clients{proxies: proxies, trustUnix: o.TrustUnix && isUnix(addr), identities: o.identities()}
+	}
 	ops := s.operations()
+	var err error
 	if o.HTTPAddr != "" {
-		if err := s.add(o.HTTPAddr, ops, "--http-addr"); err != nil {
+		if s.httpAddr, err = s.add(o.HTTPAddr, "--http-addr", s.httpServer(ops), o, nil); err != nil {
 			return err
 		}
-		return s.add(o.Addr, forward, "--addr")
 	}
-	return s.add(o.Addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	forward := &forwardAuth{gate: g, clients: who(o.Addr), denials: denials{reasons: o.ReasonHeaders}, endpoints: endpoints()}
+	handler := http.Handler(forward)
+	if o.HTTPAddr == "" {
+		handler = besides(ops, forward)
+	}
+	if s.addr, err = s.add(o.Addr, "--addr", s.httpServer(handler), o, &proxied{forward.clients, "http/1.1"}); err != nil {
+		return err
+	}
+	if o.HTTPAddr == "" {
+		s.httpAddr = s.addr
+	}
+	if o.GRPCAddr == "" {
+		return nil
+	}
+	authz := &extAuthz{gate: g, clients: who(o.GRPCAddr), reasons: o.ReasonHeaders, status: o.StatusCode}
+	s.grpcAddr, err = s.add(o.GRPCAddr, "--grpc-addr", newGRPCServer(authz), o, &proxied{authz.clients, "h2"})
+	return err
+}
+
+// besides answers what is among the operations there, and hands on the rest.
+func besides(ops operations, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, ok := ops[r.URL.Path]; ok {
 			h(w, r)
 			return
 		}
-		forward.ServeHTTP(w, r)
-	}), "--addr")
+		next.ServeHTTP(w, r)
+	})
 }
 
-func (s *Server) add(addr string, h http.Handler, flag string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
-	}
-	s.listeners = append(s.listeners, l)
-	s.servers = append(s.servers, &http.Server{
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	})
-	return nil
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// add opens a listener for a server, and returns its address. as is nil where operators, not proxies, ask.
+func (s *Server) add(addr, flag string, server answerer, o *Options, as *proxied) (string, error) {
+	l, err := listen(addr, o)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	open := l
+	if as != nil {
+		if l, err = s.wrap(l, o, as); err != nil {
+			_ = open.Close()
+			return "", err
+		}
+	}
+	s.services = append(s.services, service{l, server})
+	if isUnix(addr) {
+		return addr, nil
+	}
+	return l.Addr().String(), nil
 }
 
 // operations are health and metrics, by path. A store outage makes ingress-check
@@ -161,20 +204,23 @@ func (s *Server) operations() operations {
 }
 
 // Addr returns the address that proxies ask, with the port that a :0 came to.
-func (s *Server) Addr() string { return s.listeners[len(s.listeners)-1].Addr().String() }
+func (s *Server) Addr() string { return s.addr }
 
-// HTTPAddr returns the address of health and metrics, which may be the same.
-func (s *Server) HTTPAddr() string { return s.listeners[0].Addr().String() }
+// GRPCAddr returns the address that Envoy asks over gRPC, or "".
+func (s *Server) GRPCAddr() string { return s.grpcAddr }
+
+// HTTPAddr returns the address of health and metrics, which may be that of [Server.Addr].
+func (s *Server) HTTPAddr() string { return s.httpAddr }
 
 // Run answers requests until ctx ends, then finishes those under way within the
 // grace period, and closes the server. It returns nil if that is how it ended.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
-	ended := make(chan error, len(s.servers))
-	for i, server := range s.servers {
-		go func() { ended <- server.Serve(s.listeners[i]) }()
+	ended := make(chan error, len(s.services))
+	for _, each := range s.services {
+		go func() { ended <- each.server.Serve(each.listener) }()
 	}
-	s.log.Info("listening", "addr", s.Addr(), "http_addr", s.HTTPAddr())
+	s.log.Info("listening", "addr", s.addr, "grpc_addr", s.grpcAddr, "http_addr", s.httpAddr)
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve: %w", err)
@@ -185,8 +231,8 @@ func (s *Server) Run(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
 	var errs []error
-	for i := len(s.servers) - 1; i >= 0; i-- {
-		errs = append(errs, s.servers[i].Shutdown(grace))
+	for _, each := range slices.Backward(s.services) {
+		errs = append(errs, each.server.Shutdown(grace))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop: %w", err)
@@ -196,11 +242,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close stops at once and closes the store. It may be called more than once.
 func (s *Server) Close() {
-	for _, server := range s.servers {
-		_ = server.Close()
-	}
-	for _, l := range s.listeners {
-		_ = l.Close()
+	for _, each := range s.services {
+		_ = each.server.Close()
+		_ = each.listener.Close()
 	}
 	if s.store != nil {
 		s.store.Close()

@@ -1,13 +1,11 @@
 package ingress
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/textproto"
 	"os"
@@ -174,7 +172,7 @@ func plainEndpoints() []string {
 func TestAllowed(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
-	for _, path := range append(plainEndpoints(), "/nginx") {
+	for _, path := range append(plainEndpoints(), "/nginx", "/ingress-nginx") {
 		res := i.ask(path, "X-Forwarded-For", visitor)
 		if res.status != http.StatusOK || res.body != "" {
 			t.Errorf("%s: %d", path, res.status)
@@ -202,15 +200,21 @@ func TestDenied(t *testing.T) {
 
 func TestDeniedForNginx(t *testing.T) {
 	t.Parallel()
-	env := blocked(t)
-	i := start(t, onRedis(env))
-	res := i.ask("/nginx", "X-Forwarded-For", attacker)
+	i := start(t, onRedis(blocked(t)))
+	for _, path := range []string{"/nginx", "/ingress-nginx"} {
+		deniedForNginx(t, i, path)
+	}
+}
+
+func deniedForNginx(t *testing.T, i *instance, path string) {
+	t.Helper()
+	res := i.ask(path, "X-Forwarded-For", attacker)
 	h := res.header
 	if retry := h.Get("Retry-After"); res.status != 403 || h.Get("X-Error-Status") != "429" || h.Get("X-Error-Body") != "slow down" ||
 		(retry != "60" && retry != "59") || h.Get("Cache-Control") != "no-store" {
 		t.Fatalf("temporary: %d %v", res.status, h)
 	}
-	res = i.ask("/nginx", "X-Forwarded-For", exile)
+	res = i.ask(path, "X-Forwarded-For", exile)
 	if h = res.header; res.status != 403 || h.Get("X-Error-Status") != "403" || h.Get("X-Error-Body") != "go away" || h["Retry-After"] != nil {
 		t.Fatalf("permanent: %d %v", res.status, h)
 	}
@@ -252,7 +256,7 @@ func TestSpoofing(t *testing.T) {
 		"a health checker":                  {"X-Forwarded-For", attacker, "User-Agent", "kube-probe/1.30"},
 		"a path that says nothing":          {"X-Forwarded-For", attacker, "X-Forwarded-Uri", "/healthz", "X-Original-Uri", "/healthz", "X-Original-Url", "http://h/healthz"},
 	} {
-		for _, path := range append(plainEndpoints(), "/nginx", "/envoy/healthz", "/envoy/metrics", "/envoy//healthz", "/envoy/../healthz") {
+		for _, path := range append(plainEndpoints(), "/nginx", "/ingress-nginx", "/envoy/healthz", "/envoy/metrics", "/envoy//healthz", "/envoy/../healthz") {
 			if res := trusting.ask(path, header...); res.status != 429 && res.status != 403 {
 				t.Errorf("%s, %s: %d", name, path, res.status)
 			}
@@ -273,7 +277,7 @@ func TestPeerThatIsNoProxy(t *testing.T) {
 	if res := distrusting.ask("/", "X-Forwarded-For", attacker, "X-User", "42"); res.status != 200 {
 		t.Errorf("a claim accuses another: %d", res.status)
 	}
-	if got := distrusting.log.lines(t, "X-Forwarded-For from a peer that is not in trusted_proxies is ignored"); len(got) != 1 {
+	if got := distrusting.log.lines(t, "the client that a peer names is ignored: it is not in trusted_proxies"); len(got) != 1 {
 		t.Errorf("log lines %v", got)
 	}
 	blockIn(t, env, "ip", "127.0.0.1", time.Minute)
@@ -295,6 +299,26 @@ func TestTrustedProxyCount(t *testing.T) {
 	} {
 		if res := i.ask("/", "X-Forwarded-For", header); res.status != want {
 			t.Errorf("%s: %d, want %d", header, res.status, want)
+		}
+	}
+}
+
+// TestClientHeader: one header is read, the configured one.
+func TestClientHeader(t *testing.T) {
+	t.Parallel()
+	env := blocked(t)
+	for header, attack := range map[string]string{
+		"forwarded": `for=6.6.6.6, for="` + attacker + `:55";proto=https`, "X-Real-IP": attacker, "CF-Connecting-IP": attacker,
+	} {
+		i := start(t, func(o *Options) {
+			onRedis(env)(o)
+			o.ClientHeader = header
+		})
+		if res := i.ask("/", header, attack, "X-Forwarded-For", visitor); res.status != 429 {
+			t.Errorf("%s: %d", header, res.status)
+		}
+		if res := i.ask("/", header, strings.ReplaceAll(attack, attacker, visitor), "X-Forwarded-For", attacker); res.status != 200 {
+			t.Errorf("X-Forwarded-For is read besides %s: %d", header, res.status)
 		}
 	}
 }
@@ -321,98 +345,6 @@ func TestIdentityHeaders(t *testing.T) {
 	}
 	if res := i.ask("/", append(twice, "/x")...); res.status != 200 {
 		t.Errorf("an identity given twice, open path: %d", res.status)
-	}
-}
-
-func TestUnknownEndpoints(t *testing.T) {
-	t.Parallel()
-	i := start(t, onRedis(blocked(t)))
-	for _, path := range []string{"/ngnix", "/nginx/", "/envoy", "//", "/./", "/check", "/Nginx", "/index.html", "/healthz/", "/metricsx"} {
-		if res := i.ask(path, "X-Forwarded-For", visitor); res.status != http.StatusNotFound {
-			t.Errorf("%s: %d, want 404", path, res.status)
-		}
-	}
-}
-
-func TestOperations(t *testing.T) {
-	t.Parallel()
-	env := blocked(t)
-	i := start(t, onRedis(env))
-	i.ask("/", "X-Forwarded-For", attacker)
-	i.ask("/", "X-Forwarded-For", visitor)
-	i.ask("/", "X-Forwarded-For", "10.0.0.9")
-	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ready\n"} {
-		if res := i.ask(path); res.status != 200 || res.body != want {
-			t.Errorf("%s: %d", path, res.status)
-		}
-	}
-	text := i.ask("/metrics").body
-	for _, want := range []string{
-		`wardstream_ingress_decisions_total{result="allowed"} 2`, `wardstream_ingress_decisions_total{result="blocked"} 1`,
-		`wardstream_ingress_decisions_total{result="failed_open"} 0`, "wardstream_ingress_check_duration_seconds_count 3",
-		"wardstream_ingress_client_is_proxy_total 1", "go_goroutines ",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %s in\n%s", want, text)
-		}
-	}
-	if strings.Contains(text, attacker) {
-		t.Error("an address is in the metrics")
-	}
-}
-
-func TestOperationsOnAListenerOfTheirOwn(t *testing.T) {
-	t.Parallel()
-	env := blocked(t)
-	i := start(t, func(o *Options) {
-		onRedis(env)(o)
-		o.HTTPAddr = "127.0.0.1:0"
-	})
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		if res := i.ask(path); res.status != http.StatusNotFound {
-			t.Errorf("%s on the proxies' listener: %d", path, res.status)
-		}
-		if res := get(t, "http://"+i.server.HTTPAddr()+path); res.status != 200 {
-			t.Errorf("%s: %d", path, res.status)
-		}
-	}
-	if res := get(t, "http://"+i.server.HTTPAddr()+"/nginx"); res.status != http.StatusNotFound {
-		t.Errorf("an endpoint on the operators' listener: %d", res.status)
-	}
-}
-
-// raw sends bytes and returns the status line of the answer.
-func (i *instance) raw(request string) string {
-	i.t.Helper()
-	conn, err := net.Dial("tcp", i.server.Addr())
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	defer conn.Close()
-	go func() { _, _ = io.WriteString(conn, request) }()
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	return strings.TrimSpace(line)
-}
-
-func TestRequestsAsTheyComeOverTheWire(t *testing.T) {
-	t.Parallel()
-	i := start(t, onRedis(blocked(t)))
-	for request, want := range map[string]string{
-		"GET /nginx HTTP/1.0\r\nX-Forwarded-For: " + attacker + "\r\n\r\n":                                                   "HTTP/1.0 403 Forbidden",
-		"HEAD / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + attacker + "\r\n\r\n":                                            "HTTP/1.1 429 Too Many Requests",
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Forwarded-For: " + attacker + "\r\n\r\nhello":                  "HTTP/1.1 429 Too Many Requests",
-		"GET /envoy/../../healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + attacker + "\r\n\r\n":                          "HTTP/1.1 429 Too Many Requests",
-		"GET /envoy//a/./b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + visitor + "\r\n\r\n":                                  "HTTP/1.1 200 OK",
-		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n":                                                                              "HTTP/1.1 404 Not Found",
-		"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", maxHeaderBytes+8192) + "\r\n\r\n":                         "HTTP/1.1 431 Request Header Fields Too Large",
-		"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 48<<10) + "\r\nX-Forwarded-For: " + attacker + "\r\n\r\n": "HTTP/1.1 429 Too Many Requests",
-	} {
-		if got := i.raw(request); got != want {
-			t.Errorf("%.60q: %q, want %q", request, got, want)
-		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,6 +12,21 @@ import (
 // use them up.
 const maxHops = 64
 
+// The headers in which proxies say who the client is. [HeaderForwarded] has the syntax of
+// RFC 7239, any other is a list of addresses.
+const (
+	HeaderXForwardedFor = "X-Forwarded-For" // the default
+	HeaderForwarded     = "Forwarded"
+)
+
+// What a header of a trusted proxy may leave open. See [TrustedProxies.Client].
+var (
+	// ErrNoClient: it names nobody, or what it says can't be followed to the client.
+	ErrNoClient = errors.New("no address of a client in the chain of proxies")
+	// ErrOnlyProxies: the request comes from one of the trusted proxies themselves.
+	ErrOnlyProxies = errors.New("every address in the chain is a trusted proxy's")
+)
+
 // TrustedProxies says whose word about the client's address is taken. The zero
 // value trusts nobody: the peer is the client.
 type TrustedProxies struct {
@@ -20,6 +36,16 @@ type TrustedProxies struct {
 	// the Count-th address of the chain from the right. 0 means the rightmost
 	// address that is in none of the Prefixes.
 	Count int
+	// Header is the one header that is read, in its canonical form. Empty means [HeaderXForwardedFor].
+	Header string
+}
+
+// HeaderName returns the header to read, canonical: a key of [net/http.Header].
+func (t TrustedProxies) HeaderName() string {
+	if t.Header == "" {
+		return HeaderXForwardedFor
+	}
+	return t.Header
 }
 
 // ParseTrustedProxies reads proxies given as CIDR ranges or single addresses.
@@ -72,11 +98,10 @@ func (t TrustedProxies) Trusts(addr netip.Addr) bool {
 }
 
 // ClientAddr returns the address of the client: peer, the other end of the
-// connection ("ip" or "ip:port"), unless peer is a trusted proxy and forwardedFor, the values
-// of all X-Forwarded-For lines in their order, names the client. Of that chain nothing
-// left of the client's address is believed or even read. It reports false
+// connection ("ip" or "ip:port"), unless peer is a trusted proxy and lines, the values
+// of all lines of the header in their order, name the client. It reports false
 // where peer is no address, as with Unix sockets.
-func (t TrustedProxies) ClientAddr(peer string, forwardedFor []string) (netip.Addr, bool) {
+func (t TrustedProxies) ClientAddr(peer string, lines []string) (netip.Addr, bool) {
 	addr, ok := ParseAddr(peer)
 	if !ok {
 		return netip.Addr{}, false
@@ -84,38 +109,48 @@ func (t TrustedProxies) ClientAddr(peer string, forwardedFor []string) (netip.Ad
 	if !t.Trusts(addr) {
 		return addr, true
 	}
-	if client, ok := t.walk(chain{lines: forwardedFor}); ok {
+	if client, err := t.Client(lines); err == nil {
 		return client, true
 	}
 	return addr, true
 }
 
-// walk follows the chain from the peer towards the client. It reports false where
-// a hop can't be parsed, isn't trusted to speak of the next one, or the chain ends.
-func (t TrustedProxies) walk(c chain) (netip.Addr, bool) {
+// Client returns the client that the header of a peer names which is known to be a trusted proxy;
+// lines are the values of all lines of that header, in their order. It follows the chain from
+// the right: nothing left of the client's address is believed or even read. Its errors are
+// [ErrNoClient] (no chain, a hop that can't be parsed, one that isn't trusted to speak of the
+// next, a chain shorter than Count) and [ErrOnlyProxies].
+func (t TrustedProxies) Client(lines []string) (netip.Addr, error) {
+	c := chain{lines: lines}
+	parse, cut := ParseAddr, lastComma
+	if t.Header == HeaderForwarded {
+		parse, cut = forwardedFor, lastCommaUnquoted
+	}
 	hops := 0
 	for range maxHops {
-		element, ok := c.next()
-		if !ok {
-			return netip.Addr{}, false
-		}
-		if element == "" {
+		element, ok := c.next(cut)
+		switch {
+		case !ok && hops > 0 && t.Count == 0:
+			return netip.Addr{}, ErrOnlyProxies
+		case !ok:
+			return netip.Addr{}, ErrNoClient
+		case element == "":
 			continue
 		}
-		addr, ok := ParseAddr(element)
+		addr, ok := parse(element)
 		if !ok {
-			return netip.Addr{}, false
+			return netip.Addr{}, ErrNoClient
 		}
 		hops++
 		trusted := t.Trusts(addr)
 		if (t.Count > 0 && hops == t.Count) || (t.Count == 0 && !trusted) {
-			return addr, true
+			return addr, nil
 		}
 		if !trusted {
-			return netip.Addr{}, false
+			return netip.Addr{}, ErrNoClient
 		}
 	}
-	return netip.Addr{}, false
+	return netip.Addr{}, ErrNoClient
 }
 
 // A chain yields the comma-separated elements of header lines from right to left.
@@ -125,7 +160,8 @@ type chain struct {
 	pending bool   // rest holds one more element, perhaps an empty one
 }
 
-func (c *chain) next() (string, bool) {
+// next returns the next element. cut finds the comma before the last element of a text, or -1.
+func (c *chain) next(cut func(string) int) (string, bool) {
 	if !c.pending {
 		if len(c.lines) == 0 {
 			return "", false
@@ -134,10 +170,12 @@ func (c *chain) next() (string, bool) {
 		c.rest, c.lines, c.pending = c.lines[last], c.lines[:last], true
 	}
 	element := c.rest
-	if comma := strings.LastIndexByte(c.rest, ','); comma >= 0 {
+	if comma := cut(c.rest); comma >= 0 {
 		element, c.rest = c.rest[comma+1:], c.rest[:comma]
 	} else {
 		c.pending = false
 	}
 	return strings.TrimSpace(element), true
 }
+
+func lastComma(s string) int { return strings.LastIndexByte(s, ',') }

@@ -16,7 +16,7 @@ func proxies(t testing.TB, count int, ranges ...string) TrustedProxies {
 	return p
 }
 
-// TestSpoofing is the table of docs/ingress.md: what clients try, and whom the
+// TestSpoofing is what clients try with X-Forwarded-For, and whom the
 // checker takes them for. Proxies are 10.0.0.0/8 and 2001:db8:f::/48.
 func TestSpoofing(t *testing.T) {
 	t.Parallel()

@@ -31,7 +31,7 @@ type middleware struct {
 	denied  func(http.ResponseWriter, *http.Request, checker.Decision)
 }
 
-// WithTrustedProxies says which peers' X-Forwarded-For is believed. By default nobody's is,
+// WithTrustedProxies says which peers' word about the client is believed, and in which header. By default nobody's is,
 // and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
@@ -103,7 +103,7 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 
 func (m *middleware) check(r *http.Request) checker.Decision {
 	s := checker.Subject{Path: r.URL.Path}
-	addr, ok := m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
+	addr, ok := m.proxies.ClientAddr(r.RemoteAddr, r.Header[m.proxies.HeaderName()])
 	s.IP = addr
 	if m.subject != nil {
 		m.subject(r, &s)

@@ -1,0 +1,45 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// A gate decides about subjects for HTTP and gRPC alike, and keeps count.
+type gate struct {
+	checker  *checker.Checker
+	metrics  *metrics
+	log      *slog.Logger
+	distrust *limiter
+	header   string // that names the client
+	now      func() time.Time
+}
+
+// decide checks s. err says why something about it isn't known; unless what is known is
+// blocked, the fail mode answers then.
+func (g *gate) decide(ctx context.Context, s checker.Subject, err error) checker.Decision {
+	start := g.now()
+	if errors.Is(err, checker.ErrOnlyProxies) { // known well enough: it is one of the proxies
+		g.metrics.proxies.Inc()
+		err = nil
+	}
+	d := g.checker.Check(ctx, s)
+	if err != nil && !d.Blocked && d.Err == nil {
+		d = g.checker.Fail(ctx, s, err)
+	}
+	g.metrics.decided(d, g.now().Sub(start))
+	return d
+}
+
+// distrusted hears of peers that name a client and aren't believed.
+func (g *gate) distrusted(ctx context.Context, remote string) {
+	g.metrics.distrust.Inc()
+	if left, ok := g.distrust.pass(g.now()); ok {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "the client that a peer names is ignored: it is not in trusted_proxies",
+			slog.String("header", g.header), slog.String("peer", remote), slog.Int("left_out", left))
+	}
+}
