@@ -161,20 +161,25 @@ func (o *Options) checkerOptions() ([]checker.Option, error) {
 	return opts, nil
 }
 
-// identity is a header that names the client, and where its value goes.
-type identity struct {
-	header string
-	set    func(*checker.Subject, string)
+// identity is a header that names the client, and the type of scope that its value is.
+type identity struct{ header, scope string }
+
+func (i identity) set(s *checker.Subject, value string) {
+	switch i.scope {
+	case checker.ScopeUser:
+		s.User = value
+	case checker.ScopeUsername:
+		s.Username = value
+	case checker.ScopeSession:
+		s.Session = value
+	}
 }
 
 func (o *Options) identities() []identity {
-	all := []identity{
-		{o.UserHeader, func(s *checker.Subject, v string) { s.User = v }},
-		{o.UsernameHeader, func(s *checker.Subject, v string) { s.Username = v }},
-		{o.SessionHeader, func(s *checker.Subject, v string) { s.Session = v }},
-	}
 	var given []identity
-	for _, id := range all {
+	for _, id := range []identity{
+		{o.UserHeader, checker.ScopeUser}, {o.UsernameHeader, checker.ScopeUsername}, {o.SessionHeader, checker.ScopeSession},
+	} {
 		if id.header != "" {
 			id.header = textproto.CanonicalMIMEHeaderKey(id.header)
 			given = append(given, id)

@@ -189,8 +189,8 @@ func TestHAProxy(t *testing.T) {
 func TestCaddy(t *testing.T) {
 	t.Parallel()
 	all := only(t, "docs/ingress/caddy.md", "caddyfile", 2)
-	binary := os.Getenv("CADDY")
-	if binary == "" {
+	program := os.Getenv("CADDY")
+	if program == "" {
 		t.Fatal("CADDY names no Caddy: run make test-proxies, which builds one")
 	}
 	caddy := func(t *testing.T, w *world, config string) string {
@@ -198,7 +198,7 @@ func TestCaddy(t *testing.T) {
 		addr := freeAddr(t)
 		file := write(t, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n"+
 			replaced(t, config, "app.example.com", "http://"+addr, "ingress-check:8080", w.ingress, "app:3000", w.app, "100ms", "5s", "250ms", "10s"))
-		w.run(addr, binary, "run", "--adapter", "caddyfile", "--config", file)
+		w.run(addr, program, "run", "--adapter", "caddyfile", "--config", file)
 		return addr
 	}
 	t.Run("closed", func(t *testing.T) {

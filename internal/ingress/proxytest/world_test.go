@@ -34,7 +34,23 @@ const root = "../../.."
 // The proxies ask from 127.0.0.1; clients have addresses of their own.
 const visitor, attacker, exile = "127.0.0.77", "127.0.0.66", "127.0.0.88"
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+// binary is the program under test, as TestMain built it.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "proxytest")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "ingress-check")
+	if out, err := exec.Command("go", "build", "-o", binary, root+"/cmd/ingress-check").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	return testenv.Main(m)
+}
 
 // A world is what a proxy stands in: an application behind it, and an ingress-check that it asks.
 type world struct {
@@ -78,28 +94,10 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// binary builds ingress-check once.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "proxytest")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "ingress-check")
-	out, err := exec.Command("go", "build", "-o", path, root+"/cmd/ingress-check").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
-
 // serve starts ingress-check and waits until it listens.
 func (w *world) serve() {
 	w.t.Helper()
-	path, err := binary()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cmd := exec.Command(path, "serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
+	cmd := exec.Command(binary, "serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
 		"--trusted-proxies", "127.0.0.1", "--fail-closed-paths", "^/pay(/|$)", "--timeout", "2s", "--message", "not now")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

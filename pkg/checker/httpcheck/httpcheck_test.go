@@ -116,11 +116,14 @@ func TestClientAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	other := proxies
+	other.Header = checker.HeaderForwarded
 	for name, tc := range map[string]struct {
 		request *http.Request
 		opts    []httpcheck.Option
 		denied  bool
 	}{
+		"the configured header":        {request("/", "10.0.0.1:1", "Forwarded", "for=203.0.113.9", "X-Forwarded-For", "6.6.6.6"), []httpcheck.Option{httpcheck.WithTrustedProxies(other)}, true},
 		"peer":                         {request("/", "203.0.113.9:1"), nil, true},
 		"header without trust":         {request("/", "10.0.0.1:1", "X-Forwarded-For", "203.0.113.9"), nil, false},
 		"header, peer trusted":         {request("/", "10.0.0.1:1", "X-Forwarded-For", "6.6.6.6, 203.0.113.9"), []httpcheck.Option{httpcheck.WithTrustedProxies(proxies)}, true},
