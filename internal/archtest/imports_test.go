@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"pkg/checker/pglookup":      {"pkg/checker"},
 	"pkg/checker/promcheck":     {"pkg/checker"},
 	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisurl", "internal/wire"},
+	"pkg/checker/report":        {"pkg/checker", "internal/wire"},
 	"pkg/publisher":             {},
 	"pkg/publisher/httppublish": {"pkg/checker", "pkg/publisher"},
 
@@ -161,7 +162,7 @@ func TestCheckerLinksLittle(t *testing.T) {
 		"google.golang.org/grpc": "gRPC", "github.com/spf13/cobra": "cobra", "github.com/goccy/go-yaml": "YAML",
 	}
 	for _, start := range []string{
-		"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/publisher", "pkg/publisher/httppublish",
+		"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/checker/report", "pkg/publisher", "pkg/publisher/httppublish",
 	} {
 		deps := strings.Fields(goTool(t, "list", "-deps", "./"+start))
 		if !slices.Contains(deps, module+"/"+start) {

@@ -175,7 +175,7 @@ func (m *middleware) response(r *http.Request, path string, seen *httpsnoop.Metr
 	}
 	e := m.event(responseType(status), r, path)
 	e.Attributes["http.response.status_code"] = status
-	e.Attributes["http.server.request.duration"] = seen.Duration.Seconds()
+	e.Attributes["duration_ns"] = seen.Duration.Nanoseconds()
 	if route := m.route(r); route != "" {
 		e.Attributes["http.route"] = shorten(route)
 	}
