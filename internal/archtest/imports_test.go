@@ -54,7 +54,9 @@ var allowed = map[string][]string{
 		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
-	"internal/ingress": {"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"internal/ingress": {
+		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report", "pkg/publisher",
+	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
 		"internal/enforce", "internal/event", "internal/rules",
@@ -86,7 +88,7 @@ var allowedInTests = map[string][]string{
 	"internal/detector":         {"internal/bench", "internal/window/memwindow"}, // a workload; windows to compare with
 	"internal/doctest":          {"internal/config"},
 	"internal/events":           {"pkg/checker"},
-	"internal/ingress":          {"internal/wire"},
+	"internal/ingress":          {"internal/event", "internal/wire"},            // to read what it publishes
 	"internal/rules":            {"internal/window/memwindow", "internal/wire"}, // from the entry to the match
 	"internal/store/postgres":   {"pkg/checker/pglookup"},
 	"internal/store/redis":      {"internal/store/memory"},

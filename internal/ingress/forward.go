@@ -1,7 +1,6 @@
 package ingress
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,13 +14,15 @@ import (
 
 // errAmbiguous is the failure of a check whose request has an identity header more
 // than once: one of them may be the client's own.
-var errAmbiguous = errors.New("the identity header is there more than once")
+var errAmbiguous = checker.NewError("ambiguous_identity", "the identity header is there more than once")
 
 // An endpoint is how one family of proxies asks and wants to be answered. All of
 // them say who the client is in X-Forwarded-For.
 type endpoint struct {
 	// uriHeader is where this proxy puts the URI of the client's request.
 	uriHeader string
+	// methodHeader is where it puts the method; empty: it is the request's own.
+	methodHeader string
 	// inPath: that URI is the request's own, behind the endpoint's name.
 	inPath bool
 	deny   func(http.ResponseWriter, checker.Decision)
@@ -32,11 +33,11 @@ const envoyPrefix = "/envoy/"
 // endpoints returns the endpoints by path. Envoy's takes every path below it.
 func endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"/":         {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/nginx":    {uriHeader: "X-Original-Uri", deny: denyNginx},
-		"/traefik":  {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/caddy":    {uriHeader: "X-Forwarded-Uri", deny: httpcheck.WriteDenied},
-		"/haproxy":  {uriHeader: "X-Original-Uri", deny: httpcheck.WriteDenied},
+		"/":         {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: httpcheck.WriteDenied},
+		"/nginx":    {uriHeader: "X-Original-Uri", methodHeader: "X-Original-Method", deny: denyNginx},
+		"/traefik":  {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: httpcheck.WriteDenied},
+		"/caddy":    {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: httpcheck.WriteDenied},
+		"/haproxy":  {uriHeader: "X-Original-Uri", methodHeader: "X-Original-Method", deny: httpcheck.WriteDenied},
 		envoyPrefix: {inPath: true, deny: httpcheck.WriteDenied},
 	}
 }
@@ -49,6 +50,7 @@ type forwardAuth struct {
 	identities []identity
 	endpoints  map[string]endpoint
 	seen       func(checker.Decision, time.Duration)
+	requests   *requests
 	odd        func(r *http.Request, trusted, clientIsProxy bool)
 	now        func() time.Time
 }
@@ -78,6 +80,7 @@ func (f *forwardAuth) check(r *http.Request, ep endpoint) checker.Decision {
 		d = f.checker.Fail(r.Context(), s, err)
 	}
 	f.seen(d, f.now().Sub(start))
+	f.requests.publish(&s, ep.method(r), d)
 	return d
 }
 
@@ -107,6 +110,17 @@ func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, er
 		}
 	}
 	return s, err
+}
+
+// method returns the method of the client's request, or "" where that isn't known.
+func (e endpoint) method(r *http.Request) string {
+	if e.methodHeader == "" {
+		return r.Method
+	}
+	if values := r.Header[e.methodHeader]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
 }
 
 // path returns the path that the client asked for, or "" where that isn't known.

@@ -5,6 +5,7 @@ package ingress
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/textproto"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
 // Options configures ingress-check. Start from [DefaultOptions].
@@ -40,7 +42,14 @@ type Options struct {
 	StatusCode      int           // of denials whose block has none
 	Message         string        // likewise
 	Grace           time.Duration // for requests under way at a stop
-	LogFormat       string        // json or text
+
+	Publish       bool     // tell detection of the requests that are let pass
+	PublishStream []string // in these streams
+	PublishBuffer int      // how many may wait
+	EventsStdout  bool     // tell of denials and failed checks on Stdout
+	EventsStream  string   // and in this stream; empty: not
+	Stdout        io.Writer
+	LogFormat     string // json or text
 }
 
 // DefaultOptions returns the options of an ingress-check without configuration. It
@@ -50,6 +59,7 @@ func DefaultOptions() Options {
 		Addr: "127.0.0.1:8080", Timeout: checker.DefaultTimeout, IPv6Prefix: 128,
 		StatusCode: checker.DefaultStatusCode, Message: checker.DefaultMessage,
 		Grace: 10 * time.Second, LogFormat: "json",
+		PublishStream: []string{publisher.DefaultStream}, PublishBuffer: 8192,
 	}
 }
 
@@ -79,12 +89,32 @@ func (o *Options) checkServe() error {
 	if o.TrustedProxyCount > 0 && len(o.TrustedProxies) == 0 {
 		return fmt.Errorf("--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
 	}
+	if err := o.checkFeed(); err != nil {
+		return err
+	}
 	for flag, name := range map[string]string{
 		"user-header": o.UserHeader, "username-header": o.UsernameHeader, "session-header": o.SessionHeader,
 	} {
 		if name != "" && !httpguts.ValidHeaderFieldName(name) {
 			return fmt.Errorf("--%s %q: no header has such a name", flag, name)
 		}
+	}
+	return nil
+}
+
+// checkFeed reports what is wrong with the options that say whom to tell.
+func (o *Options) checkFeed() error {
+	switch {
+	case o.Publish && o.RedisURL == "":
+		return errors.New("--publish: needs --redis-url, since requests are published there")
+	case o.Publish && len(o.PublishStream) == 0:
+		return errors.New("--publish-stream: names no stream")
+	case o.PublishBuffer <= 0:
+		return fmt.Errorf("--publish-buffer %d: must be above 0", o.PublishBuffer)
+	case o.EventsStream != "" && o.RedisURL == "":
+		return errors.New("--events-stream: needs --redis-url, since the stream is there")
+	case o.EventsStdout && o.Stdout == nil:
+		return errors.New("--events-stdout: there is no standard output")
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ const (
 type Server struct {
 	log       *slog.Logger
 	store     *store
+	feed      *feed
 	metrics   *metrics
 	grace     time.Duration
 	draining  atomic.Bool
@@ -63,6 +64,9 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if s.store, err = openStore(ctx, o); err != nil {
 		return err
 	}
+	if s.feed, err = openFeed(o, s.log, s.metrics); err != nil {
+		return err
+	}
 	if err := s.listen(o, s.forwardAuth(o, proxies, opts)); err != nil {
 		return err
 	}
@@ -82,12 +86,11 @@ func (s *Server) warn(proxies checker.TrustedProxies) {
 }
 
 func (s *Server) forwardAuth(o *Options, proxies checker.TrustedProxies, opts []checker.Option) *forwardAuth {
-	failed := newFailures(s.log, time.Now)
-	opts = append(opts, checker.WithOnError(func(ctx context.Context, _ checker.Subject, d checker.Decision) { failed.report(ctx, d) }))
+	opts = append(opts, s.feed.reporter.Option())
 	distrust := &limiter{every: time.Minute}
 	return &forwardAuth{
 		checker: checker.New(s.store.lookup, opts...), proxies: proxies, identities: o.identities(),
-		endpoints: endpoints(), seen: s.metrics.decided, now: time.Now,
+		endpoints: endpoints(), seen: s.metrics.decided, now: time.Now, requests: s.feed.requests,
 		odd: func(r *http.Request, trusted, clientIsProxy bool) {
 			if clientIsProxy {
 				s.metrics.proxies.Inc()
@@ -188,6 +191,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for i := len(s.servers) - 1; i >= 0; i-- {
 		errs = append(errs, s.servers[i].Shutdown(grace))
 	}
+	s.feed.drain(grace, s.log)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
@@ -201,6 +205,11 @@ func (s *Server) Close() {
 	}
 	for _, l := range s.listeners {
 		_ = l.Close()
+	}
+	if s.feed != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.feed.close(ended) // Run has given it its time
 	}
 	if s.store != nil {
 		s.store.Close()
