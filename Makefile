@@ -14,7 +14,7 @@ GO_BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(GO_LD
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install Redis and Postgres for the tests where they are missing; starts no service
@@ -24,6 +24,14 @@ setup: ## install Redis and Postgres for the tests where they are missing; start
 test: setup ## go vet and every test, against real Redis and Postgres
 	go vet ./...
 	go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: setup-producers
+setup-producers: setup ## install what runs the examples of producers
+	@scripts/setup-producers.sh
+
+.PHONY: test-producers
+test-producers: setup-producers ## run the examples of producers in every language
+	go test -count=1 -timeout 5m -tags producers $(TESTFLAGS) ./examples/producers
 
 .PHONY: race
 race: setup ## the tests under the race detector; needs a C compiler
