@@ -24,6 +24,7 @@ setup: ## install Redis and Postgres for the tests where they are missing; start
 test: setup ## go vet and every test, against real Redis and Postgres
 	go vet ./...
 	go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+	cd examples/routers && go vet ./... && go test -count=1 $(TESTFLAGS) ./...
 
 .PHONY: setup-producers
 setup-producers: setup ## install what runs the examples of producers
@@ -60,7 +61,8 @@ lint: lint-go lint-mod lint-arch lint-deploy lint-shell ## everything below
 .PHONY: lint-go
 lint-go: ## linters and formatting
 	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin fmt --diff ./... \
-		&& cd deploy && $$bin run --config ../.golangci.yml ./... && $$bin fmt --config ../.golangci.yml --diff ./...
+		&& for module in deploy examples/routers; do \
+			(cd $$module && $$bin run --config $(CURDIR)/.golangci.yml ./... && $$bin fmt --config $(CURDIR)/.golangci.yml --diff ./...) || exit 1; done
 
 .PHONY: fmt
 fmt: ## format every Go file
@@ -70,6 +72,7 @@ fmt: ## format every Go file
 lint-mod: ## go.mod and go.sum are tidy
 	go mod tidy -diff
 	cd deploy && go mod tidy -diff
+	cd examples/routers && go mod tidy -diff
 
 .PHONY: lint-arch
 lint-arch: ## who imports whom, sizes, package names, reasons for dependencies
