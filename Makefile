@@ -14,7 +14,7 @@ GO_BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(GO_LD
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install Redis and Postgres for the tests where they are missing; starts no service
@@ -24,6 +24,15 @@ setup: ## install Redis and Postgres for the tests where they are missing; start
 test: setup ## go vet and every test, against real Redis and Postgres
 	go vet ./...
 	go test -count=1 -timeout 10m $(TESTFLAGS) ./...
+	cd examples/routers && go vet ./... && go test -count=1 $(TESTFLAGS) ./...
+
+.PHONY: setup-producers
+setup-producers: setup ## install what runs the examples of producers
+	@scripts/setup-producers.sh
+
+.PHONY: test-producers
+test-producers: setup-producers ## run the examples of producers in every language
+	go test -count=1 -timeout 5m -tags producers $(TESTFLAGS) ./examples/producers
 
 .PHONY: test-proxies
 test-proxies: ## the configurations of docs/ingress on real nginx, HAProxy and Caddy (built once, some minutes)
@@ -57,8 +66,9 @@ lint: lint-go lint-mod lint-arch lint-deploy lint-shell ## everything below
 
 .PHONY: lint-go
 lint-go: ## linters and formatting
-	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin run --build-tags proxies ./internal/ingress/proxytest && $$bin fmt --diff ./... \
-		&& cd deploy && $$bin run --config ../.golangci.yml ./... && $$bin fmt --config ../.golangci.yml --diff ./...
+	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run ./... && $$bin run --build-tags proxies,producers ./internal/ingress/proxytest ./examples/producers \
+		&& $$bin fmt --diff ./... && for module in deploy examples/routers; do \
+			(cd $$module && $$bin run --config $(CURDIR)/.golangci.yml ./... && $$bin fmt --config $(CURDIR)/.golangci.yml --diff ./...) || exit 1; done
 
 .PHONY: fmt
 fmt: ## format every Go file
@@ -68,6 +78,7 @@ fmt: ## format every Go file
 lint-mod: ## go.mod and go.sum are tidy
 	go mod tidy -diff
 	cd deploy && go mod tidy -diff
+	cd examples/routers && go mod tidy -diff
 
 .PHONY: lint-arch
 lint-arch: ## who imports whom, sizes, package names, reasons for dependencies

@@ -15,13 +15,16 @@ var allowed = map[string][]string{
 	"cmd/ingress-check": {"internal/ingress"},
 
 	// The public library: the vocabulary imports nothing of ours.
-	"pkg/checker":             {},
-	"pkg/checker/grpccheck":   {"pkg/checker"},
-	"pkg/checker/httpcheck":   {"pkg/checker"},
-	"pkg/checker/otelcheck":   {"pkg/checker"},
-	"pkg/checker/pglookup":    {"pkg/checker"},
-	"pkg/checker/promcheck":   {"pkg/checker"},
-	"pkg/checker/redislookup": {"pkg/checker", "internal/redisurl", "internal/wire"},
+	"pkg/checker":               {},
+	"pkg/checker/grpccheck":     {"pkg/checker"},
+	"pkg/checker/httpcheck":     {"pkg/checker"},
+	"pkg/checker/otelcheck":     {"pkg/checker"},
+	"pkg/checker/pglookup":      {"pkg/checker"},
+	"pkg/checker/promcheck":     {"pkg/checker"},
+	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisurl", "internal/wire"},
+	"pkg/checker/report":        {"pkg/checker", "internal/wire"},
+	"pkg/publisher":             {},
+	"pkg/publisher/httppublish": {"pkg/checker", "pkg/publisher"},
 
 	// What is pure: values in, values out.
 	"internal/event":   {"pkg/checker"},
@@ -51,7 +54,9 @@ var allowed = map[string][]string{
 		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
-	"internal/ingress": {"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"internal/ingress": {
+		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report", "pkg/publisher",
+	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
 		"internal/enforce", "internal/event", "internal/rules",
@@ -77,19 +82,21 @@ var testOnly = []string{"internal/store/storetest", "internal/testenv", "interna
 // allowedInTests is what tests of a package may import beyond that: themselves, what the package may
 // import, testOnly and this.
 var allowedInTests = map[string][]string{
-	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
-	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
-	"internal/bench":          {"internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
-	"internal/detector":       {"internal/bench"}, // a workload
-	"internal/doctest":        {"internal/config"},
-	"internal/events":         {"pkg/checker"},
-	"internal/ingress":        {"internal/wire"},
-	"internal/rules":          {"internal/window/memwindow", "internal/wire"}, // from the entry to the match
-	"internal/store/postgres": {"pkg/checker/pglookup"},
-	"internal/store/redis":    {"internal/store/memory"},
-	"internal/store/tiered":   {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/grpccheck":   {"pkg/checker/redislookup", "internal/wire"}, // from the call to the block
-	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"},                  // from the request to the block
+	"cmd/detector":              {"internal/wire", "pkg/checker"}, // what they check a running process with
+	"cmd/ingress-check":         {"internal/wire", "pkg/checker"},
+	"internal/bench":            {"internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"internal/detector":         {"internal/bench"}, // a workload
+	"internal/doctest":          {"internal/config"},
+	"internal/events":           {"pkg/checker"},
+	"internal/ingress":          {"internal/event", "internal/wire"},            // to read what it publishes
+	"internal/rules":            {"internal/window/memwindow", "internal/wire"}, // from the entry to the match
+	"internal/store/postgres":   {"pkg/checker/pglookup"},
+	"internal/store/redis":      {"internal/store/memory"},
+	"internal/store/tiered":     {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
+	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                   // from the call to the block
+	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                    // from the request to the block
+	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"}, // read as the detector does
+	"pkg/publisher/httppublish": {"pkg/checker/httpcheck", "pkg/checker/redislookup", "internal/event", "internal/wire"},
 }
 
 func TestImports(t *testing.T) {
@@ -156,7 +163,9 @@ func TestCheckerLinksLittle(t *testing.T) {
 		"github.com/jackc/pgx": "pgx", "go.opentelemetry.io": "OpenTelemetry", "github.com/prometheus": "Prometheus",
 		"google.golang.org/grpc": "gRPC", "github.com/spf13/cobra": "cobra", "github.com/goccy/go-yaml": "YAML",
 	}
-	for _, start := range []string{"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck"} {
+	for _, start := range []string{
+		"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/checker/report", "pkg/publisher", "pkg/publisher/httppublish",
+	} {
 		deps := strings.Fields(goTool(t, "list", "-deps", "./"+start))
 		if !slices.Contains(deps, module+"/"+start) {
 			t.Fatalf("go list -deps ./%s does not list the package itself", start)

@@ -1,7 +1,6 @@
 package ingress
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -12,7 +11,7 @@ import (
 
 // errAmbiguous is the failure of a check whose request has an identity header more
 // than once: one of them may be the client's own.
-var errAmbiguous = errors.New("the identity header is there more than once")
+var errAmbiguous = checker.NewError("ambiguous_identity", "the identity header is there more than once")
 
 // clients makes out who asks: from the peer and, if that is a trusted proxy, from what it says.
 type clients struct {

@@ -70,6 +70,7 @@ func (a App) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			o.Stdout = a.Stdout
 			s, err := New(cmd.Context(), o, log)
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -89,6 +90,11 @@ message: >
   no entry
 reason_headers: true
 grace: 3s
+publish: true
+publish_stream: [a, b]
+publish-buffer: 7
+events_stdout: true
+events_stream: e
 log_format: text
 `, map[string]string{"HOST": "r1"})
 	want := Options{
@@ -98,13 +104,14 @@ log_format: text
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
 		StatusCode: 403, Message: "no entry", Grace: 3 * time.Second, LogFormat: "text",
+		Publish: true, PublishStream: []string{"a", "b"}, PublishBuffer: 7, EventsStdout: true, EventsStream: "e",
 	}
 	if err != nil || !reflect.DeepEqual(o, want) {
 		t.Fatalf("options\n%+v, %v, want\n%+v", o, err, want)
 	}
 	if v := reflect.ValueOf(o); v.Kind() == reflect.Struct {
 		for i := range v.NumField() {
-			if v.Field(i).IsZero() {
+			if v.Field(i).IsZero() && v.Type().Field(i).Name != "Stdout" { // no key sets that
 				t.Errorf("the test sets no %s", v.Type().Field(i).Name)
 			}
 		}
@@ -121,6 +128,7 @@ func TestExampleFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Stdout = io.Discard
 	if err := o.checkServe(); err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +202,11 @@ func TestWrongOptions(t *testing.T) {
 		"--redis-url: ":                  func(o *Options) { o.RedisURL = "http://u:hunter2@h" },
 		"--postgres-url: ":               func(o *Options) { o.PostgresURL = "postgres://u:hunter2@h:x/d" },
 		"--postgres-table: ":             func(o *Options) { o.PostgresURL, o.PostgresTable = "postgres://u:hunter2@h/d", "a.b.c" },
+		"--publish: needs --redis-url":   func(o *Options) { o.RedisURL, o.PostgresURL, o.Publish = "", "postgres://h/d", true },
+		"--publish-stream: ":             func(o *Options) { o.Publish, o.PublishStream = true, nil },
+		"--publish-buffer 0: ":           func(o *Options) { o.PublishBuffer = 0 },
+		"--events-stream: needs":         func(o *Options) { o.RedisURL, o.PostgresURL, o.EventsStream = "", "postgres://h/d", "e" },
+		"--events-stdout: ":              func(o *Options) { o.EventsStdout = true },
 		"--addr: ":                       func(o *Options) { o.Addr = "127.0.0.1:99999" },
 		"--http-addr: ":                  func(o *Options) { o.HTTPAddr = "nowhere" },
 		"--grpc-addr: ":                  func(o *Options) { o.GRPCAddr = "nowhere" },

@@ -78,7 +78,7 @@ func (a denials) explain(h http.Header, d checker.Decision) {
 
 func reasons(d checker.Decision) map[string]string {
 	if (d.Block.Scope == checker.Scope{}) {
-		return map[string]string{errorHeader: errorClass(d.Err)}
+		return map[string]string{errorHeader: checker.ErrorClass(d.Err)}
 	}
 	return map[string]string{ruleHeader: headerText(d.Block.Rule, maxErrorBody), scopeHeader: headerText(d.Block.Scope.Type, maxErrorBody)}
 }

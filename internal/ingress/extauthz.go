@@ -37,7 +37,7 @@ func (a *extAuthz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3
 	}
 	attributes := req.GetAttributes()
 	s, err := a.subject(ctx, remote, attributes)
-	d := a.gate.decide(ctx, s, err)
+	d := a.gate.decide(ctx, s, attributes.GetRequest().GetHttp().GetMethod(), err)
 	if !d.Blocked {
 		return &authv3.CheckResponse{
 			Status:       &rpcstatus.Status{Code: int32(codes.OK)},

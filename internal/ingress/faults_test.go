@@ -30,8 +30,8 @@ func byFailMode(t *testing.T, i *instance, class string) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
 	}
-	lines := i.log.lines(t, evaluationFailed)
-	if len(lines) == 0 || lines[0]["error.type"] == "" || lines[0]["level"] != "ERROR" {
+	lines := reported(t, i)
+	if lines[0]["error.type"] == "" || lines[0]["level"] != "ERROR" {
 		t.Errorf("log lines %v", lines)
 	}
 }
@@ -157,7 +157,7 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%d series have become %d", before, after)
 	}
 	for _, lines := range [][]map[string]any{
-		i.log.lines(t, evaluationFailed), distrusting.log.lines(t, "the client that a peer names is ignored: it is not in trusted_proxies"),
+		reported(t, i), distrusting.log.lines(t, "the client that a peer names is ignored: it is not in trusted_proxies"),
 	} {
 		if len(lines) == 0 || len(lines) > 300 {
 			t.Errorf("%d log lines", len(lines))

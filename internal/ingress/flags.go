@@ -42,6 +42,11 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.StringVar(&o.Message, "message", o.Message, "message of denials whose block has none")
 	f.BoolVar(&o.ReasonHeaders, "reason-headers", o.ReasonHeaders, "tell the proxy rule and type of scope; most proxies hand that on to the client")
 	f.DurationVar(&o.Grace, "grace", o.Grace, "time for requests under way when stopping")
+	f.BoolVar(&o.Publish, "publish", o.Publish, "publish requests that are let pass as audit.http.request.pre, for detection")
+	f.StringSliceVar(&o.PublishStream, "publish-stream", o.PublishStream, "streams to publish to, as stream.names of the detectors, comma-separated")
+	f.IntVar(&o.PublishBuffer, "publish-buffer", o.PublishBuffer, "requests that may wait to be published; further ones are dropped and counted")
+	f.BoolVar(&o.EventsStdout, "events-stdout", o.EventsStdout, "write an enforcement event for each blocked scope and second to standard output")
+	f.StringVar(&o.EventsStream, "events-stream", o.EventsStream, "add the same events to this Redis stream, such as audit:enforcement (default none)")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "json or text")
 	return f
 }

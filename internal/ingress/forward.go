@@ -12,6 +12,8 @@ import (
 type endpoint struct {
 	// uriHeader is where this proxy puts the URI of the client's request.
 	uriHeader string
+	// methodHeader is where it puts the method; empty: it is the request's own.
+	methodHeader string
 	// inPath: that URI is the request's own, behind the endpoint's name.
 	inPath bool
 	deny   func(denials, http.ResponseWriter, *http.Request, checker.Decision)
@@ -22,12 +24,12 @@ const envoyPrefix = "/envoy/"
 // endpoints returns the endpoints by path. Envoy's takes every path below it.
 func endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"/":              {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
-		"/nginx":         {uriHeader: "X-Original-Uri", deny: denials.nginx},
-		"/ingress-nginx": {uriHeader: "X-Original-Url", deny: denials.nginx},
-		"/traefik":       {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
-		"/caddy":         {uriHeader: "X-Forwarded-Uri", deny: denials.plain},
-		"/haproxy":       {uriHeader: "X-Original-Uri", deny: denials.plain},
+		"/":              {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: denials.plain},
+		"/nginx":         {uriHeader: "X-Original-Uri", methodHeader: "X-Original-Method", deny: denials.nginx},
+		"/ingress-nginx": {uriHeader: "X-Original-Url", methodHeader: "X-Original-Method", deny: denials.nginx},
+		"/traefik":       {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: denials.plain},
+		"/caddy":         {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: denials.plain},
+		"/haproxy":       {uriHeader: "X-Original-Uri", methodHeader: "X-Original-Method", deny: denials.plain},
 		envoyPrefix:      {inPath: true, deny: denials.plain},
 	}
 }
@@ -52,7 +54,7 @@ func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, err := f.subject(r, ep)
-	if d := f.gate.decide(r.Context(), s, err); d.Blocked {
+	if d := f.gate.decide(r.Context(), s, ep.method(r), err); d.Blocked {
 		ep.deny(f.denials, w, r, d)
 	}
 }
@@ -79,6 +81,17 @@ func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, er
 	}
 	s.IP = client
 	return s, identErr
+}
+
+// method returns the method of the client's request, or "" where that isn't known.
+func (e endpoint) method(r *http.Request) string {
+	if e.methodHeader == "" {
+		return r.Method
+	}
+	if values := r.Header[e.methodHeader]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
 }
 
 // path returns the path that the client asked for, or "" where that isn't known.

@@ -13,15 +13,16 @@ import (
 type gate struct {
 	checker  *checker.Checker
 	metrics  *metrics
+	requests *requests
 	log      *slog.Logger
 	distrust *limiter
 	header   string // that names the client
 	now      func() time.Time
 }
 
-// decide checks s. err says why something about it isn't known; unless what is known is
+// decide checks s, whose request has the method. err says why something about it isn't known; unless what is known is
 // blocked, the fail mode answers then.
-func (g *gate) decide(ctx context.Context, s checker.Subject, err error) checker.Decision {
+func (g *gate) decide(ctx context.Context, s checker.Subject, method string, err error) checker.Decision {
 	start := g.now()
 	if errors.Is(err, checker.ErrOnlyProxies) { // known well enough: it is one of the proxies
 		g.metrics.proxies.Inc()
@@ -32,6 +33,7 @@ func (g *gate) decide(ctx context.Context, s checker.Subject, err error) checker
 		d = g.checker.Fail(ctx, s, err)
 	}
 	g.metrics.decided(d, g.now().Sub(start))
+	g.requests.publish(&s, method, d)
 	return d
 }
 

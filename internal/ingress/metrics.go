@@ -52,7 +52,7 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(decisions, m.errors, m.duration, m.distrust, m.proxies, m.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.decisions = map[string]prometheus.Counter{}
-	for _, result := range []string{"allowed", "blocked", "failed_open", "failed_closed"} {
+	for _, result := range []string{checker.ResultAllowed, checker.ResultBlocked, checker.ResultFailedOpen, checker.ResultFailedClosed} {
 		m.decisions[result] = decisions.WithLabelValues(result)
 	}
 	return m
@@ -60,20 +60,8 @@ func newMetrics() *metrics {
 
 func (m *metrics) decided(d checker.Decision, took time.Duration) {
 	m.duration.Observe(took.Seconds())
-	m.decisions[result(d)].Inc()
+	m.decisions[d.Result()].Inc()
 	if d.Err != nil {
-		m.errors.WithLabelValues(errorClass(d.Err)).Inc()
+		m.errors.WithLabelValues(checker.ErrorClass(d.Err)).Inc()
 	}
-}
-
-func result(d checker.Decision) string {
-	switch {
-	case d.Block.Scope != checker.Scope{}:
-		return "blocked"
-	case d.Blocked:
-		return "failed_closed"
-	case d.Err != nil:
-		return "failed_open"
-	}
-	return "allowed"
 }

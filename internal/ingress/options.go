@@ -5,6 +5,7 @@ package ingress
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/textproto"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
 // Options configures ingress-check. Start from [DefaultOptions].
@@ -59,7 +61,14 @@ type Options struct {
 	Message         string        // likewise
 	ReasonHeaders   bool          // tell the proxy rule and type of scope
 	Grace           time.Duration // for requests under way at a stop
-	LogFormat       string        // json or text
+
+	Publish       bool     // tell detection of the requests that are let pass
+	PublishStream []string // in these streams
+	PublishBuffer int      // how many may wait
+	EventsStdout  bool     // tell of denials and failed checks on Stdout
+	EventsStream  string   // and in this stream; empty: not
+	Stdout        io.Writer
+	LogFormat     string // json or text
 }
 
 // DefaultOptions returns the options of an ingress-check without configuration. It
@@ -70,6 +79,7 @@ func DefaultOptions() Options {
 		IPv4Ranges: checker.DefaultRanges4(), IPv6Ranges: checker.DefaultRanges6(),
 		StatusCode: checker.DefaultStatusCode, Message: checker.DefaultMessage,
 		Grace: 10 * time.Second, LogFormat: "json",
+		PublishStream: []string{publisher.DefaultStream}, PublishBuffer: 8192,
 	}
 }
 
@@ -109,6 +119,9 @@ func (o *Options) checkServe() error {
 	if err := o.checkTrust(); err != nil {
 		return err
 	}
+	if err := o.checkFeed(); err != nil {
+		return err
+	}
 	for flag, name := range map[string]string{
 		"client-header": o.ClientHeader, "user-header": o.UserHeader, "username-header": o.UsernameHeader, "session-header": o.SessionHeader,
 	} {
@@ -141,6 +154,23 @@ func (o *Options) checkTrust() error {
 		return errors.New("--trust-unix: needs a Unix socket, --addr unix:/path or --grpc-addr unix:/path")
 	case o.ProxyProtocol && len(o.TrustedProxies) == 0 && !o.TrustUnix:
 		return errors.New("--proxy-protocol: needs --trusted-proxies, since nobody else may send its header")
+	}
+	return nil
+}
+
+// checkFeed reports what is wrong with the options that say whom to tell.
+func (o *Options) checkFeed() error {
+	switch {
+	case o.Publish && o.RedisURL == "":
+		return errors.New("--publish: needs --redis-url, since requests are published there")
+	case o.Publish && len(o.PublishStream) == 0:
+		return errors.New("--publish-stream: names no stream")
+	case o.PublishBuffer <= 0:
+		return fmt.Errorf("--publish-buffer %d: must be above 0", o.PublishBuffer)
+	case o.EventsStream != "" && o.RedisURL == "":
+		return errors.New("--events-stream: needs --redis-url, since the stream is there")
+	case o.EventsStdout && o.Stdout == nil:
+		return errors.New("--events-stdout: there is no standard output")
 	}
 	return nil
 }

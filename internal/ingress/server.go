@@ -31,6 +31,7 @@ const (
 type Server struct {
 	log      *slog.Logger
 	store    *store
+	feed     *feed
 	metrics  *metrics
 	grace    time.Duration
 	draining atomic.Bool
@@ -80,7 +81,10 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if s.store, err = openStore(ctx, o); err != nil {
 		return err
 	}
-	if err := s.listen(o, proxies, checker.New(s.store.lookup, s.hooked(opts)...)); err != nil {
+	if s.feed, err = openFeed(o, s.log, s.metrics); err != nil {
+		return err
+	}
+	if err := s.listen(o, proxies, checker.New(s.store.lookup, append(opts, s.feed.reporter.Option())...)); err != nil {
 		return err
 	}
 	s.warn(proxies)
@@ -98,16 +102,10 @@ func (s *Server) warn(proxies checker.TrustedProxies) {
 	}
 }
 
-// hooked adds to a checker's options what reports its failures.
-func (s *Server) hooked(opts []checker.Option) []checker.Option {
-	failed := newFailures(s.log, time.Now)
-	return append(opts, checker.WithOnError(func(ctx context.Context, _ checker.Subject, d checker.Decision) { failed.report(ctx, d) }))
-}
-
 // listen opens the listeners and gives each its handler.
 func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.Checker) error {
 	g := &gate{
-		checker: c, metrics: s.metrics, log: s.log, distrust: &limiter{every: time.Minute}, header: proxies.HeaderName(), now: time.Now,
+		checker: c, metrics: s.metrics, requests: s.feed.requests, log: s.log, distrust: &limiter{every: time.Minute}, header: proxies.HeaderName(), now: time.Now,
 	}
 	who := func(addr string) clients {
 		return clients{proxies: proxies, trustUnix: o.TrustUnix && isUnix(addr), identities: o.identities()}
@@ -234,6 +232,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, each := range slices.Backward(s.services) {
 		errs = append(errs, each.server.Shutdown(grace))
 	}
+	s.feed.drain(grace, s.log)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}
@@ -245,6 +244,11 @@ func (s *Server) Close() {
 	for _, each := range s.services {
 		_ = each.server.Close()
 		_ = each.listener.Close()
+	}
+	if s.feed != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.feed.close(ended) // Run has given it its time
 	}
 	if s.store != nil {
 		s.store.Close()

@@ -66,6 +66,7 @@ type Enforcement struct {
 	FailMode  string // "open" or "closed"
 	ErrorType string // a class, never a message
 
+	Count         int    // of the requests that this event stands for, where it stands for several
 	StatusCode    int    // of the denial
 	SourceAddress string // of the event or request that led to this
 	SessionID     string
@@ -134,6 +135,7 @@ type enforcementAttrs struct {
 	Reason        string `json:"enforcement.reason,omitempty"`
 	FailMode      string `json:"enforcement.fail_mode,omitempty"`
 	ErrorType     string `json:"error.type,omitempty"`
+	Count         int    `json:"enforcement.count,omitempty"`
 	StatusCode    int    `json:"http.response.status_code,omitempty"`
 	SourceAddress string `json:"source.address,omitempty"`
 	SessionID     string `json:"session.id,omitempty"`
@@ -203,7 +205,7 @@ func (e *Enforcement) attributes() enforcementAttrs {
 		Rule: e.Rule, Severity: e.Severity, Description: e.Description,
 		Action: e.Action, TTL: e.TTL, ExpiresAt: expires, DryRun: e.DryRun,
 		RevokedBy: e.RevokedBy, Reason: e.Reason, FailMode: e.FailMode, ErrorType: e.ErrorType,
-		StatusCode: e.StatusCode, SourceAddress: e.SourceAddress, SessionID: e.SessionID, UserID: e.UserID,
+		Count: e.Count, StatusCode: e.StatusCode, SourceAddress: e.SourceAddress, SessionID: e.SessionID, UserID: e.UserID,
 	}
 }
 
@@ -240,7 +242,7 @@ func DecodeEnforcement(raw []byte) (Enforcement, Origin, error) {
 		Rule:  a.Rule, Severity: a.Severity, Description: a.Description,
 		Action: a.Action, TTL: a.TTL, ExpiresAt: readExpiry(a.ExpiresAt), DryRun: a.DryRun,
 		RevokedBy: a.RevokedBy, Reason: a.Reason, FailMode: a.FailMode, ErrorType: a.ErrorType,
-		StatusCode: a.StatusCode, SourceAddress: a.SourceAddress, SessionID: a.SessionID, UserID: a.UserID,
+		Count: a.Count, StatusCode: a.StatusCode, SourceAddress: a.SourceAddress, SessionID: a.SessionID, UserID: a.UserID,
 	}
 	if j.TraceFlags != nil {
 		e.TraceParent = validTraceParent(fmt.Sprintf("00-%s-%s-%02x", j.TraceID, j.SpanID, uint8(*j.TraceFlags&0xff)))

@@ -32,9 +32,9 @@ func enforcements() []wire.Enforcement {
 			Type: wire.TypeAlert, ID: id, Time: at, Rule: "resource_enumeration", Severity: 7, Action: wire.ActionAlert, DryRun: true,
 			Description: "Many paths under /users/<id>", SourceAddress: "203.0.113.9", SessionID: "s-1", UserID: "42",
 		},
-		{Type: wire.TypeBlocked, Time: at, Scope: ip, Rule: "brute_force_login", Action: wire.ActionBlocked, StatusCode: 429},
+		{Type: wire.TypeBlocked, Time: at, Scope: ip, Rule: "brute_force_login", Action: wire.ActionBlocked, StatusCode: 429, Count: 17},
 		{Type: wire.TypeBlockRevoked, Time: at, Scope: ip, RevokedBy: "ops", Reason: "it was me"},
-		{Type: wire.TypeEvaluationFailed, Observed: at, FailMode: "open", ErrorType: "timeout"},
+		{Type: wire.TypeEvaluationFailed, Observed: at, FailMode: "open", ErrorType: "timeout", Count: 3},
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 // What a header of a trusted proxy may leave open. See [TrustedProxies.Client].
 var (
 	// ErrNoClient: it names nobody, or what it says can't be followed to the client.
-	ErrNoClient = errors.New("no address of a client in the chain of proxies")
+	ErrNoClient = NewError("no_client", "no address of a client in the chain of proxies")
 	// ErrOnlyProxies: the request comes from one of the trusted proxies themselves.
 	ErrOnlyProxies = errors.New("every address in the chain is a trusted proxy's")
 )

@@ -18,7 +18,7 @@ import (
 
 // ErrNoClient is the failure of a check whose request shows no client address,
 // such as one over a Unix socket. The fail mode decides.
-var ErrNoClient = checker.NewError("no_client", "the request shows no client address")
+var ErrNoClient = checker.ErrNoClient
 
 // An Option changes what [Middleware] does.
 type Option func(*middleware)
