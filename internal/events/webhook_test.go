@@ -281,6 +281,7 @@ func TestWebhookWaitsAsAsked(t *testing.T) {
 	server.header.Set("Retry-After", "1")
 	f := fanout(t, events.Options{}, hook(t, server, nil))
 	f.emit(t, alerts("x", 1))
+	f.failed(t, "webhook_1", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := f.Close(ctx); err != nil { // not even a shutdown asks sooner

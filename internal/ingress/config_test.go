@@ -47,7 +47,7 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	if o, err = load(t, file, map[string]string{"WARDSTREAM_REDIS_URL": ""}); err != nil || o.RedisURL != "redis://file" {
 		t.Fatalf("an empty variable: %+v, %v", o, err)
 	}
-	if o, err = load(t, "", map[string]string{"WARDSTREAM_POSTGRES_URL": "postgres://env"}); err != nil || o.PostgresURL != "postgres://env" {
+	if o, err = load(t, "", map[string]string{"WARDSTREAM_POSTGRES_URL": "postgres://env"}); err != nil || o.PostgresURL != "postgres://env" || o.Timeout != 50*time.Millisecond {
 		t.Fatalf("without a file: %+v, %v", o, err)
 	}
 }

@@ -142,6 +142,10 @@ func TestFailedRebuildChangesNothing(t *testing.T) {
 	_, err := b.Rebuild(t.Context(), func(ctx context.Context, fn func(checker.Block) error) error {
 		return truth.Each(ctx, func(block checker.Block) error {
 			if read++; read > 700 {
+				if n, err := env.Client.Keys(ctx, env.Prefix+":blocks:rebuild:*").Result(); err != nil || len(n) != 1 {
+					t.Errorf("unfinished hashes %v, %v", n, err)
+				}
+				storetest.AllExpire(t, env.Client, env.Prefix) // should we die now
 				return errRead
 			}
 			return fn(block)
@@ -262,6 +266,17 @@ func TestSync(t *testing.T) {
 	}
 	if n, err := b.Sync(ctx, scopes, truth.Lookup); err != nil || n != 0 {
 		t.Errorf("a second Sync = %d, %v", n, err)
+	}
+	// What only goes makes the Python library's readers reload, too.
+	warm := wire.Keys{Prefix: env.Prefix}.Warm()
+	if err := env.Client.Set(ctx, warm, `{"v":2,"members":[["user","there"]]}`, time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := truth.Unblock(ctx, store.Revocation{Scope: user("there")}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.Sync(ctx, scopes, truth.Lookup); err != nil || n != 1 || env.Client.Exists(ctx, warm).Val() != 0 {
+		t.Errorf("a third Sync = %d, %v; the sentinel is there: %d", n, err, env.Client.Exists(ctx, warm).Val())
 	}
 }
 
