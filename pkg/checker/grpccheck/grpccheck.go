@@ -1,7 +1,8 @@
 // Package grpccheck puts a [checker.Checker] in front of the methods of a gRPC server.
 //
 // A call is checked once, before its handler runs; a stream that is open stays open. By default only the
-// client's address is checked: the peer's, or what trusted proxies say in the metadata x-forwarded-for.
+// client's address is checked: the peer's, or what trusted proxies say in the metadata x-forwarded-for or what
+// [checker.TrustedProxies] names.
 // [WithSubject] adds who the application knows the client to be. The Subject's Path is the full method
 // ("/shop.Orders/Pay"), so [checker.WithFailClosed] names the methods that are denied when the look-up fails.
 package grpccheck
@@ -19,7 +20,7 @@ import (
 
 // ErrNoClient is the failure of a check whose call shows no client address, such as one over a Unix
 // socket. The fail mode decides.
-var ErrNoClient = checker.NewError("no_client", "the call shows no client address")
+var ErrNoClient = checker.ErrNoClient
 
 // An Option changes what the interceptors do.
 type Option func(*interceptor)
@@ -32,7 +33,7 @@ type interceptor struct {
 	denied  func(context.Context, checker.Decision) error
 }
 
-// WithTrustedProxies says which peers' x-forwarded-for is believed. By default nobody's is, and the peer is
+// WithTrustedProxies says which peers' x-forwarded-for, or other header, is believed. By default nobody's is, and the peer is
 // the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(i *interceptor) { i.proxies = t }
@@ -120,7 +121,7 @@ func (i *interceptor) admit(ctx context.Context, method string) error {
 
 func (i *interceptor) check(ctx context.Context, method string) checker.Decision {
 	s := checker.Subject{Path: method}
-	addr, ok := i.proxies.ClientAddr(peerAddr(ctx), metadata.ValueFromIncomingContext(ctx, "x-forwarded-for"))
+	addr, ok := i.proxies.ClientAddr(peerAddr(ctx), metadata.ValueFromIncomingContext(ctx, i.proxies.HeaderName()))
 	s.IP = addr
 	if i.subject != nil {
 		i.subject(ctx, &s)

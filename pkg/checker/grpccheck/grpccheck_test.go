@@ -178,6 +178,8 @@ func TestClientAddress(t *testing.T) {
 	}
 	trusting := serve(t, "tcp", s.checker(), grpccheck.WithTrustedProxies(proxies))
 	plain := serve(t, "tcp", s.checker())
+	proxies.Header = checker.HeaderForwarded
+	forwarded := serve(t, "tcp", s.checker(), grpccheck.WithTrustedProxies(proxies))
 	for name, tc := range map[string]struct {
 		client healthpb.HealthClient
 		md     []string
@@ -189,6 +191,7 @@ func TestClientAddress(t *testing.T) {
 		"values are one list":      {trusting, []string{"x-forwarded-for", visitor, "x-forwarded-for", attacker}, codes.PermissionDenied},
 		"a claim to be blocked":    {trusting, []string{"x-forwarded-for", attacker + ", " + visitor}, codes.OK},
 		"other names":              {trusting, []string{"x-real-ip", attacker, "forwarded", "for=" + attacker, "x-envoy-external-address", attacker}, codes.OK},
+		"another header":           {forwarded, []string{"x-forwarded-for", visitor, "forwarded", "for=" + attacker}, codes.PermissionDenied},
 		"garbage":                  {trusting, []string{"x-forwarded-for", attacker + ", junk"}, codes.OK},
 	} {
 		wantCode(t, name, calls(t, tc.client, tc.md...), tc.want)

@@ -41,7 +41,7 @@ type middleware struct {
 	requests  bool
 }
 
-// WithTrustedProxies says which peers' X-Forwarded-For is believed, as for the checker. By default nobody's
+// WithTrustedProxies says which peers' X-Forwarded-For, or other header, is believed, as for the checker. By default nobody's
 // is, and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
@@ -134,7 +134,7 @@ func (m *middleware) publish(r *http.Request, e publisher.Event) {
 // event is what the events of a request have in common.
 func (m *middleware) event(typ string, r *http.Request, path string) publisher.Event {
 	s := checker.Subject{Path: path}
-	s.IP, _ = m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values("X-Forwarded-For"))
+	s.IP, _ = m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values(m.proxies.HeaderName()))
 	if m.subject != nil {
 		m.subject(r, &s)
 	}

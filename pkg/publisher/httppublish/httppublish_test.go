@@ -189,6 +189,8 @@ func TestWhoAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	forwarded := proxies
+	forwarded.Header = checker.HeaderForwarded
 	fill := httppublish.WithSubject(func(r *http.Request, s *checker.Subject) {
 		if s.Path != "/x" || !s.IP.IsValid() {
 			t.Errorf("the subject comes as %+v", s)
@@ -202,6 +204,7 @@ func TestWhoAsked(t *testing.T) {
 	}{
 		"nobody is trusted": {nil, map[string]string{"source.address": "127.0.0.1", "user.id": "", "session.id": ""}, trace},
 		"trusted proxy":     {[]httppublish.Option{httppublish.WithTrustedProxies(proxies)}, map[string]string{"source.address": "203.0.113.9"}, trace},
+		"another header":    {[]httppublish.Option{httppublish.WithTrustedProxies(forwarded)}, map[string]string{"source.address": "203.0.113.10"}, trace},
 		"subject":           {[]httppublish.Option{fill}, map[string]string{"user.id": "42", "user.name": "eve", "session.id": "s1"}, trace},
 		"an address of the application's": {[]httppublish.Option{httppublish.WithSubject(func(_ *http.Request, s *checker.Subject) {
 			s.IP = netip.MustParseAddr("::ffff:198.51.100.7")
@@ -211,7 +214,7 @@ func TestWhoAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, status(200), tc.opts...)
-			s.get("/x?q=1", "X-Forwarded-For", "6.6.6.6, 203.0.113.9", "Session", "s1", "Traceparent", trace, "X-Real-Ip", "6.6.6.6")
+			s.get("/x?q=1", "X-Forwarded-For", "6.6.6.6, 203.0.113.9", "Forwarded", "for=203.0.113.10", "Session", "s1", "Traceparent", trace, "X-Real-Ip", "6.6.6.6")
 			e := s.one()
 			want(t, e, tc.want)
 			if e.TraceParent != tc.tp {
