@@ -13,7 +13,7 @@ import (
 
 // fewestPromises is how many rows a page of promises has at least: fewer means
 // that the table was not understood.
-const fewestPromises = 40
+const fewestPromises = 15
 
 // named is a test as the pages name it: `internal/wire.TestDecodeFlatValues`, maybe with a subtest.
 var named = regexp.MustCompile("`([a-z0-9/_-]+)\\.((?:Test|Fuzz|Benchmark)[A-Za-z0-9_]+)(?:/[^`]*)?`")
