@@ -17,6 +17,7 @@ var allowed = map[string][]string{
 	// The public library: the vocabulary imports nothing of ours.
 	"pkg/checker":             {},
 	"pkg/checker/httpcheck":   {"pkg/checker"},
+	"pkg/checker/mirror":      {"pkg/checker", "pkg/checker/redislookup", "internal/wire"},
 	"pkg/checker/pglookup":    {"pkg/checker"},
 	"pkg/checker/redislookup": {"pkg/checker", "internal/redisurl", "internal/wire"},
 
@@ -76,7 +77,7 @@ var testOnly = []string{"internal/store/storetest", "internal/testenv", "interna
 var allowedInTests = map[string][]string{
 	"cmd/detector":            {"internal/wire", "pkg/checker"}, // what they check a running process with
 	"cmd/ingress-check":       {"internal/wire", "pkg/checker"},
-	"internal/bench":          {"pkg/checker", "pkg/checker/redislookup"},
+	"internal/bench":          {"internal/store", "internal/store/redis", "pkg/checker", "pkg/checker/mirror", "pkg/checker/redislookup"},
 	"internal/detector":       {"internal/bench", "internal/window/memwindow"}, // a workload; windows to compare with
 	"internal/doctest":        {"internal/config"},
 	"internal/events":         {"pkg/checker"},
@@ -85,7 +86,8 @@ var allowedInTests = map[string][]string{
 	"internal/store/postgres": {"pkg/checker/pglookup"},
 	"internal/store/redis":    {"internal/store/memory"},
 	"internal/store/tiered":   {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"}, // from the request to the block
+	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"},                                         // from the request to the block
+	"pkg/checker/mirror":      {"internal/store", "internal/store/memory", "internal/store/redis"}, // what it mirrors
 }
 
 func TestImports(t *testing.T) {
@@ -152,7 +154,7 @@ func TestCheckerLinksLittle(t *testing.T) {
 		"github.com/jackc/pgx": "pgx", "go.opentelemetry.io": "OpenTelemetry", "github.com/prometheus": "Prometheus",
 		"google.golang.org/grpc": "gRPC", "github.com/spf13/cobra": "cobra", "github.com/goccy/go-yaml": "YAML",
 	}
-	for _, start := range []string{"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck"} {
+	for _, start := range []string{"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/checker/mirror"} {
 		deps := strings.Fields(goTool(t, "list", "-deps", "./"+start))
 		if !slices.Contains(deps, module+"/"+start) {
 			t.Fatalf("go list -deps ./%s does not list the package itself", start)

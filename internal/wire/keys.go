@@ -57,6 +57,15 @@ func (k Keys) Block(s checker.Scope) string {
 	return k.Prefix + ":block:" + MemberField(s)
 }
 
+// BlockScope is the scope whose Block key is. It reports false as [FieldScope] does.
+func (k Keys) BlockScope(key string) (checker.Scope, bool) {
+	field, ok := strings.CutPrefix(key, k.Prefix+":block:")
+	if !ok {
+		return checker.Scope{}, false
+	}
+	return FieldScope(field)
+}
+
 // BlockPattern matches the keys of all blocks, and maybe others, as SCAN's
 // MATCH does.
 func (k Keys) BlockPattern() string { return k.Prefix + ":block:*" }
