@@ -86,8 +86,8 @@ var allowedInTests = map[string][]string{
 	"internal/store/postgres": {"pkg/checker/pglookup"},
 	"internal/store/redis":    {"internal/store/memory"},
 	"internal/store/tiered":   {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"},                                         // from the request to the block
-	"pkg/checker/mirror":      {"internal/store", "internal/store/memory", "internal/store/redis"}, // what it mirrors
+	"pkg/checker/httpcheck":   {"pkg/checker/redislookup"},                                                                  // from the request to the block
+	"pkg/checker/mirror":      {"internal/store", "internal/store/memory", "internal/store/redis", "pkg/checker/httpcheck"}, // what it mirrors
 }
 
 func TestImports(t *testing.T) {

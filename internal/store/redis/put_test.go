@@ -104,8 +104,8 @@ func TestForgottenScripts(t *testing.T) {
 	}
 }
 
-// TestRoundTrips counts what a batch costs: one, and one more to announce what changed.
-func TestRoundTrips(t *testing.T) {
+// TestOneRoundTrip counts what a batch costs: one, and one more to announce what changed.
+func TestOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +17,7 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
 // A private rig has a server of its own, to flush, kill and start again.
@@ -251,5 +255,44 @@ func TestChangesDuringASnapshot(t *testing.T) {
 	blocks, err := r.mirror.Lookup(t.Context(), []checker.Scope{user("a"), user("b")})
 	if got := valuesOf(blocks); err != nil || len(got) != 1 || got[0] != "b" {
 		t.Errorf("found %q, %v", got, err)
+	}
+}
+
+// TestLeastRights: a user that may read keys and the time can run a mirror, as the deployment guide has it.
+func TestLeastRights(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights := regexp.MustCompile(`(?m)^ACL SETUSER ingress-check on >… (.*)$`).FindSubmatch(guide)
+	if rights == nil {
+		t.Fatal("the guide names no rights")
+	}
+	env := testenv.PrivateRedis(t)
+	command := []any{"ACL", "SETUSER", "reader", "on", ">secret"}
+	for _, right := range strings.Fields(string(rights[1])) {
+		command = append(command, right)
+	}
+	if err := env.Client.Do(t.Context(), command...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, env.Client, wire.DefaultPrefix)
+	client, err := redislookup.Connect(strings.Replace(env.URL, "//", "//reader:secret@", 1))
+	r.must(err)
+	t.Cleanup(func() { _ = client.Close() })
+	r.mirror = New(client, WithReconcile(100*time.Millisecond), WithOnState(r.states.add))
+	r.run()
+	r.becomes(Following)
+	r.put(time.Hour, user("a"))
+	r.says([]checker.Scope{user("a")}, "a")
+	testenv.Eventually(t, soon, func() error {
+		if n := r.mirror.Status().Snapshots; n < 2 {
+			return fmt.Errorf("%d snapshots", n)
+		}
+		return nil
+	})
+	if r.states.heard("NOPERM") {
+		t.Errorf("said %q", r.states.all())
 	}
 }
