@@ -217,6 +217,12 @@ func (r *rig) announceAll(scopes ...checker.Scope) {
 
 func (r *rig) announceFields(fields ...string) {
 	r.t.Helper()
+	r.announceAt(time.Now().Add(time.Millisecond), fields...)
+}
+
+// announceAt does so with an entry of a server whose clock shows at.
+func (r *rig) announceAt(at time.Time, fields ...string) {
+	r.t.Helper()
 	entry := map[string]any{}
 	head, err := wire.ReadPosition(r.client.Get(context.Background(), r.keys.ChangesHead()).Val())
 	r.must(err)
@@ -225,7 +231,7 @@ func (r *rig) announceFields(fields ...string) {
 	}
 	head.Seq++
 	entry["epoch"], entry["seq"], entry["prev"] = head.Epoch, head.Seq, head.ID
-	id := fmt.Sprintf("%d-1", time.Now().UnixMilli()+1)
+	id := fmt.Sprintf("%d-1", at.UnixMilli())
 	_, err = r.client.TxPipelined(context.Background(), func(p redis.Pipeliner) error {
 		p.XAdd(context.Background(), &redis.XAddArgs{Stream: r.keys.Changes(), ID: id, Values: entry})
 		p.Set(context.Background(), r.keys.ChangesHead(), fmt.Sprintf("%s %d %s", head.Epoch, head.Seq, id), time.Hour)

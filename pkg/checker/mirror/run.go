@@ -99,7 +99,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &follower{m: m, feed: feed{client: m.client, keys: m.keys, at: at}}
-	defer f.close()
+	defer f.leave()
 	defer cancel()
 	f.begin(ctx)
 	for ctx.Err() == nil {
@@ -139,10 +139,11 @@ func (f *follower) begin(ctx context.Context) {
 	}()
 }
 
-func (f *follower) close() {
-	f.feed.close()
+// leave ends the follower, whose context is done: no snapshot goes on behind it.
+func (f *follower) leave() {
+	f.close()
 	if f.taken != nil {
-		<-f.taken // its context is done
+		<-f.taken
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// scanCount is how many keys one SCAN looks at, and one HSCAN: half a millisecond of Redis.
-const scanCount = 1000
+const (
+	scanCount   = 1000 // keys that one SCAN looks at, and fields that one HSCAN does
+	pageTimeout = 5 * time.Second
+)
 
 var (
 	// errOverfull says that there are more blocks than a mirror may keep.
@@ -35,7 +38,7 @@ type snapshot struct {
 func (m *Mirror) takeSnapshot(ctx context.Context, old *replica) (*replica, error) {
 	begin := m.now()
 	s := &snapshot{m: m, old: old, r: newReplica()}
-	before, err := m.client.HExists(ctx, m.keys.Permanent(), wire.CompleteField).Result()
+	before, err := m.glance(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
@@ -45,14 +48,14 @@ func (m *Mirror) takeSnapshot(ctx context.Context, old *replica) (*replica, erro
 	if err := s.members(ctx); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
-	after, err := m.client.HExists(ctx, m.keys.Permanent(), wire.CompleteField).Result()
-	if err == nil && before != after {
+	after, err := m.glance(ctx)
+	if err == nil && before.complete != after.complete {
 		err = errMoved
 	}
 	if err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
-	s.r.complete = after
+	s.r.complete = after.complete
 	m.took.Store(int64(m.now().Sub(begin)))
 	m.snapshots.Add(1)
 	return s.r, nil
@@ -72,23 +75,31 @@ func (s *snapshot) keys(ctx context.Context) error {
 }
 
 func (s *snapshot) server(ctx context.Context, server redis.Cmdable) error {
-	var cursor uint64
-	for {
+	return pages(ctx, func(ctx context.Context, cursor uint64) (uint64, error) {
 		keys, next, err := server.Scan(ctx, cursor, s.m.keys.BlockPattern(), scanCount).Result()
 		if err != nil {
-			return fmt.Errorf("scan block keys: %w", err)
+			return 0, fmt.Errorf("scan block keys: %w", err)
 		}
 		values, err := s.read(ctx, server, keys)
 		if err != nil {
-			return fmt.Errorf("read block keys: %w", err)
+			return 0, fmt.Errorf("read block keys: %w", err)
 		}
-		if err := s.add(keys, values); err != nil {
-			return err
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
+		return next, s.add(keys, values)
+	})
+}
+
+// pages calls page with each cursor, and a deadline of its own: cancelling alone doesn't end a read.
+func pages(ctx context.Context, page func(ctx context.Context, cursor uint64) (next uint64, err error)) error {
+	one := func(cursor uint64) (uint64, error) {
+		ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+		defer cancel()
+		return page(ctx, cursor)
 	}
+	cursor, err := one(0)
+	for cursor != 0 && err == nil {
+		cursor, err = one(cursor)
+	}
+	return err
 }
 
 // read returns the values of keys, nil where there is none: in a Cluster by a GET each, as MGET would want them in
@@ -177,24 +188,18 @@ func (s *snapshot) unlessEnded(e *entry) *entry {
 
 // members reads the membership hash. Of two blocks on one scope the stronger stays.
 func (s *snapshot) members(ctx context.Context) error {
-	var cursor uint64
-	for {
+	return pages(ctx, func(ctx context.Context, cursor uint64) (uint64, error) {
 		pairs, next, err := s.m.client.HScan(ctx, s.m.keys.Permanent(), cursor, "", scanCount).Result()
 		if err != nil {
-			return fmt.Errorf("scan membership hash: %w", err)
+			return 0, fmt.Errorf("scan membership hash: %w", err)
 		}
 		for i := 0; i+1 < len(pairs); i += 2 {
 			if scope, ok := wire.FieldScope(pairs[i]); ok {
 				s.member(scope, pairs[i+1])
 			}
 		}
-		if err := s.full(); err != nil {
-			return err
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
-	}
+		return next, s.full()
+	})
 }
 
 func (s *snapshot) member(scope checker.Scope, raw string) {
