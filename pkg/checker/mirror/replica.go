@@ -23,7 +23,7 @@ type replica struct {
 	shared   bool // others read it: tables are replaced, not changed
 
 	// Addresses and ranges that are written the one canonical way; all else, of the type ip too, is among the
-	// values. Addresses have a map to themselves: to change one costs a fiftieth of what it does in the table.
+	// values. Addresses have a map to themselves: to change one costs a twentieth of what it does in the table.
 	addrs                     *xsync.Map[netip.Addr, *entry]
 	ranges                    atomic.Pointer[bart.Table[*entry]]
 	users, usernames, session *values
