@@ -75,6 +75,7 @@ func TestAsyncAPIStructure(t *testing.T) {
 	}
 	streams := map[string][2]string{ // what each operation does, and where
 		"detect": {"receive", "audit:events"}, "enforce": {"send", "audit:enforcement"}, "bury": {"send", "audit:events:dead"},
+		"announce": {"send", "wardstream:blocks:changes"},
 	}
 	operations := at(t, root, "operations")
 	if len(operations) != len(streams) || len(at(t, root, "channels")) != len(streams) {

@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"pkg/checker":               {},
 	"pkg/checker/grpccheck":     {"pkg/checker"},
 	"pkg/checker/httpcheck":     {"pkg/checker"},
+	"pkg/checker/mirror":        {"pkg/checker", "pkg/checker/redislookup", "internal/wire"},
 	"pkg/checker/otelcheck":     {"pkg/checker"},
 	"pkg/checker/pglookup":      {"pkg/checker"},
 	"pkg/checker/promcheck":     {"pkg/checker"},
@@ -82,9 +83,12 @@ var testOnly = []string{"internal/store/storetest", "internal/testenv", "interna
 // allowedInTests is what tests of a package may import beyond that: themselves, what the package may
 // import, testOnly and this.
 var allowedInTests = map[string][]string{
-	"cmd/detector":              {"internal/wire", "pkg/checker"}, // what they check a running process with
-	"cmd/ingress-check":         {"internal/wire", "pkg/checker"},
-	"internal/bench":            {"internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/pglookup", "pkg/checker/redislookup"},
+	"cmd/detector":      {"internal/wire", "pkg/checker"}, // what they check a running process with
+	"cmd/ingress-check": {"internal/wire", "pkg/checker"},
+	"internal/bench": {
+		"internal/ingress", "internal/store", "internal/store/redis", "internal/wire",
+		"pkg/checker", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
+	},
 	"internal/detector":         {"internal/bench"}, // a workload
 	"internal/doctest":          {"internal/config"},
 	"internal/events":           {"pkg/checker"},
@@ -93,9 +97,10 @@ var allowedInTests = map[string][]string{
 	"internal/store/postgres":   {"pkg/checker/pglookup"},
 	"internal/store/redis":      {"internal/store/memory"},
 	"internal/store/tiered":     {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                   // from the call to the block
-	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                    // from the request to the block
-	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"}, // read as the detector does
+	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                                                 // from the call to the block
+	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                  // from the request to the block
+	"pkg/checker/mirror":        {"internal/store", "internal/store/memory", "internal/store/redis", "pkg/checker/httpcheck"}, // what it mirrors
+	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"},                               // read as the detector does
 	"pkg/publisher/httppublish": {"pkg/checker/httpcheck", "pkg/checker/redislookup", "internal/event", "internal/wire"},
 }
 
@@ -164,7 +169,7 @@ func TestCheckerLinksLittle(t *testing.T) {
 		"google.golang.org/grpc": "gRPC", "github.com/spf13/cobra": "cobra", "github.com/goccy/go-yaml": "YAML",
 	}
 	for _, start := range []string{
-		"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/checker/report", "pkg/publisher", "pkg/publisher/httppublish",
+		"pkg/checker", "pkg/checker/redislookup", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/report", "pkg/publisher", "pkg/publisher/httppublish",
 	} {
 		deps := strings.Fields(goTool(t, "list", "-deps", "./"+start))
 		if !slices.Contains(deps, module+"/"+start) {

@@ -70,6 +70,15 @@ func (k Keys) AppendBlock(text []byte, s checker.Scope) []byte {
 // FieldAt is where the field of the membership hash begins in the key of a block.
 func (k Keys) FieldAt() int { return len(k.Prefix) + len(blockInfix) }
 
+// BlockScope is the scope whose Block key is. It reports false as [FieldScope] does.
+func (k Keys) BlockScope(key string) (checker.Scope, bool) {
+	field, ok := strings.CutPrefix(key, k.Prefix+blockInfix)
+	if !ok {
+		return checker.Scope{}, false
+	}
+	return FieldScope(field)
+}
+
 // BlockPattern matches the keys of all blocks, and maybe others, as SCAN's
 // MATCH does.
 func (k Keys) BlockPattern() string { return k.Prefix + ":block:*" }
@@ -87,6 +96,12 @@ func (k Keys) Generation() string { return k.Prefix + ":blocks:generation:{" + k
 func (k Keys) Rebuild(token string) string {
 	return k.Prefix + ":blocks:rebuild:{" + k.Permanent() + "}:" + token
 }
+
+// Changes is the stream that says which scopes' blocks changed, for mirrors to follow.
+func (k Keys) Changes() string { return k.Prefix + ":blocks:changes" }
+
+// ChangesHead is the string that says where Changes ends, in its slot: a [Position].
+func (k Keys) ChangesHead() string { return k.Changes() + ":head:{" + k.Changes() + "}" }
 
 // Warm is the Python library's sentinel; deleting it makes its readers reload.
 func (k Keys) Warm() string { return k.Prefix + ":blocks:warm" }
@@ -112,11 +127,21 @@ func (k Keys) Cooldown(rule, group string) string {
 // MemberField is the field of s in the membership hash, "type:value".
 func MemberField(s checker.Scope) string { return s.Type + ":" + keyValue(s.Value) }
 
-// keyValue hashes long values. A value that looks hashed is hashed, too, or
+// FieldScope is the scope whose MemberField is field. It reports false for what is no scope's, and
+// where the value is a hash: what that stands for isn't known.
+func FieldScope(field string) (checker.Scope, bool) {
+	typ, value, ok := strings.Cut(field, ":")
+	return checker.Scope{Type: typ, Value: value}, ok && typ != "" && value != "" && !Hashed(value)
+}
+
+// Hashed reports whether a hash stands for the value v in keys: it is long, or looks hashed, or
 // somebody could choose a name that stands for somebody else's.
+func Hashed(v string) bool {
+	return len(v) > maxKeyValue || len(v) == len(hashedValue)+2*sha256.Size && strings.HasPrefix(v, hashedValue)
+}
+
 func keyValue(v string) string {
-	looksHashed := strings.HasPrefix(v, hashedValue) && len(v) == len(hashedValue)+2*sha256.Size
-	if len(v) <= maxKeyValue && !looksHashed {
+	if !Hashed(v) {
 		return v
 	}
 	sum := sha256.Sum256([]byte(v))

@@ -22,6 +22,8 @@ func TestKeysGolden(t *testing.T) {
 		k.Permanent():        "wardstream:blocks:permanent",
 		k.Generation():       "wardstream:blocks:generation:{wardstream:blocks:permanent}",
 		k.Rebuild("T"):       "wardstream:blocks:rebuild:{wardstream:blocks:permanent}:T",
+		k.Changes():          "wardstream:blocks:changes",
+		k.ChangesHead():      "wardstream:blocks:changes:head:{wardstream:blocks:changes}",
 		k.Warm():             "wardstream:blocks:warm",
 		k.Unblocked(ip):      "wardstream:unblocked:{wardstream:block:ip:2001:db8::1}",
 		k.Cooldown("r", "g"): "wardstream:cooldown:r:g",
@@ -107,6 +109,9 @@ func TestMarkIsInTheBlocksSlot(t *testing.T) {
 		h := slot(k.Permanent())
 		if slot(k.Generation()) != h || slot(k.Rebuild("x")) != h {
 			t.Errorf("prefix %q: generation or rebuild isn't in the membership hash's slot", prefix)
+		}
+		if slot(k.ChangesHead()) != slot(k.Changes()) {
+			t.Errorf("prefix %q: the head of changes isn't in their slot", prefix)
 		}
 	}
 }

@@ -84,6 +84,7 @@ func keyNeeds(prefix string) []need {
 		on(pattern, "hdel", "HDEL", key, "f"),
 		on(pattern, "hlen", "HLEN", key),
 		on(pattern, "hexists", "HEXISTS", key, "f"),
+		on(pattern, "xadd", "XADD", key, "x", "f", "v"),
 		on(pattern, "append", "APPEND", key, "v"),
 	}
 }

@@ -125,6 +125,9 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 		}
 		values = append(values[:1], members...)
 	}
+	if err := b.announce(ctx, []checker.Scope{r.Scope}); err != nil {
+		return nil, fmt.Errorf("unblock: %w", err)
+	}
 	return lifted(r.Scope, values[0], values[1:], b.now()), nil
 }
 

@@ -66,6 +66,9 @@ func (b *Blocks) Confirm(ctx context.Context, puts []store.Put) ([]store.Outcome
 	if err != nil {
 		return nil, fmt.Errorf("confirm blocks: %w", err)
 	}
+	if err := b.announce(ctx, scopesOf(puts)); err != nil {
+		return nil, fmt.Errorf("confirm blocks: %w", err)
+	}
 	return outcomes, nil
 }
 

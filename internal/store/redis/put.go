@@ -15,7 +15,8 @@ import (
 
 var errReply = errors.New("script's reply has another shape")
 
-// Put implements [store.Blocks]: one pipeline, one script call for each block.
+// Put implements [store.Blocks]: one pipeline, one script call for each block, and one
+// more to announce what changed, if anything did.
 // Blocks that Redis can't keep have [store.ErrUnstorable] in their Result.
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
@@ -38,11 +39,19 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 	if err != nil {
 		return nil, fmt.Errorf("put blocks: %w", err)
 	}
+	var news []checker.Scope
 	for i, cmd := range cmds {
-		results[at[i]] = putResult(ready[i], cmd)
-		if r := &results[at[i]]; r.Err == nil && members != nil {
-			overrule(r, ready[i], members()[i])
+		r := putResult(ready[i], cmd)
+		if r.Err == nil && members != nil {
+			overrule(&r, ready[i], members()[i])
 		}
+		if r.Err == nil && changed(ready[i], r) {
+			news = append(news, ready[i].Block.Scope)
+		}
+		results[at[i]] = r
+	}
+	if err := b.announce(ctx, news); err != nil {
+		return nil, fmt.Errorf("put blocks: %w", err)
 	}
 	return results, nil
 }

@@ -17,6 +17,8 @@ const (
 	rebuildChunk    = 500
 	rebuildAttempts = 5
 	rebuildTTL      = 5 * time.Minute // of an unfinished hash since its last chunk
+
+	swappedOther = 2 // the swap script's reply where the hash was incomplete or of another size before
 )
 
 // ErrOvertaken says that permanent blocks were written faster than the
@@ -84,7 +86,10 @@ func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(ch
 		return 0, false, err
 	}
 	swapped, err := cmds[0].Int()
-	return next.blocks, swapped == 1, err
+	if err == nil && swapped == swappedOther {
+		err = b.announceAll(ctx)
+	}
+	return next.blocks, swapped > 0, err
 }
 
 // generation returns the present generation, and begins one if there is none.

@@ -42,13 +42,17 @@ var swapSource string
 //go:embed scripts/discard.lua
 var discardSource string
 
+//go:embed scripts/announce.lua
+var announceSource string
+
 // scripts are the scripts of a block store.
-type scripts struct{ put, copyOf, unblock, member, swap, discard *script }
+type scripts struct{ put, copyOf, unblock, member, swap, discard, announce *script }
 
 func blockScripts() scripts {
 	return scripts{
 		put: newScript(putSource), copyOf: newScript(copySource), unblock: newScript(unblockSource),
 		member: newScript(memberSource), swap: newScript(swapSource), discard: newScript(discardSource),
+		announce: newScript(announceSource),
 	}
 }
 

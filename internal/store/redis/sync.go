@@ -3,6 +3,8 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -30,7 +32,10 @@ func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
 		}
 		n, err := b.discard(ctx, keys, values)
 		removed += n
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		return b.announce(ctx, slices.Collect(maps.Keys(keys)))
 	})
 	if err != nil {
 		return removed, fmt.Errorf("sweep copies: %w", err)
@@ -115,6 +120,9 @@ func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active
 		return 0, fmt.Errorf("synchronise blocks: %w", err)
 	}
 	discarded, err := b.discard(ctx, stale, values)
+	if err == nil && discarded+len(changes) > 0 {
+		err = b.announce(ctx, slices.Collect(maps.Keys(members)))
+	}
 	return len(missing) + max(discarded, len(changes)), err
 }
 
