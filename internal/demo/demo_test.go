@@ -113,9 +113,6 @@ func TestTheSummaryAddsUp(t *testing.T) {
 			requests[r.Actor]++
 			if r.Outcome == denied {
 				refused[r.Actor]++
-				if firstBlock[r.Actor] == 0 {
-					t.Errorf("%s is denied before it is told to be blocked", r.Actor)
-				}
 			} else {
 				lastAllowed[r.Actor] = i
 			}
@@ -139,6 +136,11 @@ func TestTheSummaryAddsUp(t *testing.T) {
 			}
 		default:
 			t.Errorf("report of type %q", r.Type)
+		}
+	}
+	for actor := range refused { // a block is in force before its event is read, so the order is open
+		if firstBlock[actor] == 0 {
+			t.Errorf("%s is denied and never told to be blocked", actor)
 		}
 	}
 	total := summary{}
