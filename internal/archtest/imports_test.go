@@ -56,7 +56,8 @@ var allowed = map[string][]string{
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
 	"internal/ingress": {
-		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report", "pkg/publisher",
+		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
+		"pkg/publisher",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
@@ -92,8 +93,8 @@ var allowedInTests = map[string][]string{
 	"internal/detector":         {"internal/bench"}, // a workload
 	"internal/doctest":          {"internal/config"},
 	"internal/events":           {"pkg/checker"},
-	"internal/ingress":          {"internal/event", "internal/wire"},            // to read what it publishes
-	"internal/rules":            {"internal/window/memwindow", "internal/wire"}, // from the entry to the match
+	"internal/ingress":          {"internal/event", "internal/store", "internal/store/redis", "internal/wire"}, // to write blocks, and read what it publishes
+	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                // from the entry to the match
 	"internal/store/postgres":   {"pkg/checker/pglookup"},
 	"internal/store/redis":      {"internal/store/memory"},
 	"internal/store/tiered":     {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func (a App) check(ctx context.Context, o *Options, q question) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(ctx, o)
+	store, err := openStore(ctx, o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

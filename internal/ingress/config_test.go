@@ -69,6 +69,7 @@ postgres_url: "postgres://${NOBODY:-user}@h/d"
 postgres_table: public.permanent_blocks
 key_prefix: sec_audit
 permanent_tier: true
+mirror: true
 trusted_proxies: [10.0.0.0/8, "2001:db8::/32"]
 trusted-proxy-count: 2
 client_header: Forwarded
@@ -100,7 +101,7 @@ log_format: text
 	want := Options{
 		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
 		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
-		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
+		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, Mirror: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
 		StatusCode: 403, Message: "no entry", Grace: 3 * time.Second, LogFormat: "text",
@@ -194,6 +195,7 @@ func TestWrongOptions(t *testing.T) {
 		"--ipv6-prefix 129":              func(o *Options) { o.IPv6Prefix = 129 },
 		"--ipv4-ranges [24 32]":          func(o *Options) { o.IPv4Ranges = []int{24, 32} },
 		"--ipv6-ranges [1 2 3 4 5 6 7 8": func(o *Options) { o.IPv6Ranges = []int{1, 2, 3, 4, 5, 6, 7, 8} },
+		"--mirror: needs --redis-url":    func(o *Options) { o.RedisURL, o.PostgresURL, o.Mirror = "", "postgres://u@h/d", true },
 		"--status-code 200":              func(o *Options) { o.StatusCode = 200 },
 		"--trusted-proxy-count 1: needs": func(o *Options) { o.TrustedProxyCount = 1 },
 		"--user-header":                  func(o *Options) { o.UserHeader = "X User" },

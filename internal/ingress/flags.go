@@ -24,6 +24,7 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.StringVar(&o.PostgresTable, "postgres-table", o.PostgresTable, "table of the permanent blocks (default permanent_blocks)")
 	f.StringVar(&o.KeyPrefix, "key-prefix", o.KeyPrefix, "key_prefix of the detectors (default wardstream)")
 	f.BoolVar(&o.PermanentTier, "permanent-tier", o.PermanentTier, "the detectors use Postgres: fail while their copy in Redis is missing")
+	f.BoolVar(&o.Mirror, "mirror", o.Mirror, "answer from a replica of the blocks in memory, kept current from Redis")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", o.TrustedProxies, "CIDR ranges of the proxies whose word about the client is believed, comma-separated (default none)")
 	f.IntVar(&o.TrustedProxyCount, "trusted-proxy-count", o.TrustedProxyCount, "take the n-th address from the right (default: the rightmost that is no trusted proxy)")
 	f.StringVar(&o.ClientHeader, "client-header", o.ClientHeader, "the one header in which proxies name the client: Forwarded, or one that lists addresses")

@@ -38,6 +38,8 @@ type Options struct {
 	// PermanentTier says that detectors keep permanent blocks in Postgres, so
 	// that without their copy in Redis, and without PostgresURL, a check fails.
 	PermanentTier bool
+	// Mirror answers from a replica of the blocks in memory, kept current from Redis.
+	Mirror bool
 
 	TrustedProxies    []string // CIDR ranges and addresses
 	TrustedProxyCount int
@@ -85,12 +87,16 @@ func DefaultOptions() Options {
 
 var errNoStore = errors.New("no store given: set --redis-url or WARDSTREAM_REDIS_URL, or for Postgres alone --postgres-url")
 
+var errMirror = errors.New("--mirror: needs --redis-url, whose blocks it mirrors")
+
 // checkStore reports what is wrong with the options that say where blocks are
 // and how to decide.
 func (o *Options) checkStore() error {
 	switch {
 	case o.RedisURL == "" && o.PostgresURL == "":
 		return errNoStore
+	case o.RedisURL == "" && o.Mirror:
+		return errMirror
 	case o.Timeout <= 0:
 		return fmt.Errorf("--timeout %s: must be above 0", o.Timeout)
 	case o.IPv6Prefix < 0 || o.IPv6Prefix > 128:

@@ -78,8 +78,11 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	if s.store, err = openStore(ctx, o); err != nil {
+	if s.store, err = openStore(ctx, o, s.log); err != nil {
 		return err
+	}
+	if s.store.mirror != nil {
+		s.metrics.registry.MustRegister(mirrorMetrics(s.store.mirror)...)
 	}
 	if s.feed, err = openFeed(o, s.log, s.metrics); err != nil {
 		return err
@@ -214,7 +217,8 @@ func (s *Server) HTTPAddr() string { return s.httpAddr }
 // grace period, and closes the server. It returns nil if that is how it ended.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
-	ended := make(chan error, len(s.services))
+	ended := make(chan error, len(s.services)+1)
+	defer s.runMirror(ctx, ended)()
 	for _, each := range s.services {
 		go func() { ended <- each.server.Serve(each.listener) }()
 	}

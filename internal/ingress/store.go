@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/pkg/checker/mirror"
 	"github.com/wardstream/wardstream/pkg/checker/pglookup"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
@@ -23,6 +25,7 @@ const connectTimeout = 2 * time.Second
 // for when the membership hash is cold.
 type store struct {
 	lookup checker.Lookup
+	mirror *mirror.Mirror // nil: Redis or Postgres is asked each time
 	parts  []part
 	close  []func()
 }
@@ -34,16 +37,16 @@ type part struct {
 }
 
 // openStore makes the look-ups. Nothing is connected yet.
-func openStore(ctx context.Context, o *Options) (*store, error) {
+func openStore(ctx context.Context, o *Options, log *slog.Logger) (*store, error) {
 	s := &store{}
-	if err := s.open(ctx, o); err != nil {
+	if err := s.open(ctx, o, log); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *store) open(ctx context.Context, o *Options) error {
+func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 	var cold checker.Lookup
 	if o.PostgresURL != "" {
 		pg, err := s.openPostgres(ctx, o)
@@ -67,6 +70,11 @@ func (s *store) open(ctx context.Context, o *Options) error {
 	s.parts = append(s.parts, part{"Redis", redislookup.New(client, opts...)})
 	if cold != nil {
 		opts = append(opts, redislookup.WithColdLookup(cold))
+	}
+	if o.Mirror {
+		s.mirror = openMirror(client, o, cold, log)
+		s.lookup = s.mirror
+		return nil
 	}
 	s.lookup = redislookup.New(client, opts...)
 	return nil
