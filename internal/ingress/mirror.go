@@ -66,7 +66,7 @@ func mirrorMetrics(m *mirror.Mirror) []prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(m.Status()) })
 	}
 	count := func(name, help string, value func(mirror.Status) int64) prometheus.Collector {
-		return counterOf(name, help, func() uint64 { return uint64(max(value(m.Status()), 0)) }) //nolint:gosec // not negative
+		return counterOf(name, help, func() uint64 { return uint64(max(value(m.Status()), 0)) })
 	}
 	return []prometheus.Collector{
 		gauge("wardstream_ingress_mirror_following", "1 while the mirror answers by itself, 0 while Redis is asked.", func(s mirror.Status) float64 {
