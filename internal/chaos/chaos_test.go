@@ -74,16 +74,32 @@ func (w *world) round(n int, chosen []fault) int {
 		defer close(done)
 		w.publish(ctx, p, &published)
 	}()
-	var undo []func() error
+	undo := w.make(ctx, chosen, random, len(p.events), &published)
+	for _, back := range slices.Backward(undo) {
+		w.undo(back)
+	}
+	w.line.add("all is undone, after %d of %d events", published.Load(), len(p.events))
+	<-done
+	w.line.add("all is published")
+	w.compare(ctx)
+	w.oracle.settle()
+	return len(p.events)
+}
+
+// make makes the faults one after the other, each once a part of the events is published, and returns what undoes them.
+func (w *world) make(ctx context.Context, chosen []fault, random *rand.Rand, events int, published *atomic.Int64) (undo []func() error) {
 	for i, f := range chosen {
-		due := int64(len(p.events)) * int64(1+i*3+random.IntN(4)) / 10
+		due := int64(events) * int64(1+i*3+random.IntN(4)) / 10
 		for deadline := time.Now().Add(2 * time.Second); published.Load() < due && time.Now().Before(deadline); {
 			wait(time.Millisecond)
 		}
-		w.line.add("%s, after %d of %d events", f.name, published.Load(), len(p.events))
+		w.line.add("%s, after %d of %d events", f.name, published.Load(), events)
 		back, err := f.do(ctx, w, random)
-		if err != nil {
+		switch {
+		case err != nil && i == 0:
 			w.fail("%s: %v", f.name, err)
+		case err != nil:
+			w.line.add("that can't be while there is %s: %v", chosen[0].name, err)
 		}
 		if back != nil {
 			undo = append(undo, back)
@@ -92,17 +108,18 @@ func (w *world) round(n int, chosen []fault) int {
 	if len(undo) > 0 {
 		wait(between(random, 50*time.Millisecond, 1500*time.Millisecond))
 	}
-	for _, back := range slices.Backward(undo) {
-		if err := back(); err != nil {
-			w.fail("undo: %v", err)
-		}
+	return undo
+}
+
+// undo undoes a fault, if need be again: what serves for it may have been broken by another fault.
+func (w *world) undo(back func() error) {
+	err := back()
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = back() {
+		wait(100 * time.Millisecond)
 	}
-	w.line.add("all is undone, after %d of %d events", published.Load(), len(p.events))
-	<-done
-	w.line.add("all is published")
-	w.compare(ctx)
-	w.oracle.settle()
-	return len(p.events)
+	if err != nil {
+		w.fail("undo: %v", err)
+	}
 }
 
 // compare waits until the world is as the oracle says, and fails if it doesn't come to that.

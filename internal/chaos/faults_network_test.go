@@ -2,9 +2,12 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/Shopify/toxiproxy/v2"
 )
 
 // networkFaults are those of the way between the workers and their stores.
@@ -34,7 +37,12 @@ func networkFaults() []fault {
 func cut(server string) maker {
 	return func(_ context.Context, w *world, _ *rand.Rand) (func() error, error) {
 		w.links[server].Stop()
-		return w.links[server].Start, nil
+		return func() error {
+			if err := w.links[server].Start(); !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
+				return err
+			}
+			return nil
+		}, nil
 	}
 }
 
@@ -42,7 +50,7 @@ func cut(server string) maker {
 func toxics(server, kind, attributes string, ways ...string) maker {
 	return func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 		for _, way := range ways {
-			text := fmt.Sprintf(`{"name": %q, "type": %q, "stream": %q, "attributes": %s}`, way, kind, way, attributes)
+			text := fmt.Sprintf(`{"name": "%s %s", "type": %q, "stream": %q, "attributes": %s}`, kind, way, kind, way, attributes)
 			if _, err := w.links[server].Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
 				return nil, err
 			}
