@@ -3,8 +3,11 @@
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME  ?= 10s
 TESTFLAGS ?=
+ROUNDS    ?= 200
+SEED      ?= 0
+FAULTS    ?=
 # What runs under the race detector: everything that starts goroutines or is called from several.
-RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$)
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$)
 
 GO_LDFLAGS := -s -w -X main.version=$(VERSION)
 # The version is given above; asking Git again fails in checkouts that another user owns.
@@ -51,6 +54,10 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 .PHONY: bench
 bench: setup ## benchmarks, one JSON object a line
 	@go test -count=1 -timeout 20m -run Bench ./internal/bench -v -args -full | grep "^{"
+
+.PHONY: chaos
+chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; FAULTS=kill,redis picks some
+	go test -count=1 -timeout 4h -run '^TestChaos$$' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: build
 build: ## static binaries into bin/

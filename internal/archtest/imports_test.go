@@ -73,6 +73,7 @@ var allowed = map[string][]string{
 	// What only tests (and the benchmarks) import.
 	"internal/doctest":           {},
 	"internal/archtest":          {},
+	"internal/chaos":             {},
 	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/store/memory", "internal/testenv", "internal/wire", "schema"},
 	"internal/testenv":           {},
 	"internal/window/windowtest": {"internal/window"},

@@ -200,9 +200,6 @@ func (l *loop) putAway(ctx context.Context, items []item, attempt int) {
 		left = nil
 	}
 	l.hand.wait(batch{items: left, attempt: attempt, due: l.Now().Add(backoff(attempt))})
-	waiting := l.hand.size() + l.owed
-	l.metrics.waiting.Add(float64(waiting - l.waiting)) // the loops of a stream share the gauge
-	l.waiting = waiting
 }
 
 func pointers(items []item) []*item {

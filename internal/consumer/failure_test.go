@@ -62,6 +62,18 @@ func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
 	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
 }
 
+// TestNothingWaitsOnceAllIsDrained: a worker that has found what was pending for it says so, though nothing new comes.
+func TestNothingWaitsOnceAllIsDrained(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.add(10)
+	ids := b.deliver("w-0", 10)
+	h := &ledger{}
+	w := b.start(b.options(), h)
+	b.drained(ids, h)
+	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
+}
+
 // TestWhatWaitsIsBounded lets many times more entries wait than fit in memory:
 // the others are handled still, and in the end all are.
 func TestWhatWaitsIsBounded(t *testing.T) {

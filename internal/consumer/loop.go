@@ -55,7 +55,9 @@ func (l *loop) run(stop, work context.Context) {
 	side.Go(func() { l.heartbeats(beating) })
 	for stop.Err() == nil && work.Err() == nil {
 		l.progress.Store(l.Now().UnixNano())
-		if err := l.step(stop, work); err != nil && work.Err() == nil {
+		err := l.step(stop, work)
+		l.countWaiting()
+		if err != nil && work.Err() == nil {
 			l.fail(stop, err)
 			continue
 		}
@@ -88,6 +90,13 @@ func (l *loop) step(stop, work context.Context) error {
 		}
 	}
 	return l.read(work)
+}
+
+// countWaiting tells the gauge, which the loops of a stream share, how many entries wait.
+func (l *loop) countWaiting() {
+	waiting := l.hand.size() + l.owed
+	l.metrics.waiting.Add(float64(waiting - l.waiting))
+	l.waiting = waiting
 }
 
 // fail takes note of a failed step and waits. Whatever failed, a reply may have

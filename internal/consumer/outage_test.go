@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -264,6 +265,37 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLostOnceThoughTwoFindOut: a loop reads of trimmed entries among its own while another claims them. Only whoever
+// takes them off the pending list counts them.
+func TestLostOnceThoughTwoFindOut(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.add(10)
+	ids := b.deliver("w-0", 10)
+	if err := b.client.XTrimMaxLen(t.Context(), b.stream, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	o := b.options()
+	registry := prometheus.NewRegistry()
+	o.Registerer, o.Loops, o.ClaimMinIdle = registry, 2, time.Millisecond
+	c, err := New(o, &ledger{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.loops[0].lose(t.Context(), ids[:3], true); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually(func() error { // until they have been idle for long enough
+		return errors.Join(c.loops[1].claim(t.Context()), want("lost", gathered(t, registry, "wardstream_entries_lost_total"), 10.0))
+	})
+	if err := c.loops[0].lose(t.Context(), ids, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := gathered(t, registry, "wardstream_entries_lost_total"); n != 10 {
+		t.Errorf("%v entries are counted as lost", n)
 	}
 }
 

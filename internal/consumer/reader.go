@@ -107,20 +107,24 @@ func (l *loop) redeliver(ctx context.Context, entries []Entry) error {
 }
 
 // lose takes note of entries that were trimmed while pending. Those that are
-// pending still are acked first, so that they are counted once.
+// pending still are acked first, and counted by whoever's ack took, so that they are counted once.
 func (l *loop) lose(ctx context.Context, ids []string, pending bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	lost := int64(len(ids))
 	if pending {
 		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
-		if err := l.Clients.Ops.XAck(ctx, l.stream, l.Group, ids...).Err(); err != nil {
+		var err error
+		if lost, err = l.Clients.Ops.XAck(ctx, l.stream, l.Group, ids...).Result(); err != nil {
 			return fmt.Errorf("ack trimmed entries: %w", err)
 		}
 	}
-	l.metrics.lostPending.Add(float64(len(ids)))
-	l.log.Warn("entries were trimmed from the stream while pending and are lost", "entries", len(ids), "first_id", ids[0])
+	if lost > 0 {
+		l.metrics.lostPending.Add(float64(lost))
+		l.log.Warn("entries were trimmed from the stream while pending and are lost", "entries", lost, "first_id", ids[0])
+	}
 	return nil
 }
 

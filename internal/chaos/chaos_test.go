@@ -1,0 +1,148 @@
+package chaos
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+	"github.com/rs/zerolog"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+var (
+	rounds = flag.Int("rounds", 3, "rounds of faults")
+	seed   = flag.Uint64("seed", 1, "what everything is drawn from; 0 draws the seed, too")
+	only   = flag.String("faults", "", "only faults whose names start with one of these, separated by commas")
+	first  = flag.Int("first", 0, "the round to start with")
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // the harness' own client loses its connections on purpose
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+	os.Exit(testenv.Main(m))
+}
+
+// TestChaos makes faults and compares what comes of them with what must.
+func TestChaos(t *testing.T) {
+	t.Parallel()
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	all := faults(*only)
+	if len(all) == 0 {
+		t.Fatalf("no fault is called %q", *only)
+	}
+	w := newWorld(t, *seed)
+	tally := map[string]int{}
+	for n := *first; n < *first+*rounds; n++ {
+		begin := time.Now()
+		chosen := choose(all, n, rand.New(rand.NewPCG(*seed, uint64(n))))
+		events := w.round(n, chosen)
+		if t.Failed() {
+			return
+		}
+		for _, f := range chosen {
+			tally[f.name]++
+		}
+		fmt.Fprintf(os.Stderr, "chaos: round %d (%d of %d): %s: %d events, %.1f s\n", n, n-*first+1, *rounds, names(chosen), events, time.Since(begin).Seconds())
+	}
+	for _, f := range all {
+		fmt.Fprintf(os.Stderr, "chaos: %4d rounds: %s\n", tally[f.name], f.name)
+	}
+	fmt.Fprintf(os.Stderr, "chaos: seed %d; %d scopes; at most %v goroutines and %v files a worker\n", *seed, len(w.oracle.scopes), w.peak.goroutines, w.peak.files)
+}
+
+// round publishes, makes faults meanwhile, undoes them, and compares.
+func (w *world) round(n int, chosen []fault) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	w.line.add("round %d: %s", n, names(chosen))
+	p := w.plan(n, rand.New(rand.NewPCG(w.seed, uint64(n)<<1)))
+	random := rand.New(rand.NewPCG(w.seed, uint64(n)<<1+1))
+	var published atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.publish(ctx, p, &published)
+	}()
+	undo := w.make(ctx, chosen, random, len(p.events), &published)
+	for _, back := range slices.Backward(undo) {
+		w.undo(back)
+	}
+	w.line.add("all is undone, after %d of %d events", published.Load(), len(p.events))
+	<-done
+	w.line.add("all is published")
+	w.compare(ctx)
+	w.oracle.settle()
+	return len(p.events)
+}
+
+// make makes the faults one after the other, each once a part of the events is published, and returns what undoes them.
+func (w *world) make(ctx context.Context, chosen []fault, random *rand.Rand, events int, published *atomic.Int64) (undo []func() error) {
+	for i, f := range chosen {
+		due := int64(events) * int64(1+i*3+random.IntN(4)) / 10
+		for deadline := time.Now().Add(2 * time.Second); published.Load() < due && time.Now().Before(deadline); {
+			wait(time.Millisecond)
+		}
+		w.line.add("%s, after %d of %d events", f.name, published.Load(), events)
+		back, err := f.do(ctx, w, random)
+		switch {
+		case err != nil && i == 0:
+			w.fail("%s: %v", f.name, err)
+		case err != nil:
+			w.line.add("that can't be while there is %s: %v", chosen[0].name, err)
+		}
+		if back != nil {
+			undo = append(undo, back)
+		}
+	}
+	if len(undo) > 0 {
+		wait(between(random, 50*time.Millisecond, 1500*time.Millisecond))
+	}
+	return undo
+}
+
+// undo undoes a fault, if need be again: what serves for it may have been broken by another fault.
+func (w *world) undo(back func() error) {
+	err := back()
+	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = back() {
+		wait(100 * time.Millisecond)
+	}
+	if err != nil {
+		w.fail("undo: %v", err)
+	}
+}
+
+// compare waits until the world is as the oracle says, and fails if it doesn't come to that.
+func (w *world) compare(ctx context.Context) {
+	w.oracle.judge()
+	var found []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && ctx.Err() == nil; wait(100 * time.Millisecond) {
+		if found = append(w.failed(), w.check(ctx)...); len(found) == 0 || len(w.failed()) > 0 {
+			break
+		}
+	}
+	if len(found) > 0 {
+		w.report(found)
+	}
+}
+
+// report fails the test, and says all that helps to find out why.
+func (w *world) report(found []string) {
+	slices.Sort(found)
+	var logs strings.Builder
+	for _, d := range w.running() {
+		fmt.Fprintf(&logs, "log of %s:\n%s\n", d.name, d.logged())
+	}
+	const shown = 30
+	w.t.Errorf("seed %d:\n%s\n(%d in all)\n\ntimeline:\n%s\n\n%s", w.seed, strings.Join(found[:min(len(found), shown)], "\n"), len(found), w.line, &logs)
+}

@@ -1,0 +1,57 @@
+package chaos
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+	"time"
+)
+
+// processFaults are those of the workers themselves.
+func processFaults() []fault {
+	return []fault{
+		{name: "kill workers", do: func(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
+			w.endSome(r, syscall.SIGKILL)
+			return nil, nil
+		}},
+		{name: "terminate workers", do: func(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
+			w.endSome(r, syscall.SIGTERM)
+			return nil, nil
+		}},
+		{name: "freeze workers", do: freeze},
+	}
+}
+
+// endSome ends one worker after the other and puts others in their places, under the same names or new ones.
+func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
+	for range 2 + r.IntN(4) {
+		all := w.running()
+		victim := all[r.IntN(len(all))]
+		name := victim.name
+		if r.IntN(3) == 0 {
+			name = w.newName()
+		}
+		w.line.add("%s gets %s", victim.name, sig)
+		victim.signal(sig)
+		<-victim.exited
+		w.replace(victim, name)
+		wait(between(r, 20*time.Millisecond, 400*time.Millisecond))
+	}
+}
+
+// freeze stops workers for longer than it takes until others claim what they have in hand, and lets them go on.
+func freeze(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
+	all := w.running()
+	frozen := all[:1+r.IntN(len(all)-1)]
+	for _, d := range frozen {
+		w.line.add("%s is frozen", d.name)
+		d.signal(syscall.SIGSTOP)
+	}
+	wait(claimMinIdle + between(r, 0, 2*claimMinIdle))
+	return func() error {
+		for _, d := range frozen {
+			d.signal(syscall.SIGCONT)
+		}
+		return nil
+	}, nil
+}

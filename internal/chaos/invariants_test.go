@@ -1,0 +1,249 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// check compares the world with the oracle and returns what differs. What takes its time (a reconciler, a sink)
+// may differ for a while.
+func (w *world) check(ctx context.Context) []string {
+	if text := w.unsettled(ctx); text != "" {
+		return []string{"the group isn't done: " + text}
+	}
+	var found findings
+	for _, invariant := range []func(context.Context, *findings) error{
+		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkGrowth,
+	} {
+		if err := invariant(ctx, &found); err != nil {
+			found.add("%v", err)
+		}
+	}
+	return found
+}
+
+type findings []string
+
+func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+// checkWindows: each window holds the members that were published, each once.
+func (w *world) checkWindows(ctx context.Context, found *findings) error {
+	for _, rule := range []string{lostRule, errorRule} {
+		sizes, err := w.windows(ctx, rule)
+		if err != nil {
+			return err
+		}
+		for name, s := range w.oracle.scopes {
+			if s.rule != rule {
+				continue
+			}
+			low, high := s.bounds()
+			if n := sizes[strings.TrimPrefix(name, "ip:")]; n < low || n > high {
+				found.add("the window of %s for %s holds %d, want %d to %d", rule, name, n, low, high)
+			}
+			delete(sizes, strings.TrimPrefix(name, "ip:"))
+		}
+		for addr, n := range sizes {
+			if n > 0 {
+				found.add("a window of %s for %s, of whom nothing is known, holds %d", rule, addr, n)
+			}
+		}
+	}
+	return nil
+}
+
+// checkBlocks: who must be blocked for a while is, until when it must be, and nobody else.
+func (w *world) checkBlocks(ctx context.Context, found *findings) error {
+	blocks, err := w.blocks(ctx)
+	if err != nil {
+		return err
+	}
+	for name, s := range w.oracle.scopes {
+		b, there := blocks[name]
+		delete(blocks, name)
+		switch {
+		case s.unblocked && there:
+			found.add("%s is blocked, though an operator unblocked it", name)
+		case s.unblocked:
+		case s.must && !there:
+			found.add("%s isn't blocked in Redis", name)
+		case there && !s.may:
+			found.add("%s is blocked", name)
+		case there:
+			found.blockIs(name, s, b)
+		}
+	}
+	for name := range blocks {
+		found.add("%s is blocked, of whom nothing is known", name)
+	}
+	return nil
+}
+
+func (f *findings) blockIs(name string, s *scope, b block) {
+	const tolerance = time.Second
+	switch {
+	case s.rule == "" && b.ExpiresAt != nil:
+		f.add("%s is blocked until %s, want for good", name, b.ExpiresAt)
+	case s.rule == "":
+	case b.Rule != s.rule:
+		f.add("%s is blocked by %s, want %s", name, b.Rule, s.rule)
+	case b.ExpiresAt == nil:
+		f.add("%s is blocked for good", name)
+	default:
+		low, high := s.expiry()
+		if b.ExpiresAt.After(high.Add(tolerance)) || !s.uncertain() && b.ExpiresAt.Before(low.Add(-tolerance)) {
+			f.add("%s is blocked until %s, want %s to %s", name, b.ExpiresAt, low, high)
+		}
+	}
+}
+
+// checkPermanent: Postgres has whom it must, and Redis' copies say the same.
+func (w *world) checkPermanent(ctx context.Context, found *findings) error {
+	rows, hash, complete, err := w.permanent(ctx)
+	if err != nil {
+		return err
+	}
+	if !complete || !slices.Equal(rows, hash) {
+		found.add("Postgres has %d permanent blocks, the membership hash %d, complete: %t; not in the hash %v, only there %v",
+			len(rows), len(hash), complete, without(rows, hash), without(hash, rows))
+	}
+	for name, s := range w.oracle.scopes {
+		_, there := slices.BinarySearch(rows, name)
+		switch {
+		case s.rule != "":
+		case there && (s.unblocked || !s.may):
+			found.add("%s is in Postgres", name)
+		case !there && s.must && !s.unblocked:
+			found.add("%s isn't in Postgres", name)
+		}
+	}
+	for _, name := range rows {
+		if w.oracle.scopes[name] == nil {
+			found.add("%s is in Postgres, of whom nothing is known", name)
+		}
+	}
+	return nil
+}
+
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool {
+		_, ok := slices.BinarySearch(b, s)
+		return ok
+	})
+}
+
+// checkTold: each block was told of as one event, however often, and nothing else was.
+func (w *world) checkTold(ctx context.Context, found *findings) error {
+	if err := w.readTold(ctx); err != nil {
+		return err
+	}
+	for name, s := range w.oracle.scopes {
+		ids := w.seen.ids[name]
+		switch {
+		case len(ids) > 0 && !s.may:
+			found.add("block_applied tells of %s, who isn't to be blocked", name)
+		case len(ids) > 1 && !s.twice:
+			found.add("the block of %s was told of as %d events: %v", name, len(ids), ids)
+		case len(ids) == 0 && s.must && !s.told && !s.untold:
+			found.add("nothing tells of the block of %s", name)
+		case len(ids) > 0:
+			s.told = true
+		}
+	}
+	for name := range w.seen.ids {
+		if w.oracle.scopes[name] == nil {
+			found.add("block_applied tells of %s, of whom nothing is known", name)
+		}
+	}
+	return nil
+}
+
+// checkDead: the dead letters are the poisoned entries, each once.
+func (w *world) checkDead(ctx context.Context, found *findings) error {
+	letters, err := w.dead(ctx)
+	if err != nil {
+		return err
+	}
+	for id, p := range w.oracle.poison {
+		entries := letters[id]
+		delete(letters, id)
+		distinct := slices.Compact(slices.Sorted(slices.Values(entries)))
+		switch {
+		case len(entries) == 0 && p.sure:
+			found.add("%s is no dead letter", id)
+		case len(distinct) > p.attempts:
+			found.add("%s was published %d times and is %d dead letters", id, p.attempts, len(distinct))
+		case len(distinct) < len(entries) && !w.oracle.replay:
+			found.add("an entry of %s is a dead letter twice: %v", id, entries)
+		}
+	}
+	for id := range letters {
+		found.add("%s is a dead letter and wasn't poisoned", id)
+	}
+	return nil
+}
+
+// checkKeys: only streams are kept for ever.
+func (w *world) checkKeys(ctx context.Context, found *findings) error {
+	keys, err := w.eternal(ctx)
+	if len(keys) > 0 {
+		found.add("keys without a TTL: %v", keys)
+	}
+	return err
+}
+
+// checkLost: what was declared lost is what was lost.
+func (w *world) checkLost(_ context.Context, found *findings) error {
+	for cause, want := range w.oracle.lost {
+		got, err := w.sum("wardstream_entries_lost_total", `cause="`+cause+`"`)
+		if err != nil {
+			return err
+		}
+		if int(got) != want {
+			found.add("%v entries are counted as lost (%s), want %d", got, cause, want)
+		}
+	}
+	return nil
+}
+
+// Bounds of what a worker has once it has nothing to do; an idle one has about a third.
+const (
+	maxGoroutines  = 80
+	maxFiles       = 60
+	maxConnections = 100 // of all workers and the harness, with Redis
+)
+
+// checkGrowth: workers are well, and hold no more than they need.
+func (w *world) checkGrowth(ctx context.Context, found *findings) error {
+	for _, d := range w.running() {
+		m, err := d.metrics()
+		if err != nil {
+			return err
+		}
+		w.peak.note(m)
+		if n := m["go_goroutines"]; n > maxGoroutines {
+			found.add("%s has %v goroutines", d.name, n)
+		}
+		if n := m["process_open_fds"]; n > maxFiles {
+			found.add("%s has %v open files", d.name, n)
+		}
+		if n := m["wardstream_entries_waiting"]; n != 0 {
+			found.add("%s has %v entries waiting", d.name, n)
+		}
+	}
+	clients, err := w.client().ClientList(ctx).Result()
+	if n := strings.Count(clients, "\n"); n > maxConnections {
+		found.add("Redis has %d connections", n)
+	}
+	return err
+}
+
+// peak is the most that was seen.
+type peak struct{ goroutines, files float64 }
+
+func (p *peak) note(m map[string]float64) {
+	p.goroutines, p.files = max(p.goroutines, m["go_goroutines"]), max(p.files, m["process_open_fds"])
+}

@@ -1,0 +1,196 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+const (
+	prefix      = "ws"
+	stream      = "ws:events"
+	deadStream  = "ws:events:dead"
+	enforcement = "ws:enforcement"
+	group       = "detectors"
+
+	workers      = 3
+	claimMinIdle = 300 * time.Millisecond
+	blockTTL     = 12 * time.Hour
+	lostRule     = "brute_force_login"
+	errorRule    = "repeated_client_error"
+	lostAt       = 5 // thresholds
+	errorAt      = 7
+
+	// patience is how long to wait for what is bound to happen: a pass of the reconciler may be 36 s away,
+	// and the machine may be busy.
+	patience = 90 * time.Second
+)
+
+// A world is what faults are made in: servers, proxies before them, workers.
+type world struct {
+	t        testing.TB
+	seed     uint64
+	line     *timeline
+	redis    *testenv.PrivateRedisEnv
+	postgres *testenv.PrivatePostgresEnv
+	links    map[string]*toxiproxy.Proxy // "redis" and "postgres"
+	program  string
+	config   string
+	env      []string
+
+	publishing sync.Mutex // held while a batch is published, and by faults that lose data
+	oracle     *oracle
+	staged     []staged
+	seen       seen
+	peak       peak
+
+	mu       sync.Mutex
+	workers  []*worker
+	over     bool
+	made     int // names given to workers
+	problems []string
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	w := &world{
+		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: seen{cursor: "0", ids: map[string][]string{}},
+		redis:    testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always"),
+		postgres: testenv.PrivatePostgres(t),
+		program:  filepath.Join(t.TempDir(), "detector"), config: filepath.Join(t.TempDir(), "detector.yaml"),
+	}
+	w.links = map[string]*toxiproxy.Proxy{"redis": link(t, "redis", w.redis.Addr), "postgres": link(t, "postgres", hostOf(t, w.postgres.URL))}
+	build := exec.Command("go", "build", "-o", w.program, "../../cmd/detector")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the detector: %v: %s", err, out)
+	}
+	text := fmt.Sprintf(`
+key_prefix: %s
+http: {addr: "127.0.0.1:0"}
+events: {stream: "%s", stream_max_len: 1000000}
+rules:
+- {name: %s, threshold: %d, window: 1h}
+- {name: %s, threshold: %d, window: 1h}
+- {name: sensitive_field_change, fields: [email]}
+stream: {names: ["%s"], batch_size: 32, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000}
+blocks: {default_ttl: %s}
+`, prefix, enforcement, lostRule, lostAt, errorRule, errorAt, stream, claimMinIdle, blockTTL)
+	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.env = []string{
+		"WARDSTREAM_REDIS_URL=redis://" + w.links["redis"].Listen + "/0",
+		"WARDSTREAM_POSTGRES_URL=" + through(t, w.postgres.URL, w.links["postgres"].Listen),
+	}
+	if err := w.command("migrate"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.end)
+	w.mu.Lock()
+	for range workers {
+		w.workers = append(w.workers, w.launch(w.nameLocked()))
+	}
+	w.mu.Unlock()
+	return w
+}
+
+// link puts a proxy before a server.
+func link(t testing.TB, name, upstream string) *toxiproxy.Proxy {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	for range 20 {
+		// Outside the range that outgoing connections use, so that it can be had again after a cut.
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12000+rand.IntN(8000)))
+		p := toxiproxy.NewProxy(server, name, addr, upstream)
+		if err := p.Start(); err == nil {
+			t.Cleanup(p.Stop)
+			return p
+		}
+	}
+	t.Fatalf("no port for a proxy before %s", name)
+	return nil
+}
+
+func hostOf(t testing.TB, address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+func through(t testing.TB, address, host string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = host
+	return u.String()
+}
+
+// command runs a command of the detector.
+func (w *world) command(args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, w.program, append(args, "--config", w.config)...)
+	cmd.Env = w.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("detector %v: %w: %s", args, err, out)
+	}
+	return nil
+}
+
+// nameLocked makes a name for a worker that nobody had. w.mu is held, or nobody else is there yet.
+func (w *world) nameLocked() string {
+	w.made++
+	return "w" + strconv.Itoa(w.made)
+}
+
+func (w *world) newName() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nameLocked()
+}
+
+// fail notes what must not be.
+func (w *world) fail(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.problems = append(w.problems, fmt.Sprintf(format, args...))
+}
+
+func (w *world) failed() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.problems
+}
+
+// end ends all workers.
+func (w *world) end() {
+	w.mu.Lock()
+	w.over = true
+	all := w.workers
+	w.mu.Unlock()
+	for _, d := range all {
+		d.signal(syscall.SIGCONT)
+		d.signal(syscall.SIGKILL)
+		<-d.exited
+	}
+}
+
+// client is the harness's own way to Redis, past the proxy.
+func (w *world) client() *redis.Client { return w.redis.Client }
