@@ -7,7 +7,7 @@ ROUNDS    ?= 200
 SEED      ?= 0
 FAULTS    ?=
 # What runs under the race detector: everything that starts goroutines or is called from several.
-RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$)
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$)
 
 GO_LDFLAGS := -s -w -X main.version=$(VERSION)
 # The version is given above; asking Git again fails in checkouts that another user owns.
