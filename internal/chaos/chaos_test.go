@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -74,15 +75,15 @@ func (w *world) round(n int, chosen []fault) int {
 		defer close(done)
 		w.publish(ctx, p, &published)
 	}()
-	undo := w.make(ctx, chosen, random, len(p.events), &published)
-	for _, back := range slices.Backward(undo) {
-		w.undo(back)
-	}
+	w.undo(w.make(ctx, chosen, random, len(p.events), &published))
 	w.line.add("all is undone, after %d of %d events", published.Load(), len(p.events))
 	<-done
 	w.line.add("all is published")
 	w.compare(ctx)
 	w.oracle.settle()
+	if n%3 == 0 {
+		w.unblockSome(random)
+	}
 	return len(p.events)
 }
 
@@ -111,14 +112,22 @@ func (w *world) make(ctx context.Context, chosen []fault, random *rand.Rand, eve
 	return undo
 }
 
-// undo undoes a fault, if need be again: what serves for it may have been broken by another fault.
-func (w *world) undo(back func() error) {
-	err := back()
-	for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); err = back() {
-		wait(100 * time.Millisecond)
+// undo undoes faults, the last first. What serves to undo one may be broken by another, so that some take more than one try.
+func (w *world) undo(faults []func() error) {
+	slices.Reverse(faults)
+	var errs []error
+	for deadline := time.Now().Add(30 * time.Second); len(faults) > 0 && time.Now().Before(deadline); wait(20 * time.Millisecond) {
+		errs = nil
+		faults = slices.DeleteFunc(faults, func(back func() error) bool {
+			err := back()
+			if err != nil {
+				errs = append(errs, err)
+			}
+			return err == nil
+		})
 	}
-	if err != nil {
-		w.fail("undo: %v", err)
+	if len(errs) > 0 {
+		w.fail("undo: %v", errors.Join(errs...))
 	}
 }
 

@@ -69,7 +69,7 @@ type world struct {
 
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
-		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: seen{cursor: "0", ids: map[string][]string{}},
+		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: newSeen(),
 		redis:    testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always"),
 		postgres: testenv.PrivatePostgres(t),
 		program:  filepath.Join(t.TempDir(), "detector"), config: filepath.Join(t.TempDir(), "detector.yaml"),
