@@ -42,7 +42,7 @@ func TestChaos(t *testing.T) {
 	if len(all) == 0 {
 		t.Fatalf("no fault is called %q", *only)
 	}
-	w := newWorld(t, *seed)
+	w := newWorld(t, *seed, false)
 	tally := map[string]int{}
 	for n := *first; n < *first+*rounds; n++ {
 		begin := time.Now()
@@ -60,6 +60,18 @@ func TestChaos(t *testing.T) {
 		fmt.Fprintf(os.Stderr, "chaos: %4d rounds: %s\n", tally[f.name], f.name)
 	}
 	fmt.Fprintf(os.Stderr, "chaos: seed %d; %d scopes; at most %v goroutines and %v files a worker\n", *seed, len(w.oracle.scopes), w.peak.goroutines, w.peak.files)
+}
+
+// TestChaosFailover has Sentinel promote a replica that lacks the last writes, in the second of three rounds.
+func TestChaosFailover(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, *seed, true)
+	for n, f := range []fault{processFaults()[0], {name: "redis fails over", do: failOver, alone: true}, processFaults()[0]} {
+		w.round(n, []fault{f})
+		if t.Failed() {
+			return
+		}
+	}
 }
 
 // round publishes, makes faults meanwhile, undoes them, and compares.

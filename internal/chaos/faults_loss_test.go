@@ -122,3 +122,12 @@ func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 	w.oracle.lost = map[string]int{"pending": len(pending), "unread": lost}
 	return err
 }
+
+// failOver has the replica promoted. It has all that was settled; what was acknowledged since may be lost.
+func failOver(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
+	return nil, w.losing(func() { w.oracle.loseStream(); w.seen = newSeen() }, func() error {
+		w.sentinel.FailOver(w.t)
+		w.redis = w.sentinel.Replica
+		return w.client().Ping(ctx).Err()
+	})
+}
