@@ -7,7 +7,7 @@ import (
 
 // postgresFaults are those of Postgres.
 func postgresFaults() []fault {
-	all := []fault{
+	return []fault{
 		{name: "postgres killed", do: func(_ context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			w.postgres.Stop()
 			return func() error { w.postgres.Start(); return nil }, nil
@@ -33,24 +33,6 @@ func postgresFaults() []fault {
 		{name: "postgres connections killed", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			return nil, w.execute(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
 		}},
-	}
-	for i := range all {
-		all[i].do = trouble(all[i].do)
-	}
-	return all
-}
-
-// A maker makes a fault; see fault.do.
-type maker func(ctx context.Context, w *world, random *rand.Rand) (undo func() error, err error)
-
-// trouble notes that Postgres may take one block and refuse another in the same moment: if two entries ask for one
-// user's, the block may be told of under the ID of either.
-func trouble(do maker) maker {
-	return func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
-		w.publishing.Lock()
-		w.oracle.refused = true
-		w.publishing.Unlock()
-		return do(ctx, w, r)
 	}
 }
 
