@@ -3,6 +3,9 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // postgresFaults are those of Postgres.
@@ -33,7 +36,29 @@ func postgresFaults() []fault {
 		{name: "postgres connections killed", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			return nil, w.execute(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
 		}},
+		{name: "postgres refuses connections", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
+			err := w.elsewhere(ctx, "ALTER DATABASE postgres ALLOW_CONNECTIONS false",
+				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type = 'client backend'")
+			return func() error {
+				return w.elsewhere(context.Background(), "ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+			}, err
+		}},
 	}
+}
+
+// elsewhere carries statements out on a connection to another database of the server, which nothing keeps from being had.
+func (w *world) elsewhere(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, strings.Replace(w.postgres.URL, "/postgres?", "/template1?", 1))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // execute carries statements out on one connection.
