@@ -57,7 +57,7 @@ bench: setup ## benchmarks, one JSON object a line
 
 .PHONY: chaos
 chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; FAULTS=kill,redis picks some
-	go test -count=1 -timeout 4h -run '^TestChaos$$' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
+	@go test -v -count=1 -timeout 4h -run '^TestChaos' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: build
 build: ## static binaries into bin/

@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,11 +20,11 @@ func lossFaults() []fault {
 			return nil, w.losing(w.oracle.loseStream, func() error { return w.client().Del(ctx, stream).Err() })
 		}},
 		{name: "redis flushed", alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
-			err := w.losing(w.oracle.loseRedis, func() error { return w.client().FlushAll(ctx).Err() })
+			err := w.losing(w.loseRedis, func() error { return w.client().FlushAll(ctx).Err() })
 			return w.hurry(r), err
 		}},
 		{name: "redis restarted empty", alone: true, do: func(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
-			err := w.losing(w.oracle.loseRedis, func() error {
+			err := w.losing(w.loseRedis, func() error {
 				w.redis.Kill()
 				err := os.RemoveAll(filepath.Join(w.redis.Dir, "appendonlydir"))
 				w.redis.Restart()
@@ -46,9 +45,13 @@ func (w *world) losing(note func(), lose func() error) error {
 	}
 	note()
 	w.staged = nil
-	w.seen.cursor = "0"
-	maps.DeleteFunc(w.seen.ids, func(name string, _ []string) bool { return w.oracle.scopes[name] == nil })
 	return nil
+}
+
+// loseRedis notes that Redis has lost everything, what tells of blocks included.
+func (w *world) loseRedis() {
+	w.oracle.loseRedis()
+	w.seen = newSeen()
 }
 
 // hurry has a worker start anew, which copies permanent blocks to Redis at once; every fourth time they have to be
@@ -118,4 +121,13 @@ func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 	w.line.add("%d pending and %d unread entries are lost", len(pending), lost)
 	w.oracle.lost = map[string]int{"pending": len(pending), "unread": lost}
 	return err
+}
+
+// failOver has the replica promoted. It has all that was settled; what was acknowledged since may be lost.
+func failOver(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
+	return nil, w.losing(func() { w.oracle.loseStream(); w.seen = newSeen() }, func() error {
+		w.sentinel.FailOver(w.t)
+		w.redis = w.sentinel.Replica
+		return w.client().Ping(ctx).Err()
+	})
 }

@@ -14,21 +14,15 @@ import (
 func networkFaults() []fault {
 	var out []fault
 	for _, server := range []string{"redis", "postgres"} {
-		of := []fault{
-			{name: "cut from " + server, do: cut(server)},
+		out = append(out,
+			fault{name: "cut from " + server, do: cut(server)},
 			// Both ways, so that requests may be lost, and replies to requests that were carried out.
-			{name: "half-open to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "downstream")},
-			{name: "no way to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "upstream", "downstream")},
-			{name: "far from " + server, do: toxics(server, "latency", `{"latency": 150, "jitter": 100}`, "downstream")},
-			{name: "narrow way to " + server, do: toxics(server, "bandwidth", `{"rate": 20}`, "upstream", "downstream")},
-			{name: "torn off " + server, do: toxics(server, "limit_data", `{"bytes": 3000}`, "downstream")},
-		}
-		for i := range of {
-			if server == "postgres" {
-				of[i].do = trouble(of[i].do)
-			}
-		}
-		out = append(out, of...)
+			fault{name: "half-open to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "downstream")},
+			fault{name: "no way to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "upstream", "downstream")},
+			fault{name: "far from " + server, do: toxics(server, "latency", `{"latency": 150, "jitter": 100}`, "downstream")},
+			fault{name: "narrow way to " + server, do: toxics(server, "bandwidth", `{"rate": 20}`, "upstream", "downstream")},
+			fault{name: "torn off " + server, do: toxics(server, "limit_data", `{"bytes": 3000}`, "downstream")},
+		)
 	}
 	return out
 }

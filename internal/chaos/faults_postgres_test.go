@@ -3,11 +3,14 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // postgresFaults are those of Postgres.
 func postgresFaults() []fault {
-	all := []fault{
+	return []fault{
 		{name: "postgres killed", do: func(_ context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			w.postgres.Stop()
 			return func() error { w.postgres.Start(); return nil }, nil
@@ -33,25 +36,29 @@ func postgresFaults() []fault {
 		{name: "postgres connections killed", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			return nil, w.execute(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
 		}},
+		{name: "postgres refuses connections", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
+			err := w.elsewhere(ctx, "ALTER DATABASE postgres ALLOW_CONNECTIONS false",
+				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type = 'client backend'")
+			return func() error {
+				return w.elsewhere(context.Background(), "ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+			}, err
+		}},
 	}
-	for i := range all {
-		all[i].do = trouble(all[i].do)
-	}
-	return all
 }
 
-// A maker makes a fault; see fault.do.
-type maker func(ctx context.Context, w *world, random *rand.Rand) (undo func() error, err error)
-
-// trouble notes that Postgres may take one block and refuse another in the same moment: if two entries ask for one
-// user's, the block may be told of under the ID of either.
-func trouble(do maker) maker {
-	return func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
-		w.publishing.Lock()
-		w.oracle.refused = true
-		w.publishing.Unlock()
-		return do(ctx, w, r)
+// elsewhere carries statements out on a connection to another database of the server, which nothing keeps from being had.
+func (w *world) elsewhere(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, strings.Replace(w.postgres.URL, "/postgres?", "/template1?", 1))
+	if err != nil {
+		return err
 	}
+	defer conn.Close(ctx)
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // execute carries statements out on one connection.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +17,9 @@ type fault struct {
 	// alone says that no other fault is made in the same round: it loses data, and what is lost must be known.
 	alone bool
 }
+
+// A maker makes a fault; see fault.do.
+type maker func(ctx context.Context, w *world, random *rand.Rand) (undo func() error, err error)
 
 // faults are all there are, in the order of the first rounds.
 func faults(filter string) []fault {

@@ -136,6 +136,8 @@ type seen struct {
 	ids    map[string][]string // of block_applied, by scope, each once
 }
 
+func newSeen() seen { return seen{cursor: "0", ids: map[string][]string{}} }
+
 // readTold reads the enforcement events that have come.
 func (w *world) readTold(ctx context.Context) error {
 	entries, err := w.client().XRange(ctx, enforcement, "("+w.seen.cursor, "+").Result()

@@ -12,8 +12,6 @@ type oracle struct {
 	poison map[string]*poisoned // by event_id
 	replay bool                 // the stream was read from its start again: entries may be dead twice
 	lost   map[string]int       // entries that must be counted as lost, by cause; nil: not known
-
-	refused bool // Postgres has refused something in this round
 }
 
 // A scope is somebody who may be blocked.
@@ -117,7 +115,6 @@ func (s *scope) cleared(f *fact, surely bool) bool {
 func (o *oracle) judge() {
 	for _, s := range o.scopes {
 		low, high := s.bounds()
-		s.twice = s.twice || o.refused && s.rule == "" && !s.told
 		s.must = s.must || low >= s.threshold
 		s.may = s.may || high >= s.threshold
 	}
@@ -159,7 +156,7 @@ func (o *oracle) settle() {
 	for _, p := range o.poison {
 		p.settled = true
 	}
-	o.lost, o.refused = nil, false
+	o.lost = nil
 }
 
 // loseStream notes that what is in the stream and not handled yet is lost, unless it was handled in this moment.

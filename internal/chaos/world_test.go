@@ -48,6 +48,7 @@ type world struct {
 	seed     uint64
 	line     *timeline
 	redis    *testenv.PrivateRedisEnv
+	sentinel *testenv.SentinelEnv // nil: there is but one Redis
 	postgres *testenv.PrivatePostgresEnv
 	links    map[string]*toxiproxy.Proxy // "redis" and "postgres"
 	program  string
@@ -67,35 +68,24 @@ type world struct {
 	problems []string
 }
 
-func newWorld(t testing.TB, seed uint64) *world {
+// newWorld starts everything on a Redis of its own, which keeps every write, or on a primary and a replica behind Sentinel.
+func newWorld(t testing.TB, seed uint64, sentinel bool) *world {
 	w := &world{
-		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: seen{cursor: "0", ids: map[string][]string{}},
-		redis:    testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always"),
+		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: newSeen(),
 		postgres: testenv.PrivatePostgres(t),
 		program:  filepath.Join(t.TempDir(), "detector"), config: filepath.Join(t.TempDir(), "detector.yaml"),
 	}
-	w.links = map[string]*toxiproxy.Proxy{"redis": link(t, "redis", w.redis.Addr), "postgres": link(t, "postgres", hostOf(t, w.postgres.URL))}
+	w.links = map[string]*toxiproxy.Proxy{"postgres": link(t, "postgres", hostOf(t, w.postgres.URL))}
+	w.env = []string{
+		"WARDSTREAM_REDIS_URL=" + w.startRedis(sentinel),
+		"WARDSTREAM_POSTGRES_URL=" + through(t, w.postgres.URL, w.links["postgres"].Listen),
+	}
 	build := exec.Command("go", "build", "-o", w.program, "../../cmd/detector")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the detector: %v: %s", err, out)
 	}
-	text := fmt.Sprintf(`
-key_prefix: %s
-http: {addr: "127.0.0.1:0"}
-events: {stream: "%s", stream_max_len: 1000000}
-rules:
-- {name: %s, threshold: %d, window: 1h}
-- {name: %s, threshold: %d, window: 1h}
-- {name: sensitive_field_change, fields: [email]}
-stream: {names: ["%s"], batch_size: 32, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000}
-blocks: {default_ttl: %s}
-`, prefix, enforcement, lostRule, lostAt, errorRule, errorAt, stream, claimMinIdle, blockTTL)
-	if err := os.WriteFile(w.config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(w.config, []byte(configuration()), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	w.env = []string{
-		"WARDSTREAM_REDIS_URL=redis://" + w.links["redis"].Listen + "/0",
-		"WARDSTREAM_POSTGRES_URL=" + through(t, w.postgres.URL, w.links["postgres"].Listen),
 	}
 	if err := w.command("migrate"); err != nil {
 		t.Fatal(err)
@@ -107,6 +97,34 @@ blocks: {default_ttl: %s}
 	}
 	w.mu.Unlock()
 	return w
+}
+
+// startRedis returns how workers reach Redis.
+func (w *world) startRedis(sentinel bool) string {
+	always := []string{"--appendonly", "yes", "--appendfsync", "always"}
+	if sentinel {
+		w.sentinel = testenv.Sentinel(w.t, always...)
+		w.redis = w.sentinel.Primary
+		return w.sentinel.URL
+	}
+	w.redis = testenv.PrivateRedis(w.t, always...)
+	w.links["redis"] = link(w.t, "redis", w.redis.Addr)
+	return "redis://" + w.links["redis"].Listen + "/0"
+}
+
+// configuration is that of the workers.
+func configuration() string {
+	return fmt.Sprintf(`
+key_prefix: %s
+http: {addr: "127.0.0.1:0"}
+events: {stream: "%s", stream_max_len: 1000000}
+rules:
+- {name: %s, threshold: %d, window: 1h}
+- {name: %s, threshold: %d, window: 1h}
+- {name: sensitive_field_change, fields: [email]}
+stream: {names: ["%s"], batch_size: 32, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000}
+blocks: {default_ttl: %s}
+`, prefix, enforcement, lostRule, lostAt, errorRule, errorAt, stream, claimMinIdle, blockTTL)
 }
 
 // link puts a proxy before a server.

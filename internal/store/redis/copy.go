@@ -14,24 +14,30 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Known returns what the membership hash and the unblock marks say of scopes:
-// blocks that Postgres has, and marks. It doesn't look at block keys.
-func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) ([]store.State, error) {
+// Known returns what the membership hash and the unblock marks say of scopes: blocks that Postgres has, and marks.
+// undurable are the permanent blocks that the scopes' keys hold and Postgres may lack, zero where there is none.
+func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []store.State, undurable []checker.Block, err error) {
 	fields := make([]string, len(scopes))
-	marks := make([]*redis.StringCmd, len(scopes))
+	marks, blocks := make([]*redis.StringCmd, len(scopes)), make([]*redis.StringCmd, len(scopes))
 	pipe := b.client.Pipeline()
 	for i, s := range scopes {
 		fields[i] = wire.MemberField(s)
 		marks[i] = pipe.Get(ctx, b.keys.Unblocked(s))
+		blocks[i] = pipe.Get(ctx, b.keys.Block(s))
 	}
 	members := pipe.HMGet(ctx, b.keys.Permanent(), fields...)
 	cmds, err := pipe.Exec(ctx)
 	if err := firstFailure(cmds, err); err != nil {
-		return nil, fmt.Errorf("read permanent blocks: %w", err)
+		return nil, nil, fmt.Errorf("read permanent blocks: %w", err)
 	}
-	states := make([]store.State, len(scopes))
+	states, undurable = make([]store.State, len(scopes)), make([]checker.Block, len(scopes))
 	for i, s := range scopes {
 		states[i].Mark = markTime(marks[i])
+		if raw := blocks[i].Val(); raw != "" && !wire.IsCopy(raw) {
+			if held, err := wire.DecodeBlock([]byte(raw)); err == nil && held.Permanent() {
+				undurable[i] = held
+			}
+		}
 		raw, _ := members.Val()[i].(string)
 		if raw == "" {
 			continue
@@ -40,7 +46,7 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) ([]store.Sta
 			states[i].Block = m
 		}
 	}
-	return states, nil
+	return states, undurable, nil
 }
 
 // Confirm writes what Postgres has just committed: block keys and membership

@@ -133,6 +133,40 @@ func TestPostgresDown(t *testing.T) {
 
 // TestUndurableSurvivesReconciler: a permanent block that Postgres has yet to
 // hear of isn't swept away.
+// TestOutageMakesNoSecondBlock: a block that begins in Redis while Postgres is down is the same one when Postgres gets it,
+// though by another of its entries.
+func TestOutageMakesNoSecondBlock(t *testing.T) {
+	t.Parallel()
+	pg, server := testenv.PrivatePostgres(t), testenv.Redis(t)
+	storetest.Migrate(t, pg.Pool)
+	r := newRig(t, server.Client, server.Prefix, &pg.PostgresEnv, tiered.Options{})
+	pg.Stop()
+	first, second := block(user("u"), "first", true), block(user("u"), "second", true)
+	second.EventTime = first.EventTime.Add(time.Second)
+	second.Block.CreatedAt = second.EventTime
+	results, err := r.Put(t.Context(), []store.Put{first, second})
+	if err != nil || results[0].Outcome != store.Began || results[1].Outcome != store.Kept || !store.Unavailable(results[1].Err) {
+		t.Fatalf("without Postgres: %+v, %v", results, err)
+	}
+
+	pg.Start()
+	testenv.Eventually(t, 20*time.Second, func() error {
+		if results, err = r.Put(t.Context(), []store.Put{second}); err != nil {
+			return err
+		}
+		return results[0].Err
+	})
+	if b := results[0].Block; b.ID != "first" || !b.CreatedAt.Equal(first.Block.CreatedAt) {
+		t.Errorf("Postgres has %+v", b)
+	}
+	if r := put(t, r, first, store.Began); r.Block.ID != "first" {
+		t.Errorf("redelivered: %+v", r)
+	}
+	if got := blocked(t, r.durable, "u"); got[0] != "first" {
+		t.Errorf("in Postgres blocked by %q", got)
+	}
+}
+
 func TestUndurableSurvivesReconciler(t *testing.T) {
 	t.Parallel()
 	r := sharedRig(t)

@@ -182,7 +182,7 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 	if len(todo) == 0 {
 		return nil, nil
 	}
-	states, err := b.cache.Known(ctx, scopes)
+	states, undurable, err := b.cache.Known(ctx, scopes)
 	if err != nil {
 		return nil, fmt.Errorf("put in every tier: %w", err)
 	}
@@ -200,10 +200,20 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 		case !p.EventTime.IsZero() && held && !repeated:
 			results[i] = store.Result{Outcome: store.Kept, Block: s.Block}
 		default:
+			puts[i].Block = continued(p, undurable[j])
 			rest = append(rest, i)
 		}
 	}
 	return rest, nil
+}
+
+// continued is the block to put where Redis alone holds one: that block has begun, and was told of, while the durable
+// tier was down, so that whichever of its entries gets there first must not begin another.
+func continued(p store.Put, undurable checker.Block) checker.Block {
+	if undurable.ID != "" && !p.EventTime.IsZero() {
+		p.Block.ID, p.Block.CreatedAt = undurable.ID, undurable.CreatedAt
+	}
+	return p.Block
 }
 
 // confirm copies to Redis what is durable. Redis knows of the temporary block
