@@ -19,12 +19,37 @@ import (
 // askers is how many proxies' connections ask at a time.
 const askers = 64
 
-// TestBenchIngress measures the requests that ingress-check answers in a second, with a look-up in Redis for each,
-// beside those of an empty net/http handler: same client, same request, connections kept open, in turns.
+// TestBenchIngress measures the requests that ingress-check answers in a second, with a look-up in Redis for each and
+// from a mirror, beside those of an empty net/http handler: same client, same request, connections kept open, in turns.
 func TestBenchIngress(t *testing.T) {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
+	servers := map[string]string{"": ingressCheck(t, env.URL, false), "_mirror": ingressCheck(t, env.URL, true)}
+	floor := empty(t)
+
+	rounds, each := size(12, 1), time.Duration(size(1000, 20))*time.Millisecond
+	ours := map[string][]time.Duration{} // a request's share of the time
+	var theirs []time.Duration
+	for range rounds {
+		theirs = append(theirs, perRequest(t, floor, each))
+		for name, addr := range servers {
+			ours[name] = append(ours[name], perRequest(t, addr, each))
+		}
+	}
+	best := 1e6 / quantile(theirs, .5)
+	for name := range servers {
+		value := 1e6 / quantile(ours[name], .5)
+		report(t, figure{
+			Name: "ingress_requests_per_second" + name, Value: value, Unit: "requests/s", Samples: rounds,
+			Floor: fmt.Sprintf("an empty net/http handler, %.0f requests/s", best), Ratio: value / best,
+		})
+	}
+}
+
+// ingressCheck runs ingress-check until the test ends, and returns its address.
+func ingressCheck(t *testing.T, redisURL string, mirror bool) string {
+	t.Helper()
 	o := ingress.DefaultOptions()
-	o.Addr, o.RedisURL, o.TrustedProxies, o.Timeout = "127.0.0.1:0", env.URL, []string{"127.0.0.0/8"}, time.Second
+	o.Addr, o.RedisURL, o.TrustedProxies, o.Timeout, o.Mirror = "127.0.0.1:0", redisURL, []string{"127.0.0.0/8"}, time.Second, mirror
 	s, err := ingress.New(t.Context(), o, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -32,25 +57,13 @@ func TestBenchIngress(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	defer func() {
+	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	}()
-	floor := empty(t)
-
-	rounds, each := size(12, 1), time.Duration(size(1000, 20))*time.Millisecond
-	var ours, theirs []time.Duration // a request's share of the time
-	for range rounds {
-		theirs = append(theirs, perRequest(t, floor, each))
-		ours = append(ours, perRequest(t, s.Addr(), each))
-	}
-	value, best := 1e6/quantile(ours, .5), 1e6/quantile(theirs, .5)
-	report(t, figure{
-		Name: "ingress_requests_per_second", Value: value, Unit: "requests/s", Samples: rounds,
-		Floor: fmt.Sprintf("an empty net/http handler, %.0f requests/s", best), Ratio: value / best,
 	})
+	return s.Addr()
 }
 
 // empty serves nothing, with ingress-check's time limits.

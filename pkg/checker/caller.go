@@ -18,13 +18,13 @@ var ErrBusy = NewError("busy", "too many look-ups are stuck")
 type caller struct {
 	lookup  Lookup
 	slots   chan struct{} // nil: the Lookup honours deadlines and is called directly
-	timeout time.Duration
+	moments moments
 	breaker breaker
 	now     func() time.Time // what waits is this process, whatever clock blocks expire by
 }
 
 func newCaller(lookup Lookup, timeout time.Duration) *caller {
-	c := &caller{lookup: lookup, timeout: timeout, now: time.Now}
+	c := &caller{lookup: lookup, moments: moments{timeout: timeout}, now: time.Now}
 	if l, ok := lookup.(interface{ HonoursDeadline() bool }); !ok || !l.HonoursDeadline() {
 		c.slots = make(chan struct{}, maxDetached)
 	}
@@ -48,20 +48,22 @@ func (c *caller) try(ctx context.Context, scopes []Scope) (blocks []Block, err e
 	if !c.breaker.admit(begin) {
 		return nil, ErrStalled
 	}
-	until := begin.Add(c.timeout)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
-		until = deadline
+	end := c.moments.after(begin)
+	if own, ok := ctx.Deadline(); ok && own.Before(end.at) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), own)
+		defer cancel()
+	} else {
+		ctx = bounded{ctx, end}
 	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
-	defer cancel()
 	if c.slots == nil {
 		blocks, err = c.direct(ctx, scopes)
 	} else {
 		blocks, err = c.detached(ctx, scopes)
 	}
 	// Whoever brought a shorter deadline of their own doesn't speak for the store.
-	end := c.now()
-	c.breaker.learn(end, err != nil && end.Sub(begin) >= c.timeout)
+	now := c.now()
+	c.breaker.learn(now, err != nil && !now.Before(end.at))
 	return blocks, err
 }
 

@@ -97,8 +97,8 @@ func TestLookupsShareRoundTrips(t *testing.T) {
 	}
 	for i := range maxFlights {
 		ask("first-" + strconv.Itoa(i))
+		testenv.Eventually(t, time.Minute, func() error { return want(hook.count(), i+1) })
 	}
-	testenv.Eventually(t, time.Minute, func() error { return want(hook.count(), maxFlights) })
 	for i := range late {
 		ask("late-" + strconv.Itoa(i))
 	}
@@ -135,14 +135,14 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	f.client.AddHook(hook)
 	l := f.lookup(WithPermanentTier())
 	var stalled sync.WaitGroup
-	for range maxFlights {
+	for i := range maxFlights {
 		stalled.Go(func() {
 			if _, err := l.Lookup(t.Context(), all); err != nil {
 				t.Error(err)
 			}
 		})
+		testenv.Eventually(t, time.Minute, func() error { return want(hook.count(), i+1) })
 	}
-	testenv.Eventually(t, time.Minute, func() error { return want(hook.count(), maxFlights) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := l.Lookup(ctx, all); !errors.Is(err, context.DeadlineExceeded) {
