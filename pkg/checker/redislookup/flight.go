@@ -22,6 +22,7 @@ const (
 // for others to come.
 type flights struct {
 	ask     func(context.Context, []*question) // fills in their replies
+	apart   bool                               // each question goes by itself
 	mu      sync.Mutex
 	flying  int
 	waiting []*question
@@ -30,6 +31,10 @@ type flights struct {
 // fly asks q, alone or with others, and returns once q has its reply, or ctx's error. After that error
 // q still belongs to others and must not be used again.
 func (f *flights) fly(ctx context.Context, q *question) error {
+	if f.apart {
+		f.ask(ctx, q.alone[:])
+		return nil
+	}
 	q.until, _ = ctx.Deadline()
 	f.mu.Lock()
 	f.waiting = append(f.waiting, q)

@@ -158,6 +158,32 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	}
 }
 
+// TestClusterLookupsGoApart: in a Cluster one server that hangs must not hold up those who don't ask it.
+func TestClusterLookupsGoApart(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{closedPort(t)}})
+	t.Cleanup(func() { _ = client.Close() })
+	f := &New(client).flights
+	var under sync.WaitGroup
+	under.Add(2 * maxFlights)
+	f.ask = func(_ context.Context, together []*question) {
+		if len(together) != 1 {
+			t.Errorf("%d together", len(together))
+		}
+		under.Done()
+		under.Wait() // until all are under way at once
+	}
+	var done sync.WaitGroup
+	for range 2 * maxFlights {
+		done.Go(func() {
+			if err := f.fly(t.Context(), new(questions).about(wire.Keys{Prefix: "p"}, all)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Wait()
+}
+
 // TestPanicOfASharedTrip: it is the failure of the look-ups, not the end of the process.
 func TestPanicOfASharedTrip(t *testing.T) {
 	t.Parallel()

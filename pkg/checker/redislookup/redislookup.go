@@ -86,6 +86,7 @@ func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	}
 	l.hash = l.keys.Permanent()
 	_, oneServer := client.(*redis.Client)
+	l.flights.apart = !oneServer // a shared trip would fail, or wait, for the worst of a Cluster's servers
 	l.flights.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
 	return l
 }
