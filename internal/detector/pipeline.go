@@ -40,6 +40,7 @@ type Pipeline struct {
 	rules     *rules.Set
 	windows   window.Store
 	policy    *enforce.Policy
+	shedder   shedder
 	blocks    store.Blocks
 	cooldowns cooldowns
 	sinks     emitter
@@ -51,7 +52,8 @@ type Pipeline struct {
 // Handle carries a batch through. Whatever fails half way leaves the entries
 // whose effects are not all there pending; every effect may be repeated.
 func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]consumer.Verdict, error) {
-	b := p.decode(entries) // entry → event; or dead; or nothing to detect in
+	late, clockErr := p.shedder.lateBefore(ctx, entries)
+	b := p.decode(entries, late) // entry → event; or dead; or nothing to detect in
 	ctx, end := p.tracing.start(ctx, b)
 	defer end()
 
@@ -59,12 +61,12 @@ func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]cons
 	counts, err := p.windows.Apply(ctx, b.ops)
 	if err != nil {
 		b.pendPlanned()
-		return b.verdicts, err
+		return b.verdicts, errors.Join(clockErr, err)
 	}
 	p.judge(b, counts) // rules judge the counts: match
 	p.resolve(b)       // what follows from the matches: blocks, alerts
 
-	err = errors.Join(
+	err = errors.Join(clockErr,
 		p.escalate(ctx, b), // how long, for repeat offenders
 		p.block(ctx, b),    // the blocks are written
 		p.alert(ctx, b),    // the alerts that are due
@@ -101,11 +103,15 @@ type matched struct {
 }
 
 // decode decodes the entries. An entry that can't be decoded is dead, and one
-// that speaks of enforcement itself is done, before any rule or state is touched.
-func (p *Pipeline) decode(entries []consumer.Entry) *batch {
+// that speaks of enforcement itself, or is shed, is done, before any rule or state is touched.
+func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 	b := &batch{entries: entries, events: make([]event.Event, len(entries)), verdicts: make([]consumer.Verdict, len(entries))}
 	for i, entry := range entries {
 		b.verdicts[i].Status = consumer.Done
+		if !late.IsZero() && p.shedder.drops(&entry, wire.FlatType(entry.Fields), late) {
+			p.metrics.shed.Inc()
+			continue
+		}
 		e, err := p.decoder.Decode(entry.Stream, entry.ID, entry.Fields)
 		var malformed *wire.Malformed
 		switch {
@@ -117,6 +123,8 @@ func (p *Pipeline) decode(entries []consumer.Entry) *batch {
 			p.metrics.malformed.WithLabelValues("other").Inc()
 		case wire.Filtered(e.Type):
 			p.metrics.skipped.Inc()
+		case p.shedder.drops(&entry, e.Type, late):
+			p.metrics.shed.Inc()
 		default:
 			b.events[i] = e
 		}

@@ -88,7 +88,7 @@ func newBench(t *testing.T, text string) *bench {
 	}
 	b.durable = &faultyDurable{Blocks: durable}
 	b.Pipeline = &Pipeline{
-		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy,
+		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client),
 		windows: rediswindow.New(b.redis.Client, b.redis.Prefix), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
 		metrics: newPipelineMetrics(b.registry),
