@@ -107,6 +107,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
 	return &Pipeline{
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
+		clock:     redisClock{d.stores.Clients.Ops},
 		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
 		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,

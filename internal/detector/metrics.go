@@ -12,6 +12,7 @@ type pipelineMetrics struct {
 	evaluated prometheus.Counter
 	skipped   prometheus.Counter // they speak of enforcement
 	shed      prometheus.Counter
+	future    prometheus.Counter
 	malformed *prometheus.CounterVec
 	matches   *prometheus.CounterVec
 	alerts    *prometheus.CounterVec
@@ -34,6 +35,7 @@ func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
 	m := &pipelineMetrics{
 		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
 		skipped:   skipped.WithLabelValues("enforcement"), shed: skipped.WithLabelValues("shed"),
+		future:    counter("wardstream_events_of_the_future_total", "Events with a time that hadn't come, taken to be of now; redeliveries included."),
 		malformed: vec("wardstream_events_malformed_total", "Entries that are no event, by what is wrong with them.", "class"),
 		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),
 		alerts:    vec("wardstream_alerts_total", "Alerts by rule: emitted, or repeated within their cooldown.", "rule", "outcome"),

@@ -41,6 +41,7 @@ type Pipeline struct {
 	windows   window.Store
 	policy    *enforce.Policy
 	shedder   shedder
+	clock     streamClock
 	blocks    store.Blocks
 	cooldowns cooldowns
 	sinks     emitter
@@ -56,6 +57,10 @@ func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]cons
 	b := p.decode(entries, late) // entry → event; or dead; or nothing to detect in
 	ctx, end := p.tracing.start(ctx, b)
 	defer end()
+	if err := p.bound(ctx, b); err != nil { // no event is of the future
+		b.pendEvents()
+		return b.verdicts, errors.Join(clockErr, err)
+	}
 
 	p.plan(b) // rules say which windows the events touch
 	counts, err := p.windows.Apply(ctx, b.ops)
@@ -157,6 +162,15 @@ func (p *Pipeline) judge(b *batch, counts []int) {
 		}
 		b.matches = append(b.matches, matched{Match: m, at: plan.at})
 		p.metrics.matches.WithLabelValues(m.Rule).Inc()
+	}
+}
+
+// pendEvents leaves every entry pending that holds an event to detect in.
+func (b *batch) pendEvents() {
+	for i := range b.events {
+		if b.events[i].Type != "" {
+			b.verdicts[i].Status = consumer.Pending
+		}
 	}
 }
 
