@@ -1,0 +1,39 @@
+package consumer
+
+import (
+	"context"
+	"testing"
+)
+
+// TestTooFewReplicas: a master with min-replicas-to-write refuses writes while it has too few. What is in hand
+// is acked once it has enough again, and nobody handles it twice.
+func TestTooFewReplicas(t *testing.T) {
+	t.Parallel()
+	b, _ := privateBench(t)
+	replicas := func(n string) {
+		t.Helper()
+		if err := b.client.ConfigSet(context.Background(), "min-replicas-to-write", n).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := b.add(10)
+	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+		replicas("1")
+		return all(batch, Done), nil
+	}}
+	w := b.start(b.options(), h)
+	b.eventually(func() error { return want("read errors", w.metric("wardstream_read_errors_total") > 0, true) })
+	if n := w.metric("wardstream_entries_acked_total"); n != 0 {
+		t.Errorf("%v acked without a replica", n)
+	}
+	replicas("0")
+	b.drained(ids, h)
+	for _, id := range ids {
+		if n := h.times(id); n != 1 {
+			t.Errorf("%s was handled %d times", id, n)
+		}
+	}
+	if letters := b.deadLetters(); len(letters) != 0 {
+		t.Errorf("dead letters %+v", letters)
+	}
+}
