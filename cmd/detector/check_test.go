@@ -169,6 +169,11 @@ func TestCheckStreams(t *testing.T) {
 	in.add(in.stream()+":dead", "f", "v")
 	in.examine(0).has(t, "warn", "dead letters", in.stream()+" has 1", "detector dead-letters list")
 
+	if err := in.redis.Client.XAdd(t.Context(), &redis.XAddArgs{Stream: in.stream(), ID: fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()) + "-0", Values: []string{"f", "v"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	in.examine(0).has(t, "warn", "stream", in.stream()+": its last ID is ", "RENAME the stream")
+
 	for _, key := range []string{in.enforcement(), in.stream()} {
 		if err := in.redis.Client.Set(t.Context(), key, "no stream", 0).Err(); err != nil {
 			t.Fatal(err)

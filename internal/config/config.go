@@ -110,6 +110,11 @@ type Stream struct {
 	DeadMaxLen int `yaml:"dead_max_len" range:"1..10000000"`
 	// EventTime is "entry" for the time of the entry ID, or "event" for the event's own.
 	EventTime string `yaml:"event_time" oneof:"entry|event"`
+	// MaxLag is the age at which an entry counts as late; 0: none does. Overload is what becomes
+	// of late entries: "in_order" handles all, "shed" skips those of ShedTypes.
+	MaxLag    time.Duration `yaml:"max_lag" range:"0,1s..168h"`
+	Overload  string        `yaml:"overload" oneof:"in_order|shed"`
+	ShedTypes []string      `yaml:"shed_types"`
 }
 
 // Limits bound what one entry may hold.
@@ -297,6 +302,7 @@ func defaults(hostname string) *Config {
 			Loops: 4, BatchSize: consumer.DefaultBatchSize, Block: consumer.DefaultBlock, ClaimMinIdle: consumer.DefaultClaimMinIdle,
 			MaxDeliveries: consumer.DefaultMaxDeliveries, DeadMaxLen: consumer.DefaultDeadMaxLen,
 			Retention: 24 * time.Hour, EventTime: "entry",
+			Overload: InOrder, ShedTypes: []string{"http.response.success", "http.response.redirect"},
 		},
 		Limits: Limits{
 			EntryBytes: limits.EntryBytes, Attributes: limits.Attributes, Depth: limits.Depth, StringBytes: limits.StringBytes,

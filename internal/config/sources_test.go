@@ -328,6 +328,18 @@ func TestWarnings(t *testing.T) {
 		"lateness": {quiet + "windows: {lateness: 10s}\n", nil, []string{
 			"windows.lateness (10s) is shorter than stream.claim_min_idle (30s): claimed entries may be counted too low",
 		}},
+		"in order": {quiet + "stream: {max_lag: 30s, shed_types: [auth.*]}\n", nil, nil},
+		"shed":     {quiet + "stream: {max_lag: 30s, overload: shed}\n", nil, nil},
+		"shed logins": {quiet + "stream: {max_lag: 30s, overload: shed, shed_types: [\"auth.login.*\", auth.logout.user]}\n", nil, []string{
+			"stream.shed_types has auth.login.*, which brute_force_login looks at: what is shed escapes it",
+		}},
+		"shed what is counted": {postgres + "rules: [{name: resource_enumeration}, {name: suspicious_proxy_header}, {name: repeated_client_error}]\nstream: {max_lag: 30s, overload: shed}\n", nil, []string{
+			"stream.shed_types has http.response.success and http.response.redirect, which resource_enumeration looks at: what is shed escapes it",
+			"stream.shed_types has http.response.success and http.response.redirect, which suspicious_proxy_header looks at: what is shed escapes it",
+		}},
+		"shed a beginning": {postgres + "rules: [{name: resource_enumeration}]\nstream: {max_lag: 30s, overload: shed, shed_types: [\"http.*\"]}\n", nil, []string{
+			"stream.shed_types has http.*, which resource_enumeration looks at: what is shed escapes it",
+		}},
 		"misspelt variable": {quiet, []string{"WARDSTREAM_REDIS_URI=x", "WARDSTREAM_SERVICE_HOST=10.0.0.1", "WARDSTREAM_PORT=tcp://10.0.0.1:80", "WARDSTREAM_TEST_REDIS_URL=x"}, []string{
 			"the variable WARDSTREAM_REDIS_URI is not read; WARDSTREAM_REDIS_URL is",
 		}},

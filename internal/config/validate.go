@@ -25,6 +25,7 @@ func (v *validator) validate() {
 	v.checkRedis()
 	v.checkPostgres()
 	v.checkStream()
+	v.checkOverload()
 	v.checkEvents()
 	v.checkWebhooks()
 	v.checkAddr()

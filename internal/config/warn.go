@@ -14,6 +14,7 @@ import (
 func (v *validator) warn() {
 	v.warnGeneral()
 	v.warnStream()
+	v.warnOverload()
 	v.warnWebhooks()
 	v.warnRules()
 	v.warnActions()

@@ -92,6 +92,7 @@ func (l *loop) decide(ctx context.Context, items []*item) error {
 // wait for it too.
 func (l *loop) decideSingly(ctx context.Context, items []*item) error {
 	for i := range items {
+		items[i].Tried = true
 		if err := l.decide(ctx, items[i:i+1]); err != nil {
 			return err
 		}
@@ -189,6 +190,7 @@ func (l *loop) putAway(ctx context.Context, items []item, attempt int) {
 	var left []item // a copy: the heartbeat reads items
 	for i := range items {
 		if !items[i].concluded {
+			items[i].Tried = true
 			left = append(left, items[i])
 		}
 	}

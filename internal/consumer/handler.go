@@ -11,6 +11,9 @@ type Entry struct {
 	// Deliveries is how often the entry was delivered, this time included; 1 for a first
 	// delivery.
 	Deliveries int
+	// Tried says that a handler may have been given the entry before, here or
+	// elsewhere, so that its effects may be there in part.
+	Tried bool
 }
 
 // A Status says what becomes of an entry.

@@ -109,6 +109,13 @@ func (n *notes) have(texts ...string) bool {
 	return false
 }
 
+// count returns how many lines hold the text.
+func (n *notes) count(text string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Count(n.text.String(), text)
+}
+
 func all(batch []Entry, s Status) []Verdict {
 	v := make([]Verdict, len(batch))
 	for i := range v {

@@ -37,6 +37,7 @@ type loop struct {
 	claimFrom  string // where the next page of claims starts
 	claimPages int    // pages claimed since the last rest
 	claimDue   time.Time
+	warnDue    time.Time // when the next warning that the group is behind may come; upkeep's
 }
 
 func newLoop(o *Options, h Handler, stream, consumer, token string, m *streamMetrics) *loop {

@@ -12,7 +12,7 @@ import (
 type metrics struct {
 	delivered, claimed, acked, readErrors, batchErrors *prometheus.CounterVec
 	recreated, trimmed, lost, dead                     *prometheus.CounterVec
-	lag, pending, oldest, waiting                      *prometheus.GaugeVec
+	lag, pending, oldest, behind, waiting              *prometheus.GaugeVec
 	entries, duration                                  *prometheus.HistogramVec
 
 	classes classes
@@ -41,6 +41,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		lag:         gauge("stream_lag", "Entries the group has not been delivered yet."),
 		pending:     gauge("stream_pending", "Entries delivered to the group and not acked."),
 		oldest:      gauge("stream_oldest_unprocessed_seconds", "Age of the oldest entry that is unread or pending."),
+		behind:      gauge("stream_over_max_lag", "1 while the oldest unprocessed entry is older than stream.max_lag, else 0."),
 		waiting:     gauge("entries_waiting", "Entries that wait to be handled again."),
 		entries:     histogram("batch_entries", "Entries in a batch.", prometheus.ExponentialBuckets(1, 2, 11)),
 		duration:    histogram("batch_duration_seconds", "Time from having a batch to having acked it.", prometheus.ExponentialBuckets(0.0005, 2, 16)),
@@ -50,7 +51,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.delivered, m.claimed, m.acked, m.lost, m.dead, m.recreated, m.trimmed, m.readErrors, m.batchErrors,
-		m.lag, m.pending, m.oldest, m.waiting, m.entries, m.duration,
+		m.lag, m.pending, m.oldest, m.behind, m.waiting, m.entries, m.duration,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -63,7 +64,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 type streamMetrics struct {
 	delivered, claimed, acked, readErrors, batchErrors prometheus.Counter
 	recreated, trimmed, lostPending, lostUnread        prometheus.Counter
-	lag, pending, oldest, waiting                      prometheus.Gauge
+	lag, pending, oldest, behind, waiting              prometheus.Gauge
 	batchEntries, batchDuration                        prometheus.Observer
 
 	deadLetter func(reason string)
@@ -77,7 +78,7 @@ func (m *metrics) of(stream string) *streamMetrics {
 		trimmed:     m.trimmed.WithLabelValues(stream),
 		lostPending: m.lost.WithLabelValues(stream, "pending"), lostUnread: m.lost.WithLabelValues(stream, "unread"),
 		lag: m.lag.WithLabelValues(stream), pending: m.pending.WithLabelValues(stream),
-		oldest: m.oldest.WithLabelValues(stream), waiting: m.waiting.WithLabelValues(stream),
+		oldest: m.oldest.WithLabelValues(stream), behind: m.behind.WithLabelValues(stream), waiting: m.waiting.WithLabelValues(stream),
 		batchEntries: m.entries.WithLabelValues(stream), batchDuration: m.duration.WithLabelValues(stream),
 		deadLetter: func(reason string) { m.dead.WithLabelValues(stream, m.classes.of(reason)).Inc() },
 	}

@@ -58,6 +58,9 @@ type Options struct {
 	MaxDeliveries int
 	// Retention trims entries older than this that no group needs; 0 keeps all.
 	Retention time.Duration
+	// MaxLag is the age of the oldest unprocessed entry from which a metric and a
+	// warning say that the group is behind; 0 is none.
+	MaxLag time.Duration
 	// DeadSuffix makes the dead-letter stream's name from the stream's.
 	DeadSuffix string
 	// DeadMaxLen is about how many dead letters a stream keeps, the newest.
@@ -80,6 +83,7 @@ type Options struct {
 type intervals struct {
 	sample, trim, sweep time.Duration
 	idle                time.Duration // after which a consumer that owns nothing is gone
+	warn                time.Duration // between two warnings that the group is behind
 }
 
 var (
@@ -100,7 +104,7 @@ func (o *Options) check() error {
 	case o.Group == "":
 		return errNoGroup
 	case o.Loops < 0 || o.BatchSize < 0 || o.MaxDeliveries < 0 || o.DeadMaxLen < 0,
-		min(o.Block, o.ClaimMinIdle, o.Retention, o.Grace, o.Timeout) < 0:
+		min(o.Block, o.ClaimMinIdle, o.Retention, o.MaxLag, o.Grace, o.Timeout) < 0:
 		return errBadSetting
 	}
 	sorted := slices.Sorted(slices.Values(o.Streams))
@@ -132,6 +136,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.every.trim, time.Minute)
 	setDefault(&o.every.sweep, 5*time.Minute)
 	setDefault(&o.every.idle, time.Hour)
+	setDefault(&o.every.warn, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

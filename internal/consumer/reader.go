@@ -93,6 +93,7 @@ func (l *loop) redeliver(ctx context.Context, entries []Entry) error {
 		if e.Fields == nil {
 			trimmed = append(trimmed, e.ID)
 		} else {
+			e.Tried = true
 			there = append(there, e)
 		}
 	}

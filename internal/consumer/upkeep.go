@@ -50,11 +50,26 @@ func (l *loop) sample(ctx context.Context) error {
 	}
 	l.metrics.pending.Set(float64(s.pending))
 	l.metrics.oldest.Set(s.oldest.Seconds())
+	l.tellLag(s)
 	if s.lost > 0 {
 		l.metrics.lostUnread.Add(float64(s.lost))
 		l.log.Warn("entries were trimmed from the stream before they were read and are lost", "entries", s.lost)
 	}
 	return nil
+}
+
+// tellLag says whether the group is too far behind, and warns of it now and then.
+func (l *loop) tellLag(s sample) {
+	if l.MaxLag == 0 || s.oldest <= l.MaxLag {
+		l.metrics.behind.Set(0)
+		return
+	}
+	l.metrics.behind.Set(1)
+	if now := l.Now(); !now.Before(l.warnDue) {
+		l.warnDue = now.Add(l.every.warn)
+		l.log.Warn("the group is behind: the oldest unprocessed entry is older than stream.max_lag",
+			"age", s.oldest, "max_lag", l.MaxLag, "lag", s.lag, "pending", s.pending)
+	}
 }
 
 func (l *loop) trim(ctx context.Context) error {

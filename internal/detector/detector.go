@@ -106,7 +106,8 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 
 func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
 	return &Pipeline{
-		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy,
+		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
+		clock:     redisClock{d.stores.Clients.Ops},
 		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
 		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,
@@ -118,7 +119,7 @@ func (d *Detector) consumerOptions(reg prometheus.Registerer) consumer.Options {
 	return consumer.Options{
 		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
 		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
-		Retention: s.Retention, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
+		Retention: s.Retention, MaxLag: s.MaxLag, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
 	}
 }

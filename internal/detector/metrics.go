@@ -10,7 +10,9 @@ import (
 // configuration bounds, and words from fixed sets.
 type pipelineMetrics struct {
 	evaluated prometheus.Counter
-	skipped   prometheus.Counter
+	skipped   prometheus.Counter // they speak of enforcement
+	shed      prometheus.Counter
+	future    prometheus.Counter
 	malformed *prometheus.CounterVec
 	matches   *prometheus.CounterVec
 	alerts    *prometheus.CounterVec
@@ -29,9 +31,11 @@ func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
 		reg.MustRegister(c)
 		return c
 	}
+	skipped := vec("wardstream_events_skipped_total", "Events acked without a look: they speak of enforcement, or were late and shed.", "reason")
 	m := &pipelineMetrics{
 		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
-		skipped:   counter("wardstream_events_skipped_total", "Events that speak of enforcement and were acked without a look."),
+		skipped:   skipped.WithLabelValues("enforcement"), shed: skipped.WithLabelValues("shed"),
+		future:    counter("wardstream_events_of_the_future_total", "Events with a time that hadn't come, taken to be of now; redeliveries included."),
 		malformed: vec("wardstream_events_malformed_total", "Entries that are no event, by what is wrong with them.", "class"),
 		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),
 		alerts:    vec("wardstream_alerts_total", "Alerts by rule: emitted, or repeated within their cooldown.", "rule", "outcome"),

@@ -40,6 +40,8 @@ type Pipeline struct {
 	rules     *rules.Set
 	windows   window.Store
 	policy    *enforce.Policy
+	shedder   shedder
+	clock     streamClock
 	blocks    store.Blocks
 	cooldowns cooldowns
 	sinks     emitter
@@ -51,20 +53,25 @@ type Pipeline struct {
 // Handle carries a batch through. Whatever fails half way leaves the entries
 // whose effects are not all there pending; every effect may be repeated.
 func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]consumer.Verdict, error) {
-	b := p.decode(entries) // entry → event; or dead; or nothing to detect in
+	late, clockErr := p.shedder.lateBefore(ctx, entries)
+	b := p.decode(entries, late) // entry → event; or dead; or nothing to detect in
 	ctx, end := p.tracing.start(ctx, b)
 	defer end()
+	if err := p.bound(ctx, b); err != nil { // no event is of the future
+		b.pendEvents()
+		return b.verdicts, errors.Join(clockErr, err)
+	}
 
 	p.plan(b) // rules say which windows the events touch
 	counts, err := p.windows.Apply(ctx, b.ops)
 	if err != nil {
 		b.pendPlanned()
-		return b.verdicts, err
+		return b.verdicts, errors.Join(clockErr, err)
 	}
 	p.judge(b, counts) // rules judge the counts: match
 	p.resolve(b)       // what follows from the matches: blocks, alerts
 
-	err = errors.Join(
+	err = errors.Join(clockErr,
 		p.escalate(ctx, b), // how long, for repeat offenders
 		p.block(ctx, b),    // the blocks are written
 		p.alert(ctx, b),    // the alerts that are due
@@ -101,11 +108,15 @@ type matched struct {
 }
 
 // decode decodes the entries. An entry that can't be decoded is dead, and one
-// that speaks of enforcement itself is done, before any rule or state is touched.
-func (p *Pipeline) decode(entries []consumer.Entry) *batch {
+// that speaks of enforcement itself, or is shed, is done, before any rule or state is touched.
+func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 	b := &batch{entries: entries, events: make([]event.Event, len(entries)), verdicts: make([]consumer.Verdict, len(entries))}
 	for i, entry := range entries {
 		b.verdicts[i].Status = consumer.Done
+		if !late.IsZero() && p.shedder.drops(&entry, wire.FlatType(entry.Fields), late) {
+			p.metrics.shed.Inc()
+			continue
+		}
 		e, err := p.decoder.Decode(entry.Stream, entry.ID, entry.Fields)
 		var malformed *wire.Malformed
 		switch {
@@ -117,6 +128,8 @@ func (p *Pipeline) decode(entries []consumer.Entry) *batch {
 			p.metrics.malformed.WithLabelValues("other").Inc()
 		case wire.Filtered(e.Type):
 			p.metrics.skipped.Inc()
+		case p.shedder.drops(&entry, e.Type, late):
+			p.metrics.shed.Inc()
 		default:
 			b.events[i] = e
 		}
@@ -149,6 +162,15 @@ func (p *Pipeline) judge(b *batch, counts []int) {
 		}
 		b.matches = append(b.matches, matched{Match: m, at: plan.at})
 		p.metrics.matches.WithLabelValues(m.Rule).Inc()
+	}
+}
+
+// pendEvents leaves every entry pending that holds an event to detect in.
+func (b *batch) pendEvents() {
+	for i := range b.events {
+		if b.events[i].Type != "" {
+			b.verdicts[i].Status = consumer.Pending
+		}
 	}
 }
 

@@ -88,7 +88,7 @@ func newBench(t *testing.T, text string) *bench {
 	}
 	b.durable = &faultyDurable{Blocks: durable}
 	b.Pipeline = &Pipeline{
-		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy,
+		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: redisClock{b.redis.Client},
 		windows: rediswindow.New(b.redis.Client, b.redis.Prefix), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
 		metrics: newPipelineMetrics(b.registry),
@@ -340,6 +340,7 @@ func TestRepeatOffendersAreBlockedLonger(t *testing.T) {
 	b := newBench(t, bruteForce+"blocks: {default_ttl: 1s}\nescalate: {factor: 10, max_ttl: 1m, memory: 1h, permanent_after: 3, permanent_ip: true}\n")
 	want := []time.Duration{time.Second, 10 * time.Second, time.Minute}
 	b.start = time.Now().Add(time.Hour) // a time of its own: nothing lapses meanwhile
+	b.clock = &setClock{now: b.start.Add(24 * time.Hour)}
 	for _, ttl := range want {
 		attack := b.failures(5, "203.0.113.9")
 		for range 2 { // a redelivery doesn't count as an offence

@@ -21,7 +21,7 @@ func TestConsumerIsConfigured(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Parse("test.yaml", []byte(`
 key_prefix: p
-stream: {names: [a, b], group: g, consumer: c, loops: 3, batch_size: 7, block: 70ms, claim_min_idle: 700ms, max_deliveries: 9, retention: 77m, dead_max_len: 777}
+stream: {names: [a, b], group: g, consumer: c, loops: 3, batch_size: 7, block: 70ms, claim_min_idle: 700ms, max_deliveries: 9, retention: 77m, dead_max_len: 777, max_lag: 78s}
 shutdown: {grace: 17s}
 `), config.Options{Hostname: "h"})
 	if err != nil {
@@ -35,7 +35,7 @@ shutdown: {grace: 17s}
 	if o.Loops != 3 || o.BatchSize != 7 || o.MaxDeliveries != 9 || o.DeadMaxLen != 777 {
 		t.Errorf("loops %d, batch size %d, deliveries %d, dead letters %d", o.Loops, o.BatchSize, o.MaxDeliveries, o.DeadMaxLen)
 	}
-	if o.Block != 70*time.Millisecond || o.ClaimMinIdle != 700*time.Millisecond || o.Retention != 77*time.Minute || o.Grace != 17*time.Second {
+	if o.Block != 70*time.Millisecond || o.ClaimMinIdle != 700*time.Millisecond || o.Retention != 77*time.Minute || o.Grace != 17*time.Second || o.MaxLag != 78*time.Second {
 		t.Errorf("block %s, claim %s, retention %s, grace %s", o.Block, o.ClaimMinIdle, o.Retention, o.Grace)
 	}
 }

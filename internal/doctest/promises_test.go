@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -106,6 +108,43 @@ func testsOf(t *testing.T, dir string) map[string]bool {
 		}
 	}
 	return names
+}
+
+// spoken is a test as pages speak of it: with its package, or by its name alone.
+var spoken = regexp.MustCompile("`(?:([a-z0-9/_-]+)\\.)?((?:Test|Fuzz|Benchmark)[A-Za-z0-9_]+)(?:/[^`]*)?`")
+
+// TestTestsThatPagesNameExist: wherever a page of docs names a test, there is one.
+func TestTestsThatPagesNameExist(t *testing.T) {
+	t.Parallel()
+	known, everywhere := testsByPackage{}, map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		dir, err := filepath.Rel(root, path)
+		known[dir] = testsOf(t, dir)
+		maps.Copy(everywhere, known[dir])
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages(t) {
+		raw, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range spoken.FindAllStringSubmatch(string(raw), -1) {
+			found++
+			if m[1] == "" && !everywhere[m[2]] || m[1] != "" && !known[m[1]][m[2]] {
+				t.Errorf("%s names %s, which isn't there", page, m[0])
+			}
+		}
+	}
+	if found < 400 {
+		t.Errorf("only %d tests are named", found)
+	}
 }
 
 // TestPromiseRowsAreRead: what would go unnoticed otherwise is noticed.

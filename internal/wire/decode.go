@@ -81,7 +81,7 @@ func NewDecoder(o DecoderOptions) *Decoder {
 // values. The error is a *[Malformed]. Strings of the event share memory with
 // fields.
 func (d *Decoder) Decode(stream, id string, fields []string) (event.Event, error) {
-	at, ok := entryTime(id)
+	at, ok := EntryTime(id)
 	if !ok {
 		return event.Event{}, malformed(BadID, "the entry ID is not of the form milliseconds-sequence")
 	}

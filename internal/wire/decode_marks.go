@@ -112,8 +112,8 @@ func (d *Decoder) scope(typ, text string) (checker.Scope, bool) {
 // lastMilli is the end of the year 9999, past which no time is written.
 const lastMilli = 253402300799999
 
-// entryTime is the time of a stream entry by its ID.
-func entryTime(id string) (time.Time, bool) {
+// EntryTime is the time of a stream entry by its ID; ok is false for what is no ID.
+func EntryTime(id string) (at time.Time, ok bool) {
 	ms, seq, ok := strings.Cut(id, "-")
 	if !ok || !isDigits(ms) || !isDigits(seq) {
 		return time.Time{}, false

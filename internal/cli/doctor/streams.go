@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,23 +27,24 @@ const (
 // that is written.
 func (x *examination) streams(ctx context.Context) bool {
 	for _, name := range x.cfg.Stream.Names {
-		if x.isStream(ctx, name, "nothing was published to it yet") {
+		if info := x.stream(ctx, name, "nothing was published to it yet"); info != nil {
 			x.group(ctx, name)
+			x.ahead(ctx, name, info.LastGeneratedID)
 		}
 		x.deadLetters(ctx, name)
 	}
 	if name := x.cfg.Events.Stream; name != "" {
-		x.isStream(ctx, name, "no enforcement event was emitted yet")
+		x.stream(ctx, name, "no enforcement event was emitted yet")
 	}
 	return true
 }
 
-// isStream reports whether the key is a stream, and says so if it isn't.
-func (x *examination) isStream(ctx context.Context, name, none string) bool {
-	err := x.stores.Clients.Ops.XInfoStream(ctx, name).Err()
+// stream returns what Redis knows of a stream, or nil, having said so, if the key is none.
+func (x *examination) stream(ctx context.Context, name, none string) *redis.XInfoStream {
+	info, err := x.stores.Clients.Ops.XInfoStream(ctx, name).Result()
 	switch {
 	case err == nil:
-		return true
+		return info
 	case redis.HasErrorPrefix(err, "no such key"):
 		x.ok(streamCheck, "%s: %s", name, none)
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
@@ -49,7 +52,21 @@ func (x *examination) isStream(ctx context.Context, name, none string) bool {
 	default:
 		x.unknown(streamCheck, name, err)
 	}
-	return false
+	return nil
+}
+
+// ahead says so if the last entry has an ID of the future: Redis gives every later entry that time, until it has come.
+func (x *examination) ahead(ctx context.Context, stream, last string) {
+	milli, _, _ := strings.Cut(last, "-")
+	ms, err := strconv.ParseInt(milli, 10, 64)
+	now, unknown := x.stores.Clients.Ops.Time(ctx).Result()
+	if err != nil || unknown != nil {
+		return // what isn't known of the clock is said there
+	}
+	if by := time.UnixMilli(ms).Sub(now).Round(time.Second); by > maxSkew {
+		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream; allow producers XADD with * only",
+			"%s: its last ID is %s in the future, and so will be those of all events until then", stream, by)
+	}
 }
 
 // unknown is the finding that something can't be found out; where access is denied that is found already.

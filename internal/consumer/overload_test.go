@@ -1,0 +1,109 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestBehind: while the oldest unprocessed entry is too old a metric says so, and a warning now and then.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.addAt(time.Now().Add(-time.Hour), 1)
+	release := make(chan struct{})
+	h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return all(batch, Done), nil
+	}}
+	var log notes
+	o := b.options()
+	o.MaxLag, o.Logger = time.Minute, slog.New(slog.NewTextHandler(&log, nil))
+	o.every.sample, o.every.warn = 10*time.Millisecond, time.Hour
+	w := b.start(o, h)
+	b.eventually(func() error { return want("over the limit", w.metric("wardstream_stream_over_max_lag"), 1.0) })
+	b.eventually(func() error {
+		if !log.have("the group is behind", "max_lag=1m0s", "pending=") {
+			return errors.New("no warning")
+		}
+		return nil
+	})
+	close(release)
+	b.eventually(func() error { return want("over the limit", w.metric("wardstream_stream_over_max_lag"), 0.0) })
+	_ = w.stop()
+	if n := log.count("the group is behind"); n != 1 {
+		t.Errorf("%d warnings within an hour", n)
+	}
+}
+
+// TestBacklogStaysInRedis: however much waits, a loop has no more in hand than a batch.
+func TestBacklogStaysInRedis(t *testing.T) {
+	t.Parallel()
+	const loops, batch, backlog = 3, 50, 5000
+	b := newBench(t)
+	ids := b.add(backlog)
+	release := make(chan struct{})
+	h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return all(batch, Done), nil
+	}}
+	o := b.options()
+	o.Loops, o.BatchSize = loops, batch
+	b.start(o, h)
+	inHand := func() (int64, error) { return b.pending() }
+	b.eventually(func() error {
+		n, err := inHand()
+		return errors.Join(err, want("in hand", n, int64(loops*batch)))
+	})
+	b.add(backlog) // nobody asks for it
+	if n, err := inHand(); err != nil || n != loops*batch {
+		t.Errorf("%d in hand, %v", n, err)
+	}
+	close(release)
+	b.drained(ids, h)
+	if h.largest > batch {
+		t.Errorf("a batch had %d entries", h.largest)
+	}
+}
+
+// TestTried: a handler is told of entries that it, or another, may have been given before: claimed ones, and those
+// that an outage or a neighbour's panic brings again.
+func TestTried(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	claimed := b.deliverOften(1)
+	fresh := b.add(3)
+	tried := map[string][]bool{} // only the loop's goroutine handles
+	h := &ledger{}
+	h.judge = func(_ context.Context, batch []Entry) ([]Verdict, error) {
+		for _, e := range batch {
+			tried[e.ID] = append(tried[e.ID], e.Tried)
+		}
+		switch {
+		case h.times(batch[0].ID) == 1:
+			return all(batch, Pending), errOutage
+		case h.times(batch[0].ID) == 2 && len(batch) > 1:
+			panic("one of them")
+		}
+		return all(batch, Done), nil
+	}
+	o := b.options()
+	o.ClaimMinIdle = 500 * time.Millisecond
+	w := b.start(o, h)
+	b.drained(append(fresh, claimed), h)
+	_ = w.stop()
+	for id, before := range tried {
+		if before[0] != (id == claimed) || len(before) < 2 || slices.Contains(before[1:], false) {
+			t.Errorf("%s was tried before: %v", id, before)
+		}
+	}
+}
