@@ -64,7 +64,7 @@ func (s *soak) differences() (found []string) {
 	}
 	between("blocks told of by "+changeRule, s.told.blocks[changeRule], 2*s.acted[changer], 0)
 	between("alerts by "+crawlRule, s.told.alerts[crawlRule], s.acted[crawler]-s.unsure[crawler], s.unsure[crawler])
-	between("kinds of rules told of", len(s.told.blocks)+len(s.told.alerts), 4, 0)
+	between("rules told of", len(s.told.blocks)+len(s.told.alerts), 4, 0)
 	s.permanentDiffers(ctx, differ)
 	if err := s.strangers(ctx, differ); err != nil {
 		differ("%v", err)

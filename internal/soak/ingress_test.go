@@ -109,7 +109,7 @@ func (s *soak) check(ctx context.Context, server int) {
 			return
 		case <-ticks.C:
 		}
-		n := random.IntN(10 * s.rate)
+		n := random.IntN(visitors(s.rate))
 		who, blocked := subject{ip: address(visitor, n), user: "v" + strconv.Itoa(n), session: fmt.Sprintf("%032x", n)}, (*actor)(nil)
 		if random.IntN(5) == 0 {
 			if blocked = s.someBlocked(random); blocked != nil {

@@ -21,6 +21,7 @@ type sample struct {
 	Oldest      float64              `json:"oldest_seconds"`
 	Processes   []usage              `json:"processes"`
 	RedisMemory float64              `json:"redis_used_memory_bytes"`
+	Stream      float64              `json:"redis_stream_bytes"` // of that; retention trims it now and then
 	Keys        map[string]int       `json:"redis_keys"`
 	Clients     int                  `json:"redis_connections"`
 	Rows        int                  `json:"postgres_rows"` // those of unblocked users are kept, as history
@@ -131,6 +132,11 @@ func (s *soak) sampleRedis(ctx context.Context, m *sample) error {
 			m.Clients = int(value)
 		}
 	}
+	bytes, err := s.redis.Client.MemoryUsage(ctx, stream, 0).Result()
+	if err != nil {
+		return fmt.Errorf("ask Redis for the stream: %w", err)
+	}
+	m.Stream = float64(bytes)
 	m.Keys = map[string]int{}
 	keys := s.redis.Client.Scan(ctx, 0, "*", 1000).Iterator()
 	for keys.Next(ctx) {
@@ -177,8 +183,8 @@ func (s *soak) takeDelays() map[string]quantiles {
 	return out
 }
 
-const heading = `                                                RSS MiB                  goroutines        files             Redis                  Postgres          denied after ms     mirror      checks
-elapsed  published      acked    lag pend  old s  d1   d2   ic   mi    d1  d2  ic  mi   d1 d2 ic mi   MiB   keys conns  rows activ conns   p50    p99    p50    p99     /s errors`
+const heading = `                                                RSS MiB                  goroutines        files             Redis                         Postgres          denied after ms     mirror      checks
+elapsed  published      acked    lag pend  old s  d1   d2   ic   mi    d1  d2  ic  mi   d1 d2 ic mi   MiB stream   keys conns  rows activ conns   p50    p99    p50    p99     /s errors`
 
 func (m *sample) print() {
 	if *asJSON {
@@ -191,9 +197,9 @@ func (m *sample) print() {
 	}
 	const mib = 1 << 20
 	p, plain, mirror := m.Processes, m.Delays["ingress-check"], m.Delays["ingress-check --mirror"]
-	fmt.Fprintf(os.Stdout, "%7s %10d %10d %6d %4d %6.1f %4.0f %4.0f %4.0f %4.0f  %4.0f%4.0f%4.0f%4.0f  %3.0f%3.0f%3.0f%3.0f %5.1f %6d %5d %5d %5d %5d %5.1f %6.1f %6.1f %6.1f %6.0f %6d\n",
+	fmt.Fprintf(os.Stdout, "%7s %10d %10d %6d %4d %6.1f %4.0f %4.0f %4.0f %4.0f  %4.0f%4.0f%4.0f%4.0f  %3.0f%3.0f%3.0f%3.0f %5.1f  %5.1f %6d %5d %5d %5d %5d %5.1f %6.1f %6.1f %6.1f %6.0f %6d\n",
 		time.Duration(m.Elapsed*float64(time.Second)).Round(time.Second), m.Published, m.Acked, m.Lag, m.Pending, m.Oldest,
 		p[0].RSS/mib, p[1].RSS/mib, p[2].RSS/mib, p[3].RSS/mib, p[0].Goroutines, p[1].Goroutines, p[2].Goroutines, p[3].Goroutines,
-		p[0].Files, p[1].Files, p[2].Files, p[3].Files, m.RedisMemory/mib, m.keys(), m.Clients, m.Rows, m.Active, m.Backends,
+		p[0].Files, p[1].Files, p[2].Files, p[3].Files, m.RedisMemory/mib, m.Stream/mib, m.keys(), m.Clients, m.Rows, m.Active, m.Backends,
 		plain.P50*1000, plain.P99*1000, mirror.P50*1000, mirror.P99*1000, m.Checks, m.Errors)
 }

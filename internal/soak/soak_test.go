@@ -93,7 +93,7 @@ func TestSoak(t *testing.T) {
 
 func newSoak(t *testing.T) *soak {
 	s := &soak{
-		t: t, rate: *rate, seed: *seed, window: time.Minute, ttl: time.Minute, period: 10 * time.Second,
+		t: t, rate: *rate, seed: *seed, window: 30 * time.Second, ttl: time.Minute, period: 10 * time.Second,
 		redis:    testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "everysec"),
 		postgres: testenv.PrivatePostgres(t),
 		http:     &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
@@ -139,7 +139,7 @@ key_prefix: ws
 http: {addr: "127.0.0.1:0"}
 events: {stdout: false, stream: "%s", stream_max_len: 2000}
 windows: {lateness: %s}
-stream: {names: ["%s"], group: %s, retention: 1m, dead_max_len: 100}
+stream: {names: ["%s"], group: %s, claim_min_idle: 10s, retention: 1m, dead_max_len: 100}
 blocks: {default_ttl: %s}
 rules:
 - {name: %s, fields: [email]}

@@ -11,8 +11,8 @@ import (
 // The rules of the detectors, and how long their windows and blocks are.
 const (
 	guessRule, guessAt = "brute_force_login", 5
-	scanRule, scanAt   = "repeated_client_error", 20
-	crawlRule, crawlAt = "resource_enumeration", 20
+	scanRule, scanAt   = "repeated_client_error", 10
+	crawlRule, crawlAt = "resource_enumeration", 10
 	changeRule         = "sensitive_field_change"
 )
 
@@ -49,20 +49,25 @@ type crowd struct {
 	every  int // actors from one changer to the next
 }
 
-// newCrowd returns a crowd for so many events a second: mean is the events of an actor, so that rate/mean come in a second.
+// newCrowd returns a crowd for so many events a second: mean is the events of an actor, so that rate/mean come in a second. A
+// visitor's turn comes every half minute then, so that the logs of its windows are soon as long as they get.
 func newCrowd(seed uint64, rate int) *crowd {
 	const mean = 10
 	return &crowd{
 		random: rand.New(rand.NewPCG(seed, 0)), next: map[kind]int{}, every: max(4*rate/mean, 1),
-		pools: map[kind]int{visitor: 10 * rate, guesser: rate, scanner: max(rate/2, 1), crawler: max(rate/2, 1), changer: 60, garbled: 1, filtered: 1},
+		pools: map[kind]int{visitor: visitors(rate), guesser: rate, scanner: max(rate/2, 1), crawler: max(rate/2, 1), changer: 60, garbled: 1, filtered: 1},
 	}
 }
+
+func visitors(rate int) int { return 3 * rate }
 
 // draw returns the next actor.
 func (c *crowd) draw() *actor {
 	c.made++
 	k := visitor
 	switch p := c.random.IntN(100); {
+	case c.made <= int(filtered): // one of each is there from the start
+		k = kind(c.made)
 	case c.made%c.every == c.every/2:
 		k = changer
 	case p < 4:
@@ -97,7 +102,7 @@ func (c *crowd) act(a *actor, n int) {
 		for i := range 4 + n%5 {
 			c.page(a, from, i%3)
 		}
-		for range n % 4 {
+		for range n % 2 * 4 {
 			c.add(a, append(from, "event_type", "http.response.client_error", "http.response.status_code", "404"))
 		}
 		if n%3 == 0 {
