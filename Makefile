@@ -6,8 +6,11 @@ TESTFLAGS ?=
 ROUNDS    ?= 200
 SEED      ?= 0
 FAULTS    ?=
+DURATION  ?= 1h
+RATE      ?= 2000
+JSON      ?= false
 # What runs under the race detector: everything that starts goroutines or is called from several.
-RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$)
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$ -e /soak$$)
 
 GO_LDFLAGS := -s -w -X main.version=$(VERSION)
 # The version is given above; asking Git again fails in checkouts that another user owns.
@@ -58,6 +61,10 @@ bench: setup ## benchmarks, one JSON object a line
 .PHONY: chaos
 chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; FAULTS=kill,redis picks some
 	@go test -v -count=1 -timeout 4h -run '^TestChaos' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
+
+.PHONY: soak
+soak: setup ## DURATION (1h) of RATE (2000) events/s at real processes; fails if anything grows or is lost; JSON=true for JSON
+	@go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./internal/soak -duration $(DURATION) -rate $(RATE) -seed $(SEED) -json=$(JSON)
 
 .PHONY: build
 build: ## static binaries into bin/

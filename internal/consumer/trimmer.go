@@ -28,9 +28,11 @@ local cut = math.floor(now * 1000 - ARGV[2])
 if cut <= 0 then return 0 end
 local id = string.format('%.0f-0', cut)
 for name, g in pairs(all) do
-	local needed = g['last-delivered-id']
-	if g.pending > 0 then needed = redis.call('XPENDING', KEYS[1], name)[2] end
-	if before(needed, id) then id = needed end
+	local needed = {g['last-delivered-id']}
+	if g.pending > 0 then needed[2] = redis.call('XPENDING', KEYS[1], name)[2] end -- later than what is unread once a group was set back
+	for _, first in ipairs(needed) do
+		if before(first, id) then id = first end
+	end
 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '~', id, 'LIMIT', ARGV[3])
 `)

@@ -51,6 +51,14 @@ func (b *bench) readAs(group string, n int64, ack func(i int) bool) {
 	}
 }
 
+// setBack has a group read everything again, as XGROUP SETID does.
+func (b *bench) setBack(group string) {
+	b.t.Helper()
+	if err := b.client.XGroupSetID(context.Background(), b.stream, group, "0").Err(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func every(int) bool { return true }
 
 func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
@@ -88,6 +96,11 @@ func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
 			b.group(testGroup)
 			b.group("other")
 			b.readAs(testGroup, 2000, every)
+		}, 2000},
+		"unread again by a group that was set back": {func(b *bench) {
+			b.group(testGroup)
+			b.readAs(testGroup, 2000, func(i int) bool { return i != 600 })
+			b.setBack(testGroup)
 		}, 2000},
 		"our group is gone": {func(b *bench) {
 			b.group("other")

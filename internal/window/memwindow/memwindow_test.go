@@ -17,6 +17,14 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestModel(t *testing.T) {
+	t.Parallel()
+	windowtest.Model(t, func(*testing.T) func() window.Store {
+		s := memwindow.New(time.Now)
+		return func() window.Store { return s }
+	})
+}
+
 func TestWindowsGoAwayWithTheirTTL(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)

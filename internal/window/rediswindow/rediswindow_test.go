@@ -28,6 +28,14 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestModel(t *testing.T) {
+	t.Parallel()
+	windowtest.Model(t, func(t *testing.T) func() window.Store {
+		env := testenv.Redis(t)
+		return func() window.Store { return rediswindow.New(env.Client, env.Prefix) }
+	})
+}
+
 func TestConformanceOnMiniredis(t *testing.T) {
 	t.Parallel()
 	windowtest.Run(t, func(t *testing.T) func() window.Store {
