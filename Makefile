@@ -1,7 +1,9 @@
 # `make help` lists the targets.
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME  ?= 10s
+FUZZTIME  ?= 3s
+HOSTILETIME ?= 30s
+VULNDB    ?= https://vuln.go.dev
 TESTFLAGS ?=
 ROUNDS    ?= 200
 SEED      ?= 0
@@ -51,8 +53,8 @@ race: setup ## the tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -count=1 -timeout 15m $(TESTFLAGS) $(RACE_PKGS)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (10s)
-	@scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## fuzz what reads hostile input for HOSTILETIME (30s) each, the rest for FUZZTIME (3s)
+	@scripts/fuzz.sh $(HOSTILETIME) $(FUZZTIME)
 
 .PHONY: bench
 bench: setup ## benchmarks, one JSON object a line
@@ -105,6 +107,11 @@ lint-deploy: ## render the Kubernetes manifests, validate them, check the Docker
 .PHONY: lint-shell
 lint-shell: ## shell scripts parse, and pass shellcheck where it is installed
 	@scripts/lint-shell.sh
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what we call, by the database at VULNDB (https://vuln.go.dev; file:// for a copy)
+	@bin=$$(scripts/tool.sh govulncheck) && set -x && for module in . deploy examples/routers; do \
+		(cd $$module && $$bin -db $(VULNDB) ./...) || exit 1; done
 
 .PHONY: clean
 clean: ## remove built binaries and installed tools

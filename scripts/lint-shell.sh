@@ -4,7 +4,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-scripts=(scripts/*.sh examples/producers/*.sh .ci/run)
+scripts=(scripts/*.sh examples/producers/*.sh .ci/run .ci/nightly)
 for script in "${scripts[@]}"; do bash -n "$script"; done
 if command -v shellcheck >/dev/null; then
   shellcheck "${scripts[@]}"

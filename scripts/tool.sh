@@ -14,6 +14,10 @@ caddy) # for make test-proxies
   version=v2.11.9
   package=github.com/caddyserver/caddy/v2/cmd/caddy
   ;;
+govulncheck)
+  version=v1.9.0
+  package=golang.org/x/vuln/cmd/govulncheck
+  ;;
 *)
   echo "tool.sh: unknown tool '${1-}'" >&2
   exit 2

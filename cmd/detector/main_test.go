@@ -120,6 +120,7 @@ type installation struct {
 	redis *testenv.RedisEnv
 	env   []string
 	file  string
+	audit bool // its streams have the names that they have by default
 }
 
 // install configures an installation on a Redis, with keys, streams and a group of its own, and what
@@ -136,8 +137,15 @@ func install(t testing.TB, redis *testenv.RedisEnv, postgres *testenv.PostgresEn
 	return in
 }
 
-func (in *installation) stream() string      { return in.redis.Prefix + ":events" }
-func (in *installation) enforcement() string { return in.redis.Prefix + ":enforcement" }
+func (in *installation) stream() string      { return in.named("events") }
+func (in *installation) enforcement() string { return in.named("enforcement") }
+
+func (in *installation) named(name string) string {
+	if in.audit {
+		return "audit:" + name
+	}
+	return in.redis.Prefix + ":" + name
+}
 
 func (in *installation) command(args ...string) run {
 	in.t.Helper()

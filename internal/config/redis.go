@@ -2,10 +2,7 @@ package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/redisurl"
@@ -40,63 +37,10 @@ func (v *validator) checkRedis() {
 // TLSConfig returns what redis.tls makes of TLS: what takes the place of the
 // URL's own configuration. Without redis.tls it is nil. It reads the files anew.
 func (r Redis) TLSConfig() (*tls.Config, error) {
-	t := r.TLS
-	if t == (RedisTLS{}) {
-		return nil, nil
+	t, err := redisurl.TLS(r.TLS).Config(string(r.URL))
+	var wrong *redisurl.TLSError
+	if errors.As(err, &wrong) {
+		return nil, &keyError{strings.TrimSuffix("redis.tls."+wrong.Part, "."), wrong.Reason}
 	}
-	if !strings.HasPrefix(string(r.URL), "rediss") {
-		return nil, &keyError{"redis.tls", "needs a redis.url that begins with rediss"}
-	}
-	if strings.Contains(string(r.URL), "skip_verify=") {
-		return nil, &keyError{"redis.tls", "can't go with skip_verify in redis.url; leave one out"}
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if err := t.readCA(c); err != nil {
-		return nil, err
-	}
-	if err := t.readCert(c); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-func (t RedisTLS) readCA(c *tls.Config) error {
-	if t.CAFile == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(t.CAFile)
-	if err != nil {
-		return &keyError{"redis.tls.ca_file", "can't be read: " + reasonOf(err)}
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return &keyError{"redis.tls.ca_file", "holds no certificate in PEM form"}
-	}
-	return nil
-}
-
-func (t RedisTLS) readCert(c *tls.Config) error {
-	switch {
-	case t.CertFile == "" && t.KeyFile == "":
-		return nil
-	case t.KeyFile == "":
-		return &keyError{"redis.tls.cert_file", "needs redis.tls.key_file; set both"}
-	case t.CertFile == "":
-		return &keyError{"redis.tls.key_file", "needs redis.tls.cert_file; set both"}
-	}
-	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-	if err != nil {
-		return &keyError{"redis.tls.cert_file", "can't be used with redis.tls.key_file: " + reasonOf(err)}
-	}
-	c.Certificates = []tls.Certificate{cert}
-	return nil
-}
-
-// reasonOf leaves out the path, which the key names.
-func reasonOf(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
+	return t, err
 }

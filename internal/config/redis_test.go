@@ -86,8 +86,8 @@ func TestTLSFilesRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, files := range map[string]RedisTLS{
-		"redis.tls.ca_file: holds no certificate in PEM form":                 {CAFile: notPEM},
-		"redis.tls.cert_file: can't be used with redis.tls.key_file: tls: fa": {CertFile: notPEM, KeyFile: notPEM},
+		"redis.tls.ca_file: holds no certificate in PEM form":           {CAFile: notPEM},
+		"redis.tls.cert_file: can't be used with the key_file: tls: fa": {CertFile: notPEM, KeyFile: notPEM},
 	} {
 		_, err := Redis{URL: "rediss://h", TLS: files}.TLSConfig()
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

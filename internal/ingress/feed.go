@@ -3,7 +3,6 @@ package ingress
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/pkg/checker"
-	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 	"github.com/wardstream/wardstream/pkg/checker/report"
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
@@ -29,9 +27,9 @@ type feed struct {
 func openFeed(o *Options, log *slog.Logger, m *metrics) (*feed, error) {
 	f := &feed{}
 	if o.Publish || o.EventsStream != "" {
-		client, err := redislookup.Connect(o.RedisURL)
+		client, err := connectRedis(o)
 		if err != nil {
-			return nil, fmt.Errorf("--redis-url: %w", err)
+			return nil, err
 		}
 		f.client = client
 	}

@@ -19,6 +19,10 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.StringVar(&o.TLSKey, "tls-key", o.TLSKey, "PEM file of its key")
 	f.StringVar(&o.TLSClientCA, "tls-client-ca", o.TLSClientCA, "PEM file of the authorities that must have signed the proxies' certificates (default none asked for)")
 	f.StringVar(&o.RedisURL, "redis-url", o.RedisURL, "Redis with the blocks, redis:// or rediss:// (environment: WARDSTREAM_REDIS_URL)")
+	f.StringVar(&o.RedisTLS.CAFile, "redis-ca-file", o.RedisTLS.CAFile, "PEM file of the authorities that may sign the certificate of a rediss:// server (default the system's)")
+	f.StringVar(&o.RedisTLS.CertFile, "redis-cert-file", o.RedisTLS.CertFile, "PEM file of the certificate to show to Redis (default none)")
+	f.StringVar(&o.RedisTLS.KeyFile, "redis-key-file", o.RedisTLS.KeyFile, "PEM file of its key")
+	f.StringVar(&o.RedisTLS.ServerName, "redis-server-name", o.RedisTLS.ServerName, "name that Redis's certificate must have (default that of the host)")
 	f.StringVar(&o.PostgresURL, "postgres-url", o.PostgresURL,
 		"Postgres with the permanent blocks; alone, or with Redis for when its copy is missing (environment: WARDSTREAM_POSTGRES_URL)")
 	f.StringVar(&o.PostgresTable, "postgres-table", o.PostgresTable, "table of the permanent blocks (default permanent_blocks)")
@@ -54,7 +58,7 @@ func (o *Options) flags() *pflag.FlagSet {
 
 // storeFlags are the flags that ingress-check check has too.
 func storeFlags() []string {
-	return []string{"redis-url", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "timeout"}
+	return []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-server-name", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "timeout"}
 }
 
 // patterns is a flag of regular expressions. Commas part them, except within

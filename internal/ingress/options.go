@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/wardstream/wardstream/internal/redisurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
@@ -31,7 +32,9 @@ type Options struct {
 	// TLSClientCA, if given, has whoever signs the certificates that proxies must then show.
 	TLSCert, TLSKey, TLSClientCA string
 
-	RedisURL      string
+	RedisURL string
+	RedisTLS redisurl.TLS // for a rediss URL
+
 	PostgresURL   string
 	PostgresTable string
 	KeyPrefix     string

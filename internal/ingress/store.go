@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/redisurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/mirror"
 	"github.com/wardstream/wardstream/pkg/checker/pglookup"
@@ -58,9 +60,9 @@ func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 	if o.RedisURL == "" {
 		return nil
 	}
-	client, err := redislookup.Connect(o.RedisURL)
+	client, err := connectRedis(o)
 	if err != nil {
-		return fmt.Errorf("--redis-url: %w", err)
+		return err
 	}
 	s.close = append(s.close, func() { _ = client.Close() })
 	opts := []redislookup.Option{redislookup.WithKeyPrefix(o.KeyPrefix)}
@@ -78,6 +80,23 @@ func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 	}
 	s.lookup = redislookup.New(client, opts...)
 	return nil
+}
+
+func connectRedis(o *Options) (redis.UniversalClient, error) {
+	tls, err := o.RedisTLS.Config(o.RedisURL)
+	var wrong *redisurl.TLSError
+	if errors.As(err, &wrong) {
+		return nil, fmt.Errorf("--redis-%s: %s", cmp.Or(strings.ReplaceAll(wrong.Part, "_", "-"), "ca-file, --redis-cert-file, --redis-server-name"), wrong.Reason)
+	}
+	client, err := redislookup.Connect(o.RedisURL, func(ro *redis.UniversalOptions) {
+		if tls != nil {
+			ro.TLSConfig = tls
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--redis-url: %w", err)
+	}
+	return client, nil
 }
 
 var errPostgresURL = errors.New("not a Postgres URL; write postgres://user:password@host/database, with special characters percent-encoded")

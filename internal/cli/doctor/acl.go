@@ -69,7 +69,6 @@ func keyNeeds(prefix string) []need {
 	key, pattern := prefix+":doctor:"+rand.Text(), prefix+":*"
 	return []need{
 		on(pattern, "get", "GET", key),
-		on(pattern, "mget", "MGET", key),
 		on(pattern, "set", "SET", key, "v", "x"),
 		on(pattern, "getex", "GETEX", key),
 		on(pattern, "exists", "EXISTS", key),

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,11 +32,14 @@ func (x *examination) streams(ctx context.Context) bool {
 		}
 		x.deadLetters(ctx, name)
 	}
-	if name := x.cfg.Events.Stream; name != "" {
+	if name := x.cfg.Events.Stream; name != "" && !denied(x.stores.Clients.Ops.XInfoStream(ctx, name).Err()) { // which the worker only writes
 		x.stream(ctx, name, "no enforcement event was emitted yet")
 	}
 	return true
 }
+
+// denied says whether the user may not ask.
+func denied(err error) bool { return redis.HasErrorPrefix(err, "NOPERM") }
 
 // stream returns what Redis knows of a stream, or nil, having said so, if the key is none.
 func (x *examination) stream(ctx context.Context, name, none string) *redis.XInfoStream {
@@ -64,7 +66,7 @@ func (x *examination) ahead(ctx context.Context, stream, last string) {
 		return // what isn't known of the clock is said there
 	}
 	if by := time.UnixMilli(ms).Sub(now).Round(time.Second); by > maxSkew {
-		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream; allow producers XADD with * only",
+		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream: docs/operations.md",
 			"%s: its last ID is %s in the future, and so will be those of all events until then", stream, by)
 	}
 }
@@ -119,9 +121,8 @@ func (x *examination) progress(ctx context.Context, stream string, g redis.XInfo
 
 func (x *examination) deadLetters(ctx context.Context, stream string) {
 	n, err := consumer.NewDeadLetters(x.stores.Clients.Ops, stream, "").Len(ctx)
-	var reply redis.Error
 	switch {
-	case errors.As(err, &reply) && redis.HasErrorPrefix(reply, "NOPERM"): // the worker needn't count them
+	case denied(err): // the worker needn't count them
 	case err != nil:
 		x.unknown(deadCheck, stream+consumer.DefaultDeadSuffix, err)
 	case n > 0:

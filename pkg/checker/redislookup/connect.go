@@ -27,8 +27,9 @@ const (
 //	redis+cluster://user:password@host1:7000,host2:7000
 //	rediss://…, rediss+sentinel://…, rediss+cluster://… with TLS
 //
+// Adjust, if given, may change what was made of the URL, such as its TLSConfig for certificates of one's own.
 // Errors name the URL without its secrets.
-func Connect(rawURL string) (redis.UniversalClient, error) {
+func Connect(rawURL string, adjust ...func(*redis.UniversalOptions)) (redis.UniversalClient, error) {
 	o, err := redisurl.Parse(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("read Redis URL %s: %w", redisurl.Redact(rawURL), err)
@@ -40,6 +41,9 @@ func Connect(rawURL string) (redis.UniversalClient, error) {
 	o.DialTimeout, o.ReadTimeout = dialTimeout, readTimeout
 	if o.MinIdleConns == 0 {
 		o.MinIdleConns = 1
+	}
+	for _, change := range adjust {
+		change(o)
 	}
 	return redis.NewUniversalClient(o), nil
 }
