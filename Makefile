@@ -6,6 +6,7 @@ TESTFLAGS ?=
 ROUNDS    ?= 200
 SEED      ?= 0
 FAULTS    ?=
+OVERLOAD  ?= 10m
 # What runs under the race detector: everything that starts goroutines or is called from several.
 RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$)
 
@@ -58,6 +59,10 @@ bench: setup ## benchmarks, one JSON object a line
 .PHONY: chaos
 chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; FAULTS=kill,redis picks some
 	@go test -v -count=1 -timeout 4h -run '^TestChaos' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
+
+.PHONY: overload
+overload: setup ## three times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it
+	@go test -count=1 -timeout 4h -run '^TestOverload$$' ./internal/bench -v -args -overload $(OVERLOAD)
 
 .PHONY: build
 build: ## static binaries into bin/
