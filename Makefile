@@ -7,6 +7,7 @@ ROUNDS    ?= 200
 SEED      ?= 0
 FAULTS    ?=
 OVERLOAD  ?= 10m
+FACTOR    ?= 3
 # What runs under the race detector: everything that starts goroutines or is called from several.
 RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$)
 
@@ -61,8 +62,8 @@ chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; 
 	@go test -v -count=1 -timeout 4h -run '^TestChaos' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: overload
-overload: setup ## three times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it
-	@go test -count=1 -timeout 4h -run '^TestOverload$$' ./internal/bench -v -args -overload $(OVERLOAD)
+overload: setup ## FACTOR (3) times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it
+	@go test -count=1 -timeout 4h -run '^TestOverload$$' ./internal/bench -v -args -overload $(OVERLOAD) -overload-factor $(FACTOR)
 
 .PHONY: build
 build: ## static binaries into bin/

@@ -17,36 +17,38 @@ import (
 )
 
 // overload is for how long each mode is overloaded; without it the test only shows that it runs.
-var overload = flag.Duration("overload", 0, "overload the detector for so long, in order and shedding, and print figures")
+var (
+	overload       = flag.Duration("overload", 0, "overload the detector for so long, in order and shedding, and print figures")
+	overloadFactor = flag.Float64("overload-factor", 3, "how many times the events that the detector can do are published")
+)
 
-// The worker is slowed by stopping it for most of every period, as a CPU quota does, so that three times what
-// it can do for minutes fits into memory.
+// The worker may use so much processor time in each period, and is stopped for the rest of it, as a CPU quota
+// does: so three times what it can do for minutes fits into memory.
 const (
-	throttlePeriod = 200 * time.Millisecond
-	throttleOn     = 8 * time.Millisecond
-	overloadFactor = 3
-	overloadLag    = 10 * time.Second // stream.max_lag
+	quotaPeriod = 2 * time.Second
+	quota       = 0.1              // seconds of processor time
+	overloadLag = 10 * time.Second // stream.max_lag
 )
 
 // TestOverload publishes three times the events that a slowed worker can handle, nine of ten of them benign,
 // and an attacker every few seconds.
 func TestOverload(t *testing.T) {
 	binary := detectorBinary(t)
-	duration, every, calibrate := time.Second, 200*time.Millisecond, 1000
+	duration, every, calibrate := 500*time.Millisecond, 200*time.Millisecond, 1000
 	if *overload > 0 {
 		duration, every, calibrate = *overload, 5*time.Second, 40_000
 	}
 	capacity := throttled(t, binary, calibrate)
-	tell(t, "the worker, stopped for %s of every %s, handles %.0f events/s; %.0f/s are published", throttlePeriod-throttleOn, throttlePeriod, capacity, overloadFactor*capacity)
+	tell(t, "the worker, on %.0f %% of a processor, handles %.0f events/s; %.0f/s are published", 100*quota/quotaPeriod.Seconds(), capacity, *overloadFactor*capacity)
 	for _, mode := range []string{"in_order", "shed"} {
 		t.Run(mode, func(t *testing.T) {
 			env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no", "--maxmemory", "6gb", "--maxmemory-policy", "noeviction")
 			p := start(t, binary, env.URL, fmt.Sprintf("stream: {retention: 1m, max_lag: %s, overload: %s}\nblocks: {default_ttl: 1h}\n", overloadLag, mode))
 			joined(t, env.Client)
-			defer throttle(p)()
+			defer throttle(t, p)()
 			stop, published := make(chan struct{}), make(chan int)
 			next := mostlyBenign()
-			go func() { published <- load(t, env.Client, stop, overloadFactor*capacity, next) }()
+			go func() { published <- load(t, env.Client, stop, *overloadFactor*capacity, next) }()
 			o := &observer{t: t, client: env.Client, worker: p, began: time.Now()}
 			o.watch(duration, every)
 			close(stop)
@@ -94,7 +96,7 @@ func throttled(t *testing.T, binary string, n int) float64 {
 	next := mostlyBenign()
 	fill(t, env.Client, n, func([]string) []string { return next() })
 	p := start(t, binary, env.URL, "")
-	defer throttle(p)()
+	defer throttle(t, p)()
 	begin, done := begun(t, env.Client)
 	drained(t, env.Client, n)
 	defer env.Kill()
@@ -102,18 +104,27 @@ func throttled(t *testing.T, binary string, n int) float64 {
 	return float64(n-done) / time.Since(begin).Seconds()
 }
 
-// throttle stops the process for most of every period, until the returned function is called.
-func throttle(p *process) func() {
+// throttle holds the process to its quota, until the returned function is called. Where no figures are wanted it
+// doesn't.
+func throttle(t *testing.T, p *process) func() {
+	t.Helper()
+	if *overload == 0 {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-			pause(ctx, throttlePeriod-throttleOn)
+			end, used := time.Now().Add(quotaPeriod), cpu(t, p.cmd.Process.Pid)
 			_ = p.cmd.Process.Signal(syscall.SIGCONT)
-			pause(ctx, throttleOn)
+			for ctx.Err() == nil && time.Now().Before(end) && cpu(t, p.cmd.Process.Pid) < used+quota {
+				pause(ctx, 2*time.Millisecond)
+			}
+			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+			pause(ctx, time.Until(end))
 		}
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
 	}()
 	return func() {
 		cancel()
