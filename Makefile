@@ -11,6 +11,8 @@ FAULTS    ?=
 DURATION  ?= 1h
 RATE      ?= 2000
 JSON      ?= false
+OVERLOAD  ?= 10m
+FACTOR    ?= 3
 # What runs under the race detector: everything that starts goroutines or is called from several.
 RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$ -e /soak$$)
 
@@ -67,6 +69,10 @@ chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; 
 .PHONY: soak
 soak: setup ## DURATION (1h) of RATE (2000) events/s at real processes; fails if anything grows or is lost; JSON=true for JSON
 	@go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./internal/soak -duration $(DURATION) -rate $(RATE) -seed $(SEED) -json=$(JSON)
+
+.PHONY: overload
+overload: setup ## FACTOR (3) times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it
+	@go test -count=1 -timeout 4h -run '^TestOverload$$' ./internal/bench -v -args -overload $(OVERLOAD) -overload-factor $(FACTOR)
 
 .PHONY: build
 build: ## static binaries into bin/

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -92,6 +93,62 @@ func TestDeadLettersRequeue(t *testing.T) {
 		if id := l.Fields[len(l.Fields)-1]; id[0] != "event_id" || !strings.Contains(strings.Join(entries, " "), id[1]) {
 			t.Errorf("requeued as %v", l.Fields)
 		}
+	}
+}
+
+// TestDeadLettersFixed: an entry that lacks its type, has a field twice and one too many is put right, requeued and
+// handled: with four others it is an attack.
+func TestDeadLettersFixed(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "rules: [{name: brute_force_login}]\n")
+	for range 4 {
+		in.publish("event_type", "auth.login.failed", "source.address", attacker, "user.name", "eve")
+	}
+	in.publish("source.address", attacker, "user.name", "eve", "user.name", "eve", "debug", "{")
+	w := in.start()
+	w.reaches("wardstream_dead_letters_total", 1)
+	id := in.letters()[0].ID
+	in.command("blocks", "ip", attacker).answers(t, 1)
+	fix := []string{"dead-letters", "requeue", id, "--set", "event_type=auth.login.failed", "--set", "user.name=e=ve", "--unset", "debug"}
+	in.command(fix...).answers(t, 0).says(t, "requeued 1 of 1\n")
+	in.command(fix...).answers(t, 1).says(t, "requeued 0 of 1\n")
+	w.reaches("wardstream_events_evaluated_total", 5)
+	in.settled("detectors")
+	in.command("blocks", "ip", attacker).answers(t, 0)
+	w.stop()
+
+	in.command("dead-letters", "requeue", "1-1", "2-2", "--set", "a=b").fails(t, "--set and --unset change one dead letter: name its ID")
+	in.command("dead-letters", "requeue", "--all", "--yes", "--unset", "a").fails(t, "--set and --unset change one dead letter: name its ID")
+	for _, text := range []string{"a", "=a", ""} {
+		in.command("dead-letters", "requeue", "1-1", "--set", text).fails(t, fmt.Sprintf("--set %q: write NAME=VALUE", text))
+	}
+}
+
+// TestTwoTerminalsRequeue: two processes requeue the same dead letters at once; each is requeued by one of them.
+func TestTwoTerminalsRequeue(t *testing.T) {
+	t.Parallel()
+	const dead = 400
+	in := install(t, testenv.Redis(t), nil, "")
+	in.buried(dead)
+	counts := make([]struct {
+		Requeued int `json:"requeued"`
+	}, 2)
+	var both sync.WaitGroup
+	for i := range counts {
+		both.Go(func() {
+			in.command("dead-letters", "requeue", "--all", "--yes", "--output", "json").answers(t, 0).decode(t, &counts[i])
+		})
+	}
+	both.Wait()
+	if n := counts[0].Requeued + counts[1].Requeued; n != dead || len(in.letters()) != 0 {
+		t.Errorf("requeued %+v of %d, %d left", counts, dead, len(in.letters()))
+	}
+	entries, ids := in.redis.Client.XRange(t.Context(), in.stream(), "-", "+").Val(), map[any]int{}
+	for _, e := range entries[dead:] {
+		ids[e.Values["event_id"]]++
+	}
+	if len(entries) != 2*dead || len(ids) != dead {
+		t.Errorf("the stream has %d entries, of %d requeued ones", len(entries), len(ids))
 	}
 }
 

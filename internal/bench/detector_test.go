@@ -30,7 +30,7 @@ func TestBenchDetector(t *testing.T) {
 			ctx := t.Context()
 			commands := info(ctx, t, env.Client, "total_commands_processed")
 			system, user := info(ctx, t, env.Client, "used_cpu_sys"), info(ctx, t, env.Client, "used_cpu_user")
-			p := start(t, binary, env.URL)
+			p := start(t, binary, env.URL, "")
 			begin, done := begun(t, env.Client)
 			drained(t, env.Client, n)
 			seconds, rest := time.Since(begin).Seconds(), float64(n-done)
@@ -75,11 +75,11 @@ func TestBenchDelay(t *testing.T) {
 	binary := detectorBinary(t)
 	half := saturated(t, binary) / 2
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
-	start(t, binary, env.URL)
+	start(t, binary, env.URL, "")
 	attacks := size(300, 5)
 	stop, published := make(chan struct{}), make(chan int)
 	began := time.Now()
-	go func() { published <- load(t, env.Client, stop, half) }()
+	go func() { published <- load(t, env.Client, stop, half, NewWorkload(2).Next) }()
 	delays := make([]time.Duration, 0, attacks)
 	for i := range attacks {
 		address := fmt.Sprintf("198.51.%d.%d", 100+i/250, 1+i%250)
@@ -105,7 +105,7 @@ func saturated(t *testing.T, binary string) float64 {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
 	n := size(100_000, 2000)
 	fill(t, env.Client, n, func(a []string) []string { return a })
-	p := start(t, binary, env.URL)
+	p := start(t, binary, env.URL, "")
 	begin, done := begun(t, env.Client)
 	drained(t, env.Client, n)
 	rate := float64(n-done) / time.Since(begin).Seconds()
@@ -133,10 +133,9 @@ func failure(t *testing.T, client *redis.Client, address string) {
 	}
 }
 
-// load publishes perSecond events of the workload until stop is closed, and returns how many they were. What a late
+// load publishes perSecond events until stop is closed, and returns how many they were. What a late
 // tick left out comes with the next.
-func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond float64) (published int) {
-	work := NewWorkload(2)
+func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond float64, next func() []string) (published int) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for begin := time.Now(); ; {
@@ -148,7 +147,7 @@ func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond fl
 		due := int(perSecond*time.Since(begin).Seconds()) - published
 		_, err := client.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 			for range due {
-				p.XAdd(t.Context(), &redis.XAddArgs{Stream: "audit:events", Values: work.Next()})
+				p.XAdd(t.Context(), &redis.XAddArgs{Stream: "audit:events", Values: next()})
 			}
 			return nil
 		})

@@ -106,8 +106,8 @@ type process struct {
 	http string
 }
 
-// start runs a detector against the Redis at url and a Postgres of the test's own.
-func start(t *testing.T, binary, url string) *process {
+// start runs a detector against the Redis at url and a Postgres of the test's own; extra adds to its configuration.
+func start(t *testing.T, binary, url, extra string) *process {
 	t.Helper()
 	env := append(os.Environ(), "WARDSTREAM_REDIS_URL="+url, "WARDSTREAM_POSTGRES_URL="+testenv.Postgres(t).URL)
 	migrate := exec.CommandContext(t.Context(), binary, "migrate")
@@ -118,7 +118,7 @@ func start(t *testing.T, binary, url string) *process {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "detector.yaml")
 	port := freePort(t)
-	text := rules + "http: {addr: \"127.0.0.1:" + port + "\"}\n"
+	text := rules + "http: {addr: \"127.0.0.1:" + port + "\"}\n" + extra
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func (p *process) metric(t *testing.T, name string) float64 {
 	sum := 0.0
 	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
 		line := lines.Text()
-		if rest, ok := strings.CutPrefix(line, name); ok && (rest[0] == ' ' || rest[0] == '{') {
+		if rest, ok := strings.CutPrefix(line, name); ok && (rest[0] == ' ' || rest[0] == '{') { // labels may be part of name
 			v, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 			sum += v
 		}

@@ -219,34 +219,47 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 
 func (a App) deadRequeueCommand() *cobra.Command {
 	var chosen selection
+	var fix correction
 	cmd := &cobra.Command{
 		Use:   "requeue ID…",
 		Short: "Put dead letters back into their stream",
-		Long: `Puts dead letters back into their stream, as they were, to be handled again. An entry that has no
-event_id gets its old ID for one, so that windows count it once, however often it is requeued.
-The exit code is 1 if one that was named isn't there.`,
-		Example: "  detector dead-letters requeue 1714070000000-0\n  detector dead-letters requeue --all --yes",
+		Long: `Puts dead letters back into their stream to be handled again: as they were, or one of them with fields
+changed by --set and --unset. An entry that has no event_id gets its old ID for one, so that windows
+count it once, however often it is requeued. The exit code is 1 if one that was named isn't there.`,
+		Example: "  detector dead-letters requeue 1714070000000-0\n  detector dead-letters requeue --all --yes\n" +
+			"  detector dead-letters requeue 1714070000000-0 --set event_type=auth.login.failed --unset debug",
 	}
 	chosen.flags(cmd)
+	fix.flags(cmd)
 	output := outputFlag(cmd.Flags())
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		stream, err := chosen.check(cfg, args, false)
 		if err != nil {
 			return err
 		}
+		edit, err := fix.check(len(args))
+		if err != nil {
+			return err
+		}
 		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
 			dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
-			requeue := func() (int, error) { return dead.Requeue(ctx, chosen.ids...) }
-			if chosen.all {
-				requeue = func() (int, error) { return dead.RequeueAll(ctx) }
-			}
-			n, err := requeue()
+			n, err := requeue(ctx, dead, &chosen, edit)
 			if err != nil {
 				return fmt.Errorf("%w (%d are requeued)", err, n)
 			}
 			return a.printCount(*output, "requeued", int64(n), len(chosen.ids))
 		})
 	})
+}
+
+func requeue(ctx context.Context, dead *consumer.DeadLetters, chosen *selection, edit *consumer.Edit) (int, error) {
+	switch {
+	case chosen.all:
+		return dead.RequeueAll(ctx)
+	case edit != nil:
+		return dead.RequeueEdited(ctx, chosen.ids[0], *edit)
+	}
+	return dead.Requeue(ctx, chosen.ids...)
 }
 
 func (a App) deadPurgeCommand() *cobra.Command {

@@ -135,7 +135,14 @@ func (l *loop) deadLetter(it *item) []string {
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "")
 	}
-	return append(slices.Clip(it.Fields),
+	fields, size := slices.Clip(it.Fields), 0
+	for _, text := range fields {
+		size += len(text)
+	}
+	if size > l.replyBytes { // too large to be sent about; the entry is in its stream as long as that is kept
+		fields = nil
+	}
+	return append(fields,
 		fieldReason, reason, fieldDeliveries, strconv.Itoa(it.Deliveries), fieldID, it.ID,
 		fieldStream, l.stream, fieldAt, l.Now().UTC().Format(time.RFC3339Nano))
 }

@@ -9,6 +9,9 @@ import (
 // rests; Redis looks at ten entries for each that may be claimed, 0.1 ms a page of 512.
 const maxClaimPages = 64
 
+// claimDepth is how deep the lists of XAUTOCLAIM's reply are: reply, entries, entry, fields.
+const claimDepth = 4
+
 // claim handles one page of what other consumers have left untouched for
 // ClaimMinIdle. Between pages the loop reads.
 func (l *loop) claim(ctx context.Context) error {
@@ -36,8 +39,15 @@ func (l *loop) claim(ctx context.Context) error {
 func (l *loop) autoClaim(ctx context.Context) (claimReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	reply, err := l.Clients.Ops.Do(ctx, "XAUTOCLAIM", l.stream, l.Group, l.consumer, l.ClaimMinIdle.Milliseconds(), l.claimFrom,
-		"COUNT", l.count).Result()
+	args := []any{"XAUTOCLAIM", l.stream, l.Group, l.consumer, l.ClaimMinIdle.Milliseconds(), l.claimFrom, "COUNT", l.count}
+	raw, err := l.fetchRaw(ctx, l.Clients.Ops, l.replyBytes, args)
+	if err != nil { // what is too large to be read is ours nevertheless, and drained
+		return claimReply{}, fmt.Errorf("claim entries: %w", err)
+	}
+	reply, err := parseTree(raw, claimDepth)
+	if isReply(err, "MOVED") || isReply(err, "ASK") {
+		reply, err = l.Clients.Ops.Do(ctx, args...).Result()
+	}
 	if err != nil {
 		return claimReply{}, fmt.Errorf("claim entries: %w", err)
 	}

@@ -76,7 +76,8 @@ type Options struct {
 	// Now is the clock of deadlines and of the dead letters' times.
 	Now func() time.Time
 
-	every intervals
+	every      intervals
+	replyBytes int // of replies that bring entries again
 }
 
 // intervals are how often housekeeping is done.
@@ -132,6 +133,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.DeadMaxLen, DefaultDeadMaxLen)
 	setDefault(&o.Grace, DefaultGrace)
 	setDefault(&o.Timeout, DefaultTimeout)
+	setDefault(&o.replyBytes, replyBytes)
 	setDefault(&o.every.sample, 10*time.Second)
 	setDefault(&o.every.trim, time.Minute)
 	setDefault(&o.every.sweep, 5*time.Minute)

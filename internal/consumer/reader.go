@@ -17,6 +17,11 @@ const (
 	// readBytes is about how much one reply should be at most; where entries
 	// are large, fewer are asked for.
 	readBytes = 8 << 20
+
+	// replyBytes is the most that one reply may be that brings entries again: one
+	// of them may have ended the process that read it, by its size. It is above the
+	// largest limit of an entry that can be configured.
+	replyBytes = 20 << 20
 )
 
 // join makes the group where it isn't there, from the start of what the stream
@@ -64,7 +69,11 @@ func (l *loop) drain(ctx context.Context) error {
 	if l.drained == "" {
 		l.drained = firstID
 	}
+	alone := l.count == 1
 	page, err := l.fetch(ctx, l.drained, 0)
+	if alone && errors.Is(err, errReplySize) {
+		return l.buryUnreadable(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -164,7 +173,11 @@ func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]E
 		args = append(args, "BLOCK", block.Milliseconds())
 	}
 	args = append(args, "STREAMS", l.stream, from)
-	raw, err := fetchRaw(ctx, l.Clients.Read, l.stream, args)
+	limit := l.replyBytes
+	if from == unread {
+		limit = 0
+	}
+	raw, err := l.fetchRaw(ctx, l.Clients.Read, limit, args)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
@@ -177,24 +190,6 @@ func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]E
 	}
 	l.adapt(len(raw), len(entries))
 	return entries, nil
-}
-
-// fetchRaw sends a read to the node that has the stream. It goes round the
-// Cluster client, which would repeat it after a failure of the network.
-func fetchRaw(ctx context.Context, client redis.UniversalClient, stream string, args []any) ([]byte, error) {
-	cmd := redis.NewRawCmd(ctx, args...)
-	var node interface {
-		Process(ctx context.Context, cmd redis.Cmder) error
-	} = client
-	if cluster, ok := client.(*redis.ClusterClient); ok {
-		master, err := cluster.MasterForKey(ctx, stream)
-		if err != nil {
-			return nil, err
-		}
-		node = master
-	}
-	err := node.Process(ctx, cmd)
-	return cmd.Val(), err
 }
 
 // fetchRedirected has the Cluster client find the stream, which also makes it learn
@@ -213,7 +208,7 @@ func fetchRedirected(ctx context.Context, client redis.UniversalClient, args []a
 // adapt chooses how many entries to ask for next time.
 func (l *loop) adapt(bytes, entries int) {
 	if entries > 0 {
-		l.count = min(l.BatchSize, max(readBytes/max(bytes/entries, 1), 1))
+		l.count = min(l.BatchSize, 2*l.count, max(readBytes/max(bytes/entries, 1), 1))
 	}
 }
 

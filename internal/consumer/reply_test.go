@@ -119,6 +119,11 @@ func FuzzParseRead(f *testing.F) {
 		if err != nil || len(slow) != len(entries) || len(slow) > 0 && !reflect.DeepEqual(slow, entries) {
 			t.Fatalf("%q: %+v by the fast way, %+v by the slow one, %v", raw, entries, slow, err)
 		}
+		if tree, err := parseTree(raw, claimDepth+1); err != nil {
+			t.Fatalf("%q is no tree: %v", raw, err)
+		} else if slow, err := readTree(tree); err != nil || len(slow) != len(entries) {
+			t.Fatalf("%q: %+v by the fast way, %+v by its tree, %v", raw, entries, slow, err)
+		}
 		var again bytes.Buffer
 		render(&again, tree)
 		if fast, err := parseRead(again.Bytes()); err != nil || !reflect.DeepEqual(fast, entries) && len(fast) > 0 {
@@ -135,9 +140,16 @@ func TestParseReadAgreesWithGoRedis(t *testing.T) {
 	b.deliver("c", 50)
 	b.client.XTrimMaxLen(context.Background(), b.stream, 30) // 20 have no fields now
 	args := []any{"XREADGROUP", "GROUP", testGroup, "c", "COUNT", 100, "STREAMS", b.stream, "0"}
-	raw, err := fetchRaw(context.Background(), b.options().Clients.Read, b.stream, args)
+	l := &loop{Options: &Options{}, stream: b.stream}
+	raw, err := l.fetchRaw(context.Background(), b.options().Clients.Read, 0, args)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if bounded, err := l.fetchRaw(context.Background(), b.options().Clients.Read, len(raw), args); err != nil || !bytes.Equal(bounded, raw) {
+		t.Errorf("%q by one way, %q by the other: %v", raw, bounded, err)
+	}
+	if _, err := l.fetchRaw(context.Background(), b.options().Clients.Read, len(raw)-1, args); !errors.Is(err, errReplySize) || l.count != 1 {
+		t.Errorf("a reply of a byte too many: %v, and then %d entries are asked for", err, l.count)
 	}
 	fast, err := parseRead(raw)
 	if err != nil {

@@ -29,19 +29,31 @@ redis.call('XDEL', KEYS[1], ARGV[1])
 return id
 `)
 
-var errTooLarge = errors.New("it has too many fields to be anything but a dead letter")
+var (
+	errTooLarge = errors.New("it has too many fields to be anything but a dead letter")
+	errNothing  = errors.New("no field would be left")
+)
 
 // Requeue puts dead letters back into their stream, as they were, and returns how
 // many; those that are not there are passed over, so requeueing twice is harmless. An
 // entry without an event_id gets its old ID for one, so that it can't be counted twice.
 func (d *DeadLetters) Requeue(ctx context.Context, ids ...string) (int, error) {
+	return d.requeueIDs(ctx, Edit{}, ids)
+}
+
+// RequeueEdited is Requeue of one dead letter, with its fields changed.
+func (d *DeadLetters) RequeueEdited(ctx context.Context, id string, e Edit) (int, error) {
+	return d.requeueIDs(ctx, e, []string{id})
+}
+
+func (d *DeadLetters) requeueIDs(ctx context.Context, edit Edit, ids []string) (int, error) {
 	requeued := 0
 	for _, id := range ids {
 		entries, err := d.entries(ctx, id, id, 1)
 		if err != nil {
 			return requeued, fmt.Errorf("read dead letter %q: %w", id, err)
 		}
-		n, err := d.requeue(ctx, entries)
+		n, err := d.requeue(ctx, entries, edit)
 		if requeued += n; err != nil {
 			return requeued, err
 		}
@@ -65,7 +77,7 @@ func (d *DeadLetters) RequeueAll(ctx context.Context) (int, error) {
 			break
 		}
 		from = "(" + page[len(page)-1].ID
-		n, err := d.requeue(ctx, page)
+		n, err := d.requeue(ctx, page, Edit{})
 		if requeued += n; err != nil {
 			return requeued, err
 		}
@@ -73,10 +85,12 @@ func (d *DeadLetters) RequeueAll(ctx context.Context) (int, error) {
 	return requeued, nil
 }
 
-func (d *DeadLetters) requeue(ctx context.Context, entries []Entry) (int, error) {
+func (d *DeadLetters) requeue(ctx context.Context, entries []Entry, edit Edit) (int, error) {
 	requeued := 0
 	for _, e := range entries {
-		moved, err := d.move(ctx, letterOf(e))
+		letter := letterOf(e)
+		letter.Fields = edit.apply(letter.Fields)
+		moved, err := d.move(ctx, letter)
 		if err != nil {
 			return requeued, fmt.Errorf("requeue dead letter %s: %w", e.ID, err)
 		}
@@ -89,7 +103,10 @@ func (d *DeadLetters) requeue(ctx context.Context, entries []Entry) (int, error)
 
 func (d *DeadLetters) move(ctx context.Context, letter DeadLetter) (bool, error) {
 	fields := withEventID(letter)
-	if len(fields) > scriptArgs {
+	switch {
+	case len(letter.Fields) == 0:
+		return false, errNothing
+	case len(fields) > scriptArgs:
 		return false, errTooLarge
 	}
 	args := make([]any, 0, len(fields)+4)

@@ -39,9 +39,13 @@ func newShedder(s *config.Stream, client redis.UniversalClient) shedder {
 }
 
 // lateBefore is the time before which entries of the batch are late; zero if
-// none are. Without Redis' time nothing is shed.
-func (s shedder) lateBefore(ctx context.Context, batch []consumer.Entry) (time.Time, error) {
+// none are. Redis is asked only where the worker's clock says that there may be
+// one. Without an answer nothing is shed.
+func (s shedder) lateBefore(ctx context.Context, batch []consumer.Entry, ours time.Time) (time.Time, error) {
 	if s.clock == nil || len(batch) == 0 {
+		return time.Time{}, nil
+	}
+	if first, ok := wire.EntryTime(batch[0].ID); !ok || ours.Add(aheadOfUs).Sub(first) < s.maxLag {
 		return time.Time{}, nil
 	}
 	now, err := s.clock.Time(ctx, batch[0].Stream)

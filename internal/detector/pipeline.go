@@ -53,7 +53,7 @@ type Pipeline struct {
 // Handle carries a batch through. Whatever fails half way leaves the entries
 // whose effects are not all there pending; every effect may be repeated.
 func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]consumer.Verdict, error) {
-	late, clockErr := p.shedder.lateBefore(ctx, entries)
+	late, clockErr := p.shedder.lateBefore(ctx, entries, p.now())
 	b := p.decode(entries, late) // entry → event; or dead; or nothing to detect in
 	ctx, end := p.tracing.start(ctx, b)
 	defer end()

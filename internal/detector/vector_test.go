@@ -13,7 +13,12 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(poisonVariable) != "" {
+		os.Exit(poisonChild())
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // recordedCases is how many cases testdata/vectors/vectors.jsonl holds; another
 // file says nothing of how many it should hold but that it is some.
