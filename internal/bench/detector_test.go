@@ -133,6 +133,9 @@ func failure(t *testing.T, client *redis.Client, address string) {
 	}
 }
 
+// maxPipelined is how many events are published in one round trip at most.
+const maxPipelined = 2000
+
 // load publishes perSecond events until stop is closed, and returns how many they were. What a late
 // tick left out comes with the next.
 func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond float64, next func() []string) (published int) {
@@ -144,7 +147,7 @@ func load(t *testing.T, client *redis.Client, stop <-chan struct{}, perSecond fl
 			return published
 		case <-tick.C:
 		}
-		due := int(perSecond*time.Since(begin).Seconds()) - published
+		due := min(int(perSecond*time.Since(begin).Seconds())-published, maxPipelined)
 		_, err := client.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 			for range due {
 				p.XAdd(t.Context(), &redis.XAddArgs{Stream: "audit:events", Values: next()})

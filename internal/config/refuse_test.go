@@ -152,6 +152,8 @@ var ruleRefusals = map[string]struct {
 	"severity":         {"rules:\n- {name: login_throttle, severity: 11}\n", `2: rules[0].severity: 11 is not between 0 and 10`, false},
 	"cooldown":         {"rules:\n- {name: login_throttle, cooldown: 0s}\n", `2: rules[0].cooldown: 0s is not between 1s and 744h`, true},
 	"regex":            {"rules:\n- name: login_throttle\n  paths:\n  - ^/login\n  - ^/(log\n", "5: rules[0].paths[1]: error parsing regexp: missing closing ): `^/(log`", true},
+	"backreference":    {"rules:\n- name: repeated_route\n  paths:\n  - (a)\\1\n", "4: rules[0].paths[0]: error parsing regexp: invalid escape sequence: `\\1`", true},
+	"lookahead":        {"rules:\n- name: request_body_threshold\n  paths: [a, \"^/(?!login)\"]\n", "3: rules[0].paths[1]: error parsing regexp: invalid or unsupported Perl syntax: `(?!`", true},
 	"decision":         {"rules:\n- {name: repeated_route, decision: ban}\n", `2: rules[0].decision: "ban" is none of observe, alert, temp_block, persist_block, block`, false},
 	"block_ttl":        {"rules:\n- {name: repeated_route, block_ttl: -1m}\n", `2: rules[0].block_ttl: -1m is not between 1s and 8760h`, false},
 	"no fields":        {"rules:\n- name: sensitive_field_change\n", `2: rules[0].fields: names no field, so the rule could never match`, false},

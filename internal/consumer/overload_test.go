@@ -58,18 +58,18 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	}}
 	o := b.options()
 	o.Loops, o.BatchSize = loops, batch
-	b.start(o, h)
-	inHand := func() (int64, error) { return b.pending() }
+	w := b.start(o, h)
 	b.eventually(func() error {
-		n, err := inHand()
+		n, err := b.pending()
 		return errors.Join(err, want("in hand", n, int64(loops*batch)))
 	})
 	b.add(backlog) // nobody asks for it
-	if n, err := inHand(); err != nil || n != loops*batch {
+	if n, err := b.pending(); err != nil || n != loops*batch {
 		t.Errorf("%d in hand, %v", n, err)
 	}
 	close(release)
 	b.drained(ids, h)
+	_ = w.stop()
 	if h.largest > batch {
 		t.Errorf("a batch had %d entries", h.largest)
 	}

@@ -20,7 +20,8 @@ import (
 )
 
 // poisonVariable makes the test binary a detector, one of whose rules doesn't survive an event that says so. It holds
-// Redis' URL, the key prefix and how many dead letters there are to be.
+// Redis' URL, the key prefix, how many dead letters there are to be, and how long a loop may stand still, as stuckAfter but
+// not so long; 0 is for ever.
 const poisonVariable = "WARDSTREAM_DETECTOR_CHILD"
 
 // Exit codes of such a detector, besides 0 for having done everything.
@@ -73,14 +74,12 @@ http: {addr: ""}
 `), config.Options{Hostname: "h"})
 }
 
-// standstill is how long a loop may stand still in the child; as stuckAfter, but not so long.
-const standstill = 4 * time.Second
-
 // poisonChild works until everything is done, or is ended by what a probe of its liveness would do.
 func poisonChild() int {
 	var url, prefix string
 	var dead int64
-	if _, err := fmt.Sscan(os.Getenv(poisonVariable), &url, &prefix, &dead); err != nil {
+	var standstill time.Duration
+	if _, err := fmt.Sscan(os.Getenv(poisonVariable), &url, &prefix, &dead, (*int64)(&standstill)); err != nil {
 		return childBroken
 	}
 	cfg, err := poisonConfig(url, prefix)
@@ -100,7 +99,7 @@ func poisonChild() int {
 	client, stream := d.stores.Clients.Ops, prefix+":events"
 	for ctx.Err() == nil {
 		for _, h := range d.consumer.Health() {
-			if !h.Progress.IsZero() && time.Since(h.Progress) > standstill {
+			if standstill > 0 && !h.Progress.IsZero() && time.Since(h.Progress) > standstill {
 				return childNotAlive
 			}
 		}
@@ -134,6 +133,9 @@ func TestPoison(t *testing.T) {
 		t.Run(poison, func(t *testing.T) {
 			t.Parallel()
 			p := &poisoned{t: t, env: testenv.Redis(t)}
+			if poison == "hang" {
+				p.standstill = 5 * time.Second
+			}
 			p.failures("203.0.113.1", 3) // four in the end
 			p.failures("203.0.113.2", 2) // five
 			id := p.add("event_type", "auth.login.failed", "poison", poison)
@@ -173,8 +175,9 @@ func TestPoison(t *testing.T) {
 
 // poisoned is a stream with something poisonous.
 type poisoned struct {
-	t   *testing.T
-	env *testenv.RedisEnv
+	t          *testing.T
+	env        *testenv.RedisEnv
+	standstill time.Duration
 }
 
 func (p *poisoned) add(fields ...any) string {
@@ -197,7 +200,7 @@ func (p *poisoned) failures(ip string, n int) {
 func (p *poisoned) run(dead int) int {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", poisonVariable, p.env.URL, p.env.Prefix, dead))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d %d", poisonVariable, p.env.URL, p.env.Prefix, dead, p.standstill))
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code == 0 || code > childBroken || strings.Contains(string(out), "stack overflow") {
 		return code
