@@ -80,6 +80,7 @@ func (w *world) round(n int, chosen []fault) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	w.line.add("round %d: %s", n, names(chosen))
+	w.oracle.uneven = strings.Contains(names(chosen), "postgres")
 	p := w.plan(n, rand.New(rand.NewPCG(w.seed, uint64(n)<<1)))
 	random := rand.New(rand.NewPCG(w.seed, uint64(n)<<1+1))
 	var published atomic.Int64

@@ -14,6 +14,7 @@ type oracle struct {
 	lost   map[string]int       // entries that must be counted as lost, by cause; nil: not known
 	mixing bool                 // workers of two versions are at work
 	rolled bool                 // there have been two
+	uneven bool                 // Postgres takes what one worker writes and not what another does, or doesn't say so
 }
 
 // A scope is somebody who may be blocked.
@@ -124,6 +125,7 @@ func (s *scope) cleared(f *fact, surely bool) bool {
 func (o *oracle) judge() {
 	for _, s := range o.scopes {
 		low, high := s.bounds()
+		s.twice = s.twice || o.uneven && s.rule == "" && s.fresh()
 		s.mixed = s.mixed || o.mixing && s.rule == errorRule && s.fresh()
 		if s.mixed { // what each version has counted is to be seen
 			s.may = s.may || high > 0
@@ -194,7 +196,7 @@ func (o *oracle) settle() {
 	for _, p := range o.poison {
 		p.settled = true
 	}
-	o.lost, o.mixing = nil, false
+	o.lost, o.mixing, o.uneven = nil, false, false
 }
 
 // loseStream notes that what is in the stream and not handled yet is lost, unless it was handled in this moment.

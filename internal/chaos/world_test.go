@@ -59,6 +59,7 @@ type world struct {
 	seen       seen
 	peak       peak
 	evicted    int  // keys
+	garbage    int  // entries published for freeze
 	ahead      bool // the stream's last ID may lie in the future
 
 	mu       sync.Mutex
