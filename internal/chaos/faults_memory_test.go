@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -37,12 +38,12 @@ func memoryFault() fault {
 		if out, _ := w.command("check"); !strings.Contains(out, "allkeys-lru") {
 			return nil, fmt.Errorf("%w: %s", errNoWarning, out)
 		}
-		hurry := w.hurry(r)
 		return func() error {
-			if err := w.keepAll(told); err != nil || hurry == nil {
-				return err
+			err := w.keepAll(told)
+			if err == nil {
+				w.endSome(r, syscall.SIGTERM) // who starts copies permanent blocks to Redis at once
 			}
-			return hurry()
+			return err
 		}, nil
 	}}
 }

@@ -45,12 +45,7 @@ func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	all := w.running()
 	frozen := all[:1+r.IntN(len(all)-1)]
-	garbage := make([]*event, 100)
-	for i := range garbage {
-		w.garbage++
-		garbage[i] = &event{kind: poison, id: fmt.Sprintf("g%d", w.garbage)}
-	}
-	w.publishSome(ctx, garbage)
+	w.litter(ctx)
 	for _, d := range frozen {
 		w.line.add("%s is frozen", d.name)
 		d.signal(syscall.SIGSTOP)
@@ -62,4 +57,14 @@ func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 		}
 		return nil
 	}, nil
+}
+
+// litter gives the workers a lot of garbage to do.
+func (w *world) litter(ctx context.Context) {
+	garbage := make([]*event, 100)
+	for i := range garbage {
+		w.garbage++
+		garbage[i] = &event{kind: poison, id: fmt.Sprintf("g%d", w.garbage)}
+	}
+	w.publishSome(ctx, garbage)
 }

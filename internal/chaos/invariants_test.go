@@ -32,6 +32,9 @@ func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf
 // checkWindows: each window holds the members that were published, each once, and nobody's events are spread over
 // windows of two versions unless two were at work.
 func (w *world) checkWindows(ctx context.Context, found *findings) error {
+	w.mu.Lock()
+	versions, current := w.versions, w.current
+	w.mu.Unlock()
 	for _, rule := range []string{lostRule, errorRule} {
 		windows, err := w.windows(ctx, rule)
 		if err != nil {
@@ -43,8 +46,11 @@ func (w *world) checkWindows(ctx context.Context, found *findings) error {
 			}
 			addr := strings.TrimPrefix(name, "ip:")
 			found.windowsAre(name, s, windows[addr])
-			if s.mixed {
-				s.observe(windows[addr], w.thresholds(windows[addr]))
+			switch {
+			case s.mixed:
+				s.observe(windows[addr], versions, current)
+			case rule == errorRule:
+				found.versionIs(name, s.threshold, windows[addr], versions)
 			}
 			delete(windows, addr)
 		}
@@ -70,6 +76,15 @@ func (f *findings) windowsAre(name string, s *scope, sizes map[string]int) {
 		f.add("the window of %s for %s holds %d, want %d to %d", s.rule, name, n, low, high)
 	case len(sizes) > 1 && !s.mixed:
 		f.add("%s has two windows of %s, though one version was at work: %v", name, s.rule, sizes)
+	}
+}
+
+// versionIs looks whether windows are of the version that was at work, which its threshold tells.
+func (f *findings) versionIs(name string, threshold int, sizes map[string]int, versions [2]version) {
+	for hash, n := range sizes {
+		if v := versionOf(hash, versions); n > 0 && versions[v].errorAt != threshold {
+			f.add("%s is counted in a window of %s, which wasn't at work", name, versions[v].number)
+		}
 	}
 }
 

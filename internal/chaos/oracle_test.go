@@ -141,16 +141,19 @@ func (s *scope) fresh() bool {
 	return slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.settled })
 }
 
-// observe judges a scope of which two versions have counted a part each, by what each has: it is to be blocked if
-// that is enough for one of them.
-func (s *scope) observe(sizes, thresholds map[string]int) {
+// observe judges a scope of which two versions have counted a part each, by what each has: it may be blocked if
+// that is enough for one of them, and must be if it is for the one at work. What the other has counted it may not have got
+// to judge.
+func (s *scope) observe(sizes map[string]int, versions [2]version, current int) {
 	if slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.sure }) {
 		return
 	}
-	for hash, n := range sizes {
-		s.must = s.must || n >= thresholds[hash]
-	}
 	s.may = s.must
+	for hash, n := range sizes {
+		v := versionOf(hash, versions)
+		s.may = s.may || n >= versions[v].errorAt
+		s.must = s.must || v == current && n >= versions[v].errorAt && s.fresh()
+	}
 }
 
 // expiry is between when a block must end, if it is one that ends. The entry handled last has found all members

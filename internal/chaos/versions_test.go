@@ -85,14 +85,12 @@ func (w *world) learn() {
 	}
 }
 
-// thresholds are those of errorRule, by the hash of its parameters. Any hash but the first version's is the second's.
-func (w *world) thresholds(windows map[string]int) map[string]int {
-	out := map[string]int{}
-	for hash := range windows {
-		out[hash] = w.versions[1].errorAt
+// versionOf is the version whose hash of errorRule's parameters it is. Any but the first version's is the second's.
+func versionOf(hash string, versions [2]version) int {
+	if hash == versions[0].hash {
+		return 0
 	}
-	out[w.versions[0].hash] = w.versions[0].errorAt
-	return out
+	return 1
 }
 
 // versionFault is no fault of anybody's: the workers are replaced, one after the other, by those of the other version.
