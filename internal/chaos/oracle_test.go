@@ -127,8 +127,8 @@ func (o *oracle) judge() {
 		low, high := s.bounds()
 		s.twice = s.twice || o.uneven && s.rule == "" && s.fresh()
 		s.mixed = s.mixed || o.mixing && s.rule == errorRule && s.fresh()
-		if s.mixed { // what each version has counted is to be seen
-			s.may = s.may || high > 0
+		if s.mixed { // what each version has counted is to be seen, and one may find no reason to tell of the other's block
+			s.may, s.untold = s.may || high > 0, true
 			continue
 		}
 		s.must = s.must || low >= s.threshold
