@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # setup.sh [proxies]: makes sure that the programs the tests start are on the machine:
-# redis-server, redis-cli and PostgreSQL's initdb, and for make test-proxies nginx and haproxy. On Debian and its relatives it installs what
+# redis-server, redis-cli, PostgreSQL's initdb and libfaketime (clocks that step), and for make test-proxies nginx and haproxy. On Debian and its relatives it installs what
 # is missing; no system service is started, now or at boot. Silent when there is nothing to do.
 set -euo pipefail
 
 has_postgres() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+has_faketime() { compgen -G '/usr/lib*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || [[ -e /usr/local/lib/faketime/libfaketime.so.1 ]]; }
 has_redis() { command -v redis-server >/dev/null && command -v redis-cli >/dev/null; }
 
 has() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
@@ -16,10 +17,11 @@ if [[ ${1-} == proxies ]]; then
 fi
 has_redis || packages+=(redis-server redis-tools)
 has_postgres || packages+=(postgresql)
+has_faketime || packages+=(libfaketime)
 ((${#packages[@]})) || exit 0
 
 give_up() {
-  echo "setup: $1; install a Redis server (6.2 or later, with redis-cli), the PostgreSQL server programs (13 or later) and for make test-proxies nginx and HAProxy (with Lua), then run make again" >&2
+  echo "setup: $1; install a Redis server (6.2 or later, with redis-cli), the PostgreSQL server programs (13 or later), libfaketime and for make test-proxies nginx and HAProxy (with Lua), then run make again" >&2
   exit 1
 }
 
@@ -57,6 +59,6 @@ if command -v systemctl >/dev/null; then
     "${as_root[@]}" systemctl --quiet disable "$package.service" 2>/dev/null || true # redis-tools has none
   done
 fi
-if ! { has_redis && has_postgres; } || { [[ ${1-} == proxies ]] && ! { has nginx && has haproxy; }; }; then
+if ! { has_redis && has_postgres && has_faketime; } || { [[ ${1-} == proxies ]] && ! { has nginx && has haproxy; }; }; then
   give_up "the packages don't bring what the tests need"
 fi

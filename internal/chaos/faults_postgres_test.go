@@ -13,7 +13,7 @@ func postgresFaults() []fault {
 	return []fault{
 		{name: "postgres killed", do: func(_ context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			w.postgres.Stop()
-			return func() error { w.postgres.Start(); return nil }, nil
+			return w.postgres.Restart, nil
 		}},
 		{name: "postgres table locked", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			tx, err := w.postgres.Pool.Begin(ctx)
@@ -43,6 +43,8 @@ func postgresFaults() []fault {
 				return w.elsewhere(context.Background(), "ALTER DATABASE postgres ALLOW_CONNECTIONS true")
 			}, err
 		}},
+		{name: "postgres out of connections", do: noConnections},
+		{name: "postgres disk full", do: fullDisk},
 	}
 }
 

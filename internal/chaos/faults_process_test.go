@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -39,10 +40,12 @@ func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 	}
 }
 
-// freeze stops workers for longer than it takes until others claim what they have in hand, and lets them go on.
-func freeze(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
+// freeze stops workers for longer than it takes until others claim what they have in hand, and lets them go on. They
+// have a lot of garbage in hand, so that some stop between reading it and making dead letters of it.
+func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	all := w.running()
 	frozen := all[:1+r.IntN(len(all)-1)]
+	w.litter(ctx)
 	for _, d := range frozen {
 		w.line.add("%s is frozen", d.name)
 		d.signal(syscall.SIGSTOP)
@@ -54,4 +57,14 @@ func freeze(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
 		}
 		return nil
 	}, nil
+}
+
+// litter gives the workers a lot of garbage to do.
+func (w *world) litter(ctx context.Context) {
+	garbage := make([]*event, 100)
+	for i := range garbage {
+		w.garbage++
+		garbage[i] = &event{kind: poison, id: fmt.Sprintf("g%d", w.garbage)}
+	}
+	w.publishSome(ctx, garbage)
 }

@@ -47,7 +47,7 @@ func redisFaults() []fault {
 		{name: "group destroyed", do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 			w.publishing.Lock()
 			defer w.publishing.Unlock()
-			w.oracle.replay = true // it is read from the start again, and nothing is lost
+			w.oracle.replayed() // it is read from the start again, and nothing is lost
 			return nil, w.client().XGroupDestroy(ctx, stream, group).Err()
 		}},
 	}

@@ -16,7 +16,7 @@ func (w *world) check(ctx context.Context) []string {
 	}
 	var found findings
 	for _, invariant := range []func(context.Context, *findings) error{
-		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkGrowth,
+		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkOwners, w.checkGrowth,
 	} {
 		if err := invariant(ctx, &found); err != nil {
 			found.add("%v", err)
@@ -29,10 +29,14 @@ type findings []string
 
 func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// checkWindows: each window holds the members that were published, each once.
+// checkWindows: each window holds the members that were published, each once, and nobody's events are spread over
+// windows of two versions unless two were at work.
 func (w *world) checkWindows(ctx context.Context, found *findings) error {
+	w.mu.Lock()
+	versions, current := w.versions, w.current
+	w.mu.Unlock()
 	for _, rule := range []string{lostRule, errorRule} {
-		sizes, err := w.windows(ctx, rule)
+		windows, err := w.windows(ctx, rule)
 		if err != nil {
 			return err
 		}
@@ -40,19 +44,55 @@ func (w *world) checkWindows(ctx context.Context, found *findings) error {
 			if s.rule != rule {
 				continue
 			}
-			low, high := s.bounds()
-			if n := sizes[strings.TrimPrefix(name, "ip:")]; n < low || n > high {
-				found.add("the window of %s for %s holds %d, want %d to %d", rule, name, n, low, high)
+			addr := strings.TrimPrefix(name, "ip:")
+			found.windowsAre(name, s, windows[addr])
+			switch {
+			case s.mixed:
+				s.observe(windows[addr], versions, current)
+			case rule == errorRule:
+				found.versionIs(name, s.threshold, windows[addr], versions)
 			}
-			delete(sizes, strings.TrimPrefix(name, "ip:"))
+			delete(windows, addr)
 		}
-		for addr, n := range sizes {
-			if n > 0 {
-				found.add("a window of %s for %s, of whom nothing is known, holds %d", rule, addr, n)
+		for addr, sizes := range windows {
+			if total(sizes) > 0 {
+				found.add("a window of %s for %s, of whom nothing is known, holds %v", rule, addr, sizes)
 			}
 		}
 	}
 	return nil
+}
+
+// windowsAre looks at the windows of one scope.
+func (f *findings) windowsAre(name string, s *scope, sizes map[string]int) {
+	low, high := s.bounds()
+	for hash, n := range sizes {
+		if n > high {
+			f.add("window %s of %s for %s holds %d, want at most %d", hash, s.rule, name, n, high)
+		}
+	}
+	switch n := total(sizes); {
+	case n < low:
+		f.add("the window of %s for %s holds %d, want %d to %d", s.rule, name, n, low, high)
+	case len(sizes) > 1 && !s.mixed:
+		f.add("%s has two windows of %s, though one version was at work: %v", name, s.rule, sizes)
+	}
+}
+
+// versionIs looks whether windows are of the version that was at work, which its threshold tells.
+func (f *findings) versionIs(name string, threshold int, sizes map[string]int, versions [2]version) {
+	for hash, n := range sizes {
+		if v := versionOf(hash, versions); n > 0 && versions[v].errorAt != threshold {
+			f.add("%s is counted in a window of %s, which wasn't at work", name, versions[v].number)
+		}
+	}
+}
+
+func total(sizes map[string]int) (n int) {
+	for _, size := range sizes {
+		n += size
+	}
+	return n
 }
 
 // checkBlocks: who must be blocked for a while is, until when it must be, and nobody else.
@@ -209,11 +249,32 @@ func (w *world) checkLost(_ context.Context, found *findings) error {
 	return nil
 }
 
+// checkOwners: consumers that are no worker's own nothing. Workers that have ended leave consumers, which stay for an hour
+// where they weren't told to end.
+func (w *world) checkOwners(ctx context.Context, found *findings) error {
+	consumers, err := w.client().XInfoConsumers(ctx, stream, group).Result()
+	if err != nil {
+		return err
+	}
+	alive := map[string]bool{}
+	for _, d := range w.running() {
+		alive[d.name] = true
+	}
+	for _, c := range consumers {
+		name, _, _ := strings.Cut(c.Name, "-") // the loop's index comes behind
+		if c.Pending > 0 && !alive[name] {
+			found.add("%s owns %d entries, and no worker is called that", c.Name, c.Pending)
+		}
+	}
+	return nil
+}
+
 // Bounds of what a worker has once it has nothing to do; an idle one has about a third.
 const (
 	maxGoroutines  = 80
 	maxFiles       = 60
-	maxConnections = 100 // of all workers and the harness, with Redis
+	maxMemory      = 160 << 20 // resident; an idle one has 35 MB
+	maxConnections = 100       // of all workers and the harness, with Redis
 )
 
 // checkGrowth: workers are well, and hold no more than they need.
@@ -230,6 +291,9 @@ func (w *world) checkGrowth(ctx context.Context, found *findings) error {
 		if n := m["process_open_fds"]; n > maxFiles {
 			found.add("%s has %v open files", d.name, n)
 		}
+		if n := m["process_resident_memory_bytes"]; n > maxMemory {
+			found.add("%s has %.0f MB in memory", d.name, n/(1<<20))
+		}
 		if n := m["wardstream_entries_waiting"]; n != 0 {
 			found.add("%s has %v entries waiting", d.name, n)
 		}
@@ -242,8 +306,9 @@ func (w *world) checkGrowth(ctx context.Context, found *findings) error {
 }
 
 // peak is the most that was seen.
-type peak struct{ goroutines, files float64 }
+type peak struct{ goroutines, files, memory float64 }
 
 func (p *peak) note(m map[string]float64) {
 	p.goroutines, p.files = max(p.goroutines, m["go_goroutines"]), max(p.files, m["process_open_fds"])
+	p.memory = max(p.memory, m["process_resident_memory_bytes"])
 }

@@ -33,19 +33,21 @@ func (w *world) scan(ctx context.Context, pattern string) (map[string]string, er
 	return out, err
 }
 
-// windows returns how many members each window of a rule holds, by address.
-func (w *world) windows(ctx context.Context, rule string) (map[string]int, error) {
+// windows returns how many members each window of a rule holds, by address and by the hash of the rule's parameters.
+func (w *world) windows(ctx context.Context, rule string) (map[string]map[string]int, error) {
 	head := prefix + ":window:" + rule + ":"
 	logs, err := w.scan(ctx, head+"*")
-	out := map[string]int{}
+	out := map[string]map[string]int{}
 	for key, log := range logs {
-		_, addr, _ := strings.Cut(strings.TrimPrefix(key, head), ":") // behind the hash of the parameters
-		if out[addr] != 0 {
-			return nil, fmt.Errorf("two windows of %s for %s", rule, addr)
-		}
-		if out[addr], err = members(log); err != nil {
+		hash, addr, _ := strings.Cut(strings.TrimPrefix(key, head), ":")
+		n, err := members(log)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
+		if out[addr] == nil {
+			out[addr] = map[string]int{}
+		}
+		out[addr][hash] = n
 	}
 	return out, err
 }

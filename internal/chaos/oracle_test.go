@@ -12,6 +12,9 @@ type oracle struct {
 	poison map[string]*poisoned // by event_id
 	replay bool                 // the stream was read from its start again: entries may be dead twice
 	lost   map[string]int       // entries that must be counted as lost, by cause; nil: not known
+	mixing bool                 // workers of two versions are at work
+	rolled bool                 // there have been two
+	uneven bool                 // Postgres takes what one worker writes and not what another does, or doesn't say so
 }
 
 // A scope is somebody who may be blocked.
@@ -24,6 +27,8 @@ type scope struct {
 	told      bool // its block was told of
 	twice     bool // its block may have been lost and have begun again
 	untold    bool // Redis may have lost what told of it
+	uncopied  bool // Redis may have lost the key of a permanent block, which the membership hash makes up for
+	mixed     bool // versions with two thresholds may have counted
 }
 
 // A fact is an event published about a scope, as often as it was.
@@ -34,6 +39,7 @@ type fact struct {
 	since    time.Time // of the first attempt to publish
 	sure     bool      // Redis has, or had, an entry of it, which the group will have or had
 	settled  bool      // it was handled in a round before
+	astray   bool      // Redis gave an entry another time than it was, so that it may count as of when it was handled
 }
 
 type poisoned struct {
@@ -69,8 +75,11 @@ func (o *oracle) attempt(e *event, now time.Time) {
 	}
 }
 
+// maxStep is how far Redis' clock may be off.
+const maxStep = 5 * time.Minute
+
 // acked notes that Redis has an entry of the event, with this time.
-func (o *oracle) acked(e *event, ms int64) {
+func (o *oracle) acked(e *event, ms int64, now time.Time) {
 	if e.kind == poison {
 		o.poison[e.id].sure = true
 		return
@@ -78,6 +87,7 @@ func (o *oracle) acked(e *event, ms int64) {
 	for _, name := range e.scopes() {
 		f := o.scopes[name].fact(e.id)
 		f.sure, f.times = true, append(f.times, ms)
+		f.astray = f.astray || now.Sub(time.UnixMilli(ms)).Abs() > 2*time.Second
 	}
 }
 
@@ -115,8 +125,34 @@ func (s *scope) cleared(f *fact, surely bool) bool {
 func (o *oracle) judge() {
 	for _, s := range o.scopes {
 		low, high := s.bounds()
+		s.twice = s.twice || o.uneven && s.rule == "" && s.fresh()
+		s.mixed = s.mixed || o.mixing && s.rule == errorRule && s.fresh()
+		if s.mixed { // what each version has counted is to be seen, and one may find no reason to tell of the other's block
+			s.may, s.untold = s.may || high > 0, true
+			continue
+		}
 		s.must = s.must || low >= s.threshold
 		s.may = s.may || high >= s.threshold
+	}
+}
+
+// fresh reports whether anything of s hasn't been handled in a round before.
+func (s *scope) fresh() bool {
+	return slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.settled })
+}
+
+// observe judges a scope of which two versions have counted a part each, by what each has: it may be blocked if
+// that is enough for one of them, and must be if it is for the one at work. What the other has counted it may not have got
+// to judge.
+func (s *scope) observe(sizes map[string]int, versions [2]version, current int) {
+	if slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.sure }) {
+		return
+	}
+	s.may = s.must
+	for hash, n := range sizes {
+		v := versionOf(hash, versions)
+		s.may = s.may || n >= versions[v].errorAt
+		s.must = s.must || v == current && n >= versions[v].errorAt && s.fresh()
 	}
 }
 
@@ -138,7 +174,14 @@ func (s *scope) expiry() (low, high time.Time) {
 		return low, high
 	}
 	at := min(max(members-s.threshold, 0), len(times)-1)
-	return time.UnixMilli(times[at]).Add(blockTTL), time.UnixMilli(times[len(times)-1]).Add(blockTTL)
+	if s.mixed {
+		at = 0
+	}
+	low, high = time.UnixMilli(times[at]).Add(blockTTL), time.UnixMilli(times[len(times)-1]).Add(blockTTL)
+	if slices.ContainsFunc(s.facts, func(f *fact) bool { return f.astray }) {
+		low, high = low.Add(-2*maxStep), high.Add(2*maxStep)
+	}
+	return low, high
 }
 
 // uncertain reports whether anything about s is.
@@ -156,7 +199,7 @@ func (o *oracle) settle() {
 	for _, p := range o.poison {
 		p.settled = true
 	}
-	o.lost = nil
+	o.lost, o.mixing, o.uneven = nil, false, false
 }
 
 // loseStream notes that what is in the stream and not handled yet is lost, unless it was handled in this moment.
@@ -168,6 +211,14 @@ func (o *oracle) loseStream() {
 	}
 	for _, p := range o.poison {
 		p.sure = p.sure && p.settled
+	}
+}
+
+// replayed notes that the stream is read from its start again, by whatever version is at work.
+func (o *oracle) replayed() {
+	o.replay = true
+	for _, s := range o.scopes {
+		s.mixed = s.mixed || o.rolled && s.rule == errorRule
 	}
 }
 

@@ -33,10 +33,11 @@ type worker struct {
 const logKept = 15
 
 // launch starts a worker and sees to it that there is one until it is told to end: one that finds a store
-// out of reach when it starts gives up, and whoever runs it tries again.
+// out of reach when it starts gives up, and whoever runs it tries again. w.mu is held.
 func (w *world) launch(name string) *worker {
 	d := &worker{name: name, started: make(chan struct{}), exited: make(chan struct{})}
-	d.cmd = exec.Command(w.program, "run", "--config", w.config, "--consumer", name)
+	v := w.versions[w.current]
+	d.cmd = exec.Command(v.program, "run", "--config", v.config, "--consumer", name)
 	d.cmd.Env = w.env
 	stderr, err := d.cmd.StderrPipe()
 	if err == nil {
@@ -47,7 +48,7 @@ func (w *world) launch(name string) *worker {
 		close(d.exited)
 		return d
 	}
-	w.line.add("%s starts (%d)", name, d.cmd.Process.Pid)
+	w.line.add("%s starts (%d, %s)", name, d.cmd.Process.Pid, v.number)
 	go func() {
 		d.follow(stderr)
 		_ = d.cmd.Wait() // its state says how it ended

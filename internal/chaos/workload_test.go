@@ -29,6 +29,7 @@ type event struct {
 	id            string
 	subject, name string // address or user; the name that logged in
 	session       string
+	threshold     int // of the rule that counts client errors, when it was planned
 }
 
 // scopes are whom an event is about.
@@ -46,11 +47,11 @@ func (e *event) scopes() []string {
 	return nil
 }
 
-// counts is the rule that counts such events, and its threshold.
+// counts is the rule that counts such events, and its threshold, or what would be that of the version at work.
 func (e *event) counts() (rule string, threshold int) {
 	switch e.kind {
 	case clientError:
-		return errorRule, errorAt
+		return errorRule, e.threshold
 	case loginFailed, loginOK:
 		return lostRule, lostAt
 	case change, poison, filtered:
@@ -80,10 +81,11 @@ func (e *event) fields() []any {
 
 // A plan is what is published in a round.
 type plan struct {
-	round  int
-	random *rand.Rand
-	events []*event
-	made   int
+	round   int
+	random  *rand.Rand
+	events  []*event
+	made    int
+	errorAt int // threshold of the version at work
 }
 
 func (p *plan) id() string {
@@ -93,7 +95,7 @@ func (p *plan) id() string {
 
 func (p *plan) add(k kind, subject, name string, times int) {
 	for range times {
-		p.events = append(p.events, &event{kind: k, id: p.id(), subject: subject, name: name})
+		p.events = append(p.events, &event{kind: k, id: p.id(), subject: subject, name: name, threshold: p.errorAt})
 	}
 }
 
@@ -106,13 +108,13 @@ type staged struct {
 // plan draws a round's events. Addresses stay just below a threshold or just reach it, so that one event lost, or
 // one counted twice, shows.
 func (w *world) plan(round int, random *rand.Rand) *plan {
-	p := &plan{round: round, random: random}
+	p := &plan{round: round, random: random, errorAt: w.version().errorAt}
 	addr := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", round/250, round%250, i) }
 	for i := range 6 + random.IntN(6) {
 		p.add(loginFailed, addr(i), "eve", lostAt-1)
 		p.add(loginFailed, addr(20+i), "eve", lostAt+random.IntN(2))
-		p.add(clientError, addr(40+i), "", errorAt-1)
-		p.add(clientError, addr(60+i), "", errorAt+random.IntN(3))
+		p.add(clientError, addr(40+i), "", p.errorAt-1)
+		p.add(clientError, addr(60+i), "", p.errorAt+random.IntN(3))
 	}
 	for i := range 10 {
 		user := fmt.Sprintf("u%d-%d", round, i)
@@ -189,7 +191,7 @@ func (w *world) publishSome(ctx context.Context, events []*event) (missing []*ev
 			missing = append(missing, e)
 			continue
 		}
-		w.oracle.acked(e, ms)
+		w.oracle.acked(e, ms, time.Now())
 	}
 	return missing
 }

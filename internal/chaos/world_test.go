@@ -6,9 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -34,8 +32,10 @@ const (
 	blockTTL     = 12 * time.Hour
 	lostRule     = "brute_force_login"
 	errorRule    = "repeated_client_error"
-	lostAt       = 5 // thresholds
-	errorAt      = 7
+	lostAt       = 5 // its threshold; that of the other is its version's
+
+	// maxPostgres is how many connections Postgres takes.
+	maxPostgres = 50
 
 	// patience is how long to wait for what is bound to happen: a pass of the reconciler may be 36 s away,
 	// and the machine may be busy.
@@ -51,8 +51,6 @@ type world struct {
 	sentinel *testenv.SentinelEnv // nil: there is but one Redis
 	postgres *testenv.PrivatePostgresEnv
 	links    map[string]*toxiproxy.Proxy // "redis" and "postgres"
-	program  string
-	config   string
 	env      []string
 
 	publishing sync.Mutex // held while a batch is published, and by faults that lose data
@@ -60,10 +58,15 @@ type world struct {
 	staged     []staged
 	seen       seen
 	peak       peak
+	evicted    int  // keys
+	garbage    int  // entries published for freeze
+	ahead      bool // the stream's last ID may lie in the future
 
 	mu       sync.Mutex
 	workers  []*worker
 	over     bool
+	versions [2]version
+	current  int // which of them workers start as
 	made     int // names given to workers
 	problems []string
 }
@@ -72,22 +75,16 @@ type world struct {
 func newWorld(t testing.TB, seed uint64, sentinel bool) *world {
 	w := &world{
 		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: newSeen(),
-		postgres: testenv.PrivatePostgres(t),
-		program:  filepath.Join(t.TempDir(), "detector"), config: filepath.Join(t.TempDir(), "detector.yaml"),
+		postgres: testenv.PrivatePostgresOnSmallDisk(t, "-c", "max_connections="+strconv.Itoa(maxPostgres)),
 	}
 	w.links = map[string]*toxiproxy.Proxy{"postgres": link(t, "postgres", hostOf(t, w.postgres.URL))}
 	w.env = []string{
 		"WARDSTREAM_REDIS_URL=" + w.startRedis(sentinel),
 		"WARDSTREAM_POSTGRES_URL=" + through(t, w.postgres.URL, w.links["postgres"].Listen),
 	}
-	build := exec.Command("go", "build", "-o", w.program, "../../cmd/detector")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the detector: %v: %s", err, out)
-	}
-	if err := os.WriteFile(w.config, []byte(configuration()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.command("migrate"); err != nil {
+	w.versions[0] = newVersion(t, "", version{number: "chaos-1", errorAt: 7, batch: 32})
+	w.versions[1] = newVersion(t, *other, version{number: "chaos-2", errorAt: 9, batch: 17})
+	if _, err := w.command("migrate"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.end)
@@ -96,6 +93,7 @@ func newWorld(t testing.TB, seed uint64, sentinel bool) *world {
 		w.workers = append(w.workers, w.launch(w.nameLocked()))
 	}
 	w.mu.Unlock()
+	w.learn()
 	return w
 }
 
@@ -107,24 +105,9 @@ func (w *world) startRedis(sentinel bool) string {
 		w.redis = w.sentinel.Primary
 		return w.sentinel.URL
 	}
-	w.redis = testenv.PrivateRedis(w.t, always...)
+	w.redis = testenv.PrivateRedisWithClock(w.t, always...)
 	w.links["redis"] = link(w.t, "redis", w.redis.Addr)
 	return "redis://" + w.links["redis"].Listen + "/0"
-}
-
-// configuration is that of the workers.
-func configuration() string {
-	return fmt.Sprintf(`
-key_prefix: %s
-http: {addr: "127.0.0.1:0"}
-events: {stream: "%s", stream_max_len: 1000000}
-rules:
-- {name: %s, threshold: %d, window: 1h}
-- {name: %s, threshold: %d, window: 1h}
-- {name: sensitive_field_change, fields: [email]}
-stream: {names: ["%s"], batch_size: 32, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000}
-blocks: {default_ttl: %s}
-`, prefix, enforcement, lostRule, lostAt, errorRule, errorAt, stream, claimMinIdle, blockTTL)
 }
 
 // link puts a proxy before a server.
@@ -160,16 +143,18 @@ func through(t testing.TB, address, host string) string {
 	return u.String()
 }
 
-// command runs a command of the detector.
-func (w *world) command(args ...string) error {
+// command runs a command of the detector and returns what it says.
+func (w *world) command(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.program, append(args, "--config", w.config)...)
+	v := w.versions[0]
+	cmd := exec.CommandContext(ctx, v.program, append(args, "--config", v.config)...)
 	cmd.Env = w.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("detector %v: %w: %s", args, err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("detector %v: %w: %s", args, err, out)
 	}
-	return nil
+	return string(out), nil
 }
 
 // nameLocked makes a name for a worker that nobody had. w.mu is held, or nobody else is there yet.

@@ -37,14 +37,16 @@ type loop struct {
 	claimFrom  string // where the next page of claims starts
 	claimPages int    // pages claimed since the last rest
 	claimDue   time.Time
-	warnDue    time.Time // when the next warning that the group is behind may come; upkeep's
+
+	dated   string    // up to which entry upkeep has looked at the times of deliveries
+	warnDue time.Time // when the next warning that the group is behind may come; upkeep's
 }
 
 func newLoop(o *Options, h Handler, stream, consumer, token string, m *streamMetrics) *loop {
 	return &loop{
 		Options: o, handler: h, stream: stream, consumer: consumer, dead: stream + o.DeadSuffix, token: token,
 		metrics: m, log: o.Logger.With("stream", stream, "consumer", consumer),
-		count: o.BatchSize, owed: 1, claimFrom: firstID, claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
+		count: o.BatchSize, owed: 1, claimFrom: firstID, dated: "-", claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
 	}
 }
 

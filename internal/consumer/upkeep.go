@@ -13,6 +13,7 @@ func (l *loop) upkeep(ctx context.Context) {
 		do    func(context.Context) error
 	}{
 		{l.every.sample, l.sample},
+		{l.every.sample, l.date},
 		{l.every.trim, l.trim},
 		{l.every.sweep, l.sweep},
 	}

@@ -32,7 +32,13 @@ type Operator struct {
 	IPv6Prefix int
 	Now        func() time.Time
 
-	sinks sinks
+	moment moment // nil: Now
+	sinks  sinks
+}
+
+// A moment tells the time that events have, which may be another than ours.
+type moment interface {
+	latest(ctx context.Context, now time.Time) (time.Time, error)
 }
 
 // NewOperator returns an Operator on the stores. The configured sinks are told
@@ -45,6 +51,7 @@ func NewOperator(ctx context.Context, cfg *config.Config, s *Stores, version str
 	return &Operator{
 		Blocks: s.Blocks, Sinks: events.Direct(sinks.named), StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
 		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now, sinks: sinks,
+		moment: streamMoment{client: s.Clients.Ops, streams: cfg.Stream.Names},
 	}, nil
 }
 
@@ -132,7 +139,15 @@ func (o *Operator) Unblock(ctx context.Context, r UnblockRequest) ([]checker.Blo
 		return nil, fmt.Errorf("unblock %s: %w", r.Scope, errNoScope)
 	}
 	now := o.Now()
-	lifted, err := o.Blocks.Unblock(ctx, store.Revocation{Scope: scope, By: r.By, Reason: r.Reason, At: now})
+	revocation := store.Revocation{Scope: scope, By: r.By, Reason: r.Reason, At: now}
+	if o.moment != nil {
+		at, err := o.moment.latest(ctx, now)
+		if err != nil {
+			return nil, fmt.Errorf("unblock %s: %w", scope, err)
+		}
+		revocation.At, revocation.Now = at, at
+	}
+	lifted, err := o.Blocks.Unblock(ctx, revocation)
 	if err != nil {
 		return lifted, fmt.Errorf("unblock %s: %w", scope, err)
 	}

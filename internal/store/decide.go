@@ -47,6 +47,9 @@ func Prepare(p Put, now time.Time) (Put, error) {
 // Time is when the unblock counts from: never in the future, or an operator's
 // wrong clock would keep coming events from blocking the scope. Zero means now.
 func (r Revocation) Time(now time.Time) time.Time {
+	if r.Now.After(now) {
+		now = r.Now
+	}
 	if r.At.IsZero() || r.At.After(now) {
 		return now
 	}

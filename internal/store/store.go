@@ -53,7 +53,10 @@ type Revocation struct {
 	Scope  checker.Scope
 	By     string
 	Reason string
-	At     time.Time
+	At     time.Time // never in the future; zero is now
+	// Now is the present by the clock that events have their times from, as far as it is known to be ahead of the
+	// store's.
+	Now time.Time
 }
 
 // Blocks keeps blocks. Implementations are safe for concurrent use, and every

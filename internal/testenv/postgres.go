@@ -141,7 +141,12 @@ type PrivatePostgresEnv struct {
 // binaries.
 func PrivatePostgres(t testing.TB) *PrivatePostgresEnv {
 	t.Helper()
-	s, err := startPostgres()
+	return privatePostgres(t, nil)
+}
+
+func privatePostgres(t testing.TB, d *disk, args ...string) *PrivatePostgresEnv {
+	t.Helper()
+	s, err := startPostgresOn(d, args...)
 	if err != nil {
 		t.Fatalf("test needs a PostgreSQL server of its own; install PostgreSQL: %v", err)
 	}

@@ -22,12 +22,16 @@ type localPostgres struct {
 	dir     string // holds the data and the Unix socket
 	port    int
 	args    []string
+	disk    *disk // nil: the machine's
 	process *process
 }
 
 // startPostgres makes a database cluster and starts it on a free port with
 // extra arguments of postgres.
-func startPostgres(args ...string) (*localPostgres, error) {
+func startPostgres(args ...string) (*localPostgres, error) { return startPostgresOn(nil, args...) }
+
+// startPostgresOn does so on a disk of its own.
+func startPostgresOn(d *disk, args ...string) (*localPostgres, error) {
 	initdb, err := postgresBinary("initdb")
 	if err != nil {
 		return nil, err
@@ -36,15 +40,16 @@ func startPostgres(args ...string) (*localPostgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &localPostgres{binary: filepath.Join(filepath.Dir(initdb), "postgres"), as: as, args: args}
+	p := &localPostgres{binary: filepath.Join(filepath.Dir(initdb), "postgres"), as: as, args: args, disk: d}
 	if p.dir, err = serverDir(as); err != nil {
 		return nil, err
 	}
+	d.attach(p.dir, as)
 	if err = p.create(initdb); err == nil {
 		err = p.startSomewhere()
 	}
 	if err != nil {
-		_ = os.RemoveAll(p.dir)
+		p.discard()
 		return nil, err
 	}
 	return p, nil
@@ -53,7 +58,7 @@ func startPostgres(args ...string) (*localPostgres, error) {
 // create makes the database cluster. Its contents needn't survive the machine.
 func (p *localPostgres) create(initdb string) error {
 	cmd := exec.Command(initdb, "--pgdata", p.data(), "--username", "postgres", "--auth", "trust",
-		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions")
+		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions", "--wal-segsize", p.disk.walSegment())
 	cmd.SysProcAttr = attributes(p.as, syscall.SIGKILL)
 	cmd.Dir = p.dir // the current directory may be closed to that user
 	var out []byte
@@ -87,7 +92,8 @@ func (p *localPostgres) start() error {
 		"-D", p.data(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + p.dir,
 		"-c", "max_connections=300", "-c", "shared_buffers=32MB",
 	}, p.args...)
-	proc, err := launch(p.as, immediate, p.binary, args...)
+	binary, args := p.disk.limit(p.binary, args)
+	proc, err := launch(p.as, immediate, binary, args...)
 	if err != nil {
 		return err
 	}
@@ -103,6 +109,11 @@ func (p *localPostgres) stop() { p.process.end() }
 
 func (p *localPostgres) remove() {
 	p.stop()
+	p.discard()
+}
+
+func (p *localPostgres) discard() {
+	unmount(p.dir)
 	_ = os.RemoveAll(p.dir)
 }
 

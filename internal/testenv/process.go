@@ -150,6 +150,7 @@ func sweep() {
 		digits, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
 		pid, err := strconv.Atoi(digits)
 		if err == nil && pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			unmount(dir)
 			_ = os.RemoveAll(dir)
 		}
 	}

@@ -100,13 +100,18 @@ func startSharedRedis() (server, error) {
 // A localRedis is a redis-server process of our own.
 type localRedis struct {
 	binary, dir string
+	before      []string // arguments, if binary is a program that starts redis-server
 	port        int
 	args        []string
+	clock       string // the file that says how far its clock is off; "" if that can't change
 	process     *process
 }
 
 // startRedis starts redis-server on a free port with extra arguments.
-func startRedis(args []string) (*localRedis, error) {
+func startRedis(args []string) (*localRedis, error) { return startRedisBy("", args) }
+
+// startRedisBy is startRedis with a clock that steps, by a library that serves that.
+func startRedisBy(library string, args []string) (*localRedis, error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, fmt.Errorf("find redis-server: %w", err)
@@ -116,6 +121,11 @@ func startRedis(args []string) (*localRedis, error) {
 		return nil, err
 	}
 	r := &localRedis{binary: binary, dir: dir, args: args}
+	if library != "" {
+		if err := r.fakeClock(library); err != nil {
+			return nil, err
+		}
+	}
 	for range 5 { // another process may take the port first
 		if r.port, err = freePort(); err != nil {
 			break
@@ -133,7 +143,7 @@ func (r *localRedis) url() string  { return "redis://" + r.addr() + "/0" }
 
 // start starts the process and waits until it has loaded its data.
 func (r *localRedis) start() error {
-	p, err := launch(account{}, syscall.SIGKILL, r.binary, r.arguments()...)
+	p, err := launch(account{}, syscall.SIGKILL, r.binary, slices.Concat(r.before, r.arguments())...)
 	if err != nil {
 		return err
 	}
@@ -220,6 +230,11 @@ type PrivateRedisEnv struct {
 func PrivateRedis(t testing.TB, args ...string) *PrivateRedisEnv {
 	t.Helper()
 	s, err := startRedis(args)
+	return privateRedis(t, s, err)
+}
+
+func privateRedis(t testing.TB, s *localRedis, err error) *PrivateRedisEnv {
+	t.Helper()
 	if err != nil {
 		t.Fatalf("test needs a Redis server of its own; install redis-server: %v", err)
 	}

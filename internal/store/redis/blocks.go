@@ -109,7 +109,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	var warm *redis.IntCmd
 	cmds, err := run(ctx, b.client, []call{{
 		script: b.scripts.unblock, keys: b.allKeys(r.Scope),
-		args: []any{r.At.UnixMilli(), milliseconds(b.markTTL), field, rand.Text(), milliseconds(b.ttl)},
+		args: []any{r.At.UnixMilli(), milliseconds(b.markTTL), field, rand.Text(), milliseconds(b.ttl), max(r.Now.UnixMilli(), 0)},
 	}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
 	if err != nil {
 		return nil, fmt.Errorf("unblock: %w", err)

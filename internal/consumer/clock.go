@@ -1,0 +1,45 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// datePage is how many pending entries one call of the script looks at.
+const datePage = 1000
+
+// dateScript makes entries that were delivered in the future delivered now. Where Redis' clock was set back they
+// would not be idle, and so not be claimed, before it has caught up. Redis tells no idle time below 0, so one of 0 may
+// mean either; an entry that is delivered now, in truth, is as it was. Owners and counts of deliveries stay. Entries
+// that aren't in the stream any more are left alone: XCLAIM would drop them, and they are yet to be counted as lost.
+//
+//	KEYS: the stream
+//	ARGV: group, the ID after which to look ('-' is the start), how many entries to look at
+//	Result: the ID of the last entry looked at, '-' if there are no more
+//	Cost: O(entries), 0.3 µs each, and 3 µs for each with an idle time of 0
+var dateScript = redis.NewScript(luaPrelude + `
+if not groups(KEYS[1])[ARGV[1]] then return '-' end
+local from = ARGV[2]
+if from ~= '-' then from = '(' .. from end
+local page = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', ARGV[3])
+for _, entry in ipairs(page) do
+	local id, owner, idle = entry[1], entry[2], entry[3]
+	if idle == 0 and #redis.call('XRANGE', KEYS[1], id, id) == 1 then
+		redis.call('XCLAIM', KEYS[1], ARGV[1], owner, 0, id, 'JUSTID')
+	end
+end
+if #page < tonumber(ARGV[3]) then return '-' end
+return page[#page][1]
+`)
+
+// date looks at the next page of pending entries, or the first again.
+func (l *loop) date(ctx context.Context) error {
+	next, err := dateScript.Run(ctx, l.Clients.Ops, []string{l.stream}, l.Group, l.dated, datePage).Text()
+	if err != nil {
+		return fmt.Errorf("date deliveries: %w", err)
+	}
+	l.dated = next
+	return nil
+}
