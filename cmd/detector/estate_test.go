@@ -41,7 +41,7 @@ func newEstate(t *testing.T, scheme string, args ...string) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "ws") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "ws") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,11 +57,11 @@ var allowed = map[string][]string{
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/redisurl",
+		"pkg/publisher", "internal/redisurl", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/rules",
+		"internal/enforce", "internal/event", "internal/rules", "internal/wire",
 	},
 	"internal/cli/doctor": {"internal/config", "internal/consumer", "internal/detector"},
 	"internal/demo": {

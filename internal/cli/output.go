@@ -12,12 +12,12 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
 	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // A format is how an answer is printed.
@@ -98,18 +98,7 @@ func encodeJSON(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	var safe bytes.Buffer
-	for _, r := range strings.TrimRight(raw.String(), "\n") {
-		switch {
-		case r < utf8.RuneSelf && r != 0x7f, unicode.IsPrint(r):
-			safe.WriteRune(r)
-		default:
-			for _, unit := range utf16.Encode([]rune{r}) {
-				fmt.Fprintf(&safe, `\u%04x`, unit)
-			}
-		}
-	}
-	return safe.Bytes(), nil
+	return wire.PrintableJSON(bytes.TrimRight(raw.Bytes(), "\n")), nil
 }
 
 // table writes rows in columns, each cell fit for a terminal.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // errUnfinished says that the worker stopped before everything was finished.
@@ -68,5 +69,5 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	if c.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(slog.NewJSONHandler(wire.PrintableWriter(w), o))
 }

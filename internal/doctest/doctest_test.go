@@ -139,7 +139,7 @@ func build(t *testing.T) string {
 }
 
 const prelude = `set -euo pipefail
-trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT # a page may have started nothing
 make() { echo "make $*"; } # the binaries are there
 redis-cli() { command redis-cli -p "$TEST_REDIS_PORT" "$@"; }
 gives() { # CODE COMMAND…: the exit code comes about

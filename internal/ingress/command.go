@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // Exit codes of the commands.
@@ -86,7 +88,7 @@ func (a App) serveCommand() *cobra.Command {
 func logger(w io.Writer, format string) (*slog.Logger, error) {
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, nil)), nil
+		return slog.New(slog.NewJSONHandler(wire.PrintableWriter(w), nil)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(w, nil)), nil
 	}

@@ -191,7 +191,7 @@ func EncodeEnforcement(e Enforcement, o Origin) ([]byte, error) {
 	if err := enc.Encode(j); err != nil {
 		return nil, fmt.Errorf("encode enforcement event: %w", err)
 	}
-	return bytes.TrimRight(line.Bytes(), "\n"), nil
+	return PrintableJSON(bytes.TrimRight(line.Bytes(), "\n")), nil
 }
 
 func (e *Enforcement) attributes() enforcementAttrs {
