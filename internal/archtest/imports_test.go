@@ -75,7 +75,7 @@ var allowed = map[string][]string{
 	"internal/archtest":          {},
 	"internal/chaos":             {},
 	"internal/soak":              {},
-	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/store/memory", "internal/testenv", "internal/wire", "schema"},
+	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/testenv", "internal/wire", "schema"},
 	"internal/testenv":           {},
 	"internal/window/windowtest": {"internal/window"},
 }

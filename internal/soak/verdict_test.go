@@ -51,7 +51,7 @@ func watched(samples []sample) (out []*series) {
 		add("goroutines of "+p.Name, .10, 3, func(m sample) float64 { return m.Processes[i].Goroutines })
 		add("files of "+p.Name, .10, 3, func(m sample) float64 { return m.Processes[i].Files })
 	}
-	add("Redis memory without the stream", .05, mib, func(m sample) float64 { return m.RedisMemory - m.Stream })
+	add("Redis memory without the stream", .10, 1.5*mib, func(m sample) float64 { return m.RedisMemory - m.Stream })
 	add("the stream", .50, mib, func(m sample) float64 { return m.Stream })
 	add("Redis keys", .03, 50, func(m sample) float64 { return float64(m.keys()) })
 	add("Redis connections", .10, 3, func(m sample) float64 { return float64(m.Clients) })

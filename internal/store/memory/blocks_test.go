@@ -19,6 +19,11 @@ func open(*testing.T) storetest.Backend {
 
 func TestBlocks(t *testing.T) { storetest.Blocks(t, open) }
 
+func TestBlocksModel(t *testing.T) {
+	t.Parallel()
+	storetest.Model(t, open)
+}
+
 // TestForgets floods the store with scopes whose blocks end: it may not keep
 // them all.
 func TestForgets(t *testing.T) {

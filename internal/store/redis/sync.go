@@ -96,7 +96,7 @@ func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active
 	if err != nil {
 		return 0, fmt.Errorf("synchronise blocks: %w", err)
 	}
-	missing, err := missingFrom(blocks, members)
+	missing, err := b.missing(blocks, members, values)
 	if err != nil {
 		return 0, fmt.Errorf("synchronise blocks: %w", err)
 	}
@@ -145,15 +145,15 @@ func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members 
 	return members, values, err
 }
 
-// missingFrom returns the puts of blocks whose value in the membership hash is another.
-func missingFrom(blocks []checker.Block, members map[checker.Scope]string) ([]store.Put, error) {
+// missing returns the puts of blocks whose value in the membership hash is another, or whose key is gone.
+func (b *Blocks) missing(blocks []checker.Block, members map[checker.Scope]string, values map[string]string) ([]store.Put, error) {
 	var puts []store.Put
 	for _, block := range blocks {
 		value, err := wire.EncodeMember(block)
 		if err != nil {
 			return nil, fmt.Errorf("encode member: %w", err)
 		}
-		if members[block.Scope] != string(value) {
+		if members[block.Scope] != string(value) || values[b.keys.Block(block.Scope)] == "" {
 			puts = append(puts, store.Put{Block: block, EventTime: block.CreatedAt})
 		}
 	}

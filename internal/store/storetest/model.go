@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,11 +12,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/memory"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Model compares the backend with the store in memory over random histories of
+// Model compares the backend with what the words of store.Blocks come to ([annals]), over random histories of
 // puts, unblocks, look-ups and, where the clock can be moved, time.
 func Model(t *testing.T, open Open) {
 	b := open(t)
@@ -22,24 +23,25 @@ func Model(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		m := &model{
-			suite: suite{b}, rt: rt, run: fmt.Sprintf("m%d-", runs), base: b.Now().Add(500 * time.Millisecond),
-			reference: memory.NewBlocks(b.Now),
+			suite: suite{b}, rt: rt, run: fmt.Sprintf("m%d-", runs), network: fmt.Sprintf("10.%d.%d.0", runs>>8&255, runs&255), base: b.Now().Add(500 * time.Millisecond).Truncate(time.Millisecond),
+			annals: annals{now: b.Now, scopes: map[checker.Scope]*chapter{}},
 		}
 		steps := rapid.IntRange(1, 20).Draw(rt, "steps")
 		for range steps {
 			m.step()
 		}
-		m.compareAll()
+		m.compareSome(m.compareAll())
 	})
 }
 
 type model struct {
 	suite
 
-	rt        *rapid.T
-	run       string
-	base      time.Time
-	reference *memory.Blocks
+	rt      *rapid.T
+	run     string // starts the names of its scopes
+	network string
+	base    time.Time
+	annals  annals
 }
 
 func (m *model) step() {
@@ -60,7 +62,16 @@ func (m *model) step() {
 }
 
 func (m *model) scope() checker.Scope {
-	return checker.Scope{Type: checker.ScopeUser, Value: m.run + rapid.SampledFrom([]string{"a", "b}{", "c:d"}).Draw(m.rt, "scope")}
+	return rapid.SampledFrom(m.scopes()).Draw(m.rt, "scope")
+}
+
+// scopes are those of this run: names that are odd, one that keys hold the hash of, an address's range.
+func (m *model) scopes() []checker.Scope {
+	return []checker.Scope{
+		scope(m.run + "a"), scope(m.run + "b}{"), scope(m.run + "c:d"), scope(m.run + strings.Repeat("long", 64)),
+		{Type: checker.ScopeIP, Value: m.network + "/24"},
+		{Type: checker.ScopeIP, Value: m.network},
+	}
 }
 
 // before is a time in the hour before the present, seldom twice the same.
@@ -98,25 +109,25 @@ func (m *model) put() {
 	if m.Brief { // a tiered store has an order of its own within a batch
 		puts = puts[:1]
 	}
-	want, _ := m.reference.Put(context.Background(), puts)
 	got, err := m.Blocks.Put(context.Background(), puts)
 	if err != nil {
 		m.rt.Fatalf("Put: %v", err)
 	}
-	for i := range puts {
-		if got[i].Err != nil || got[i].Outcome != want[i].Outcome {
-			m.rt.Fatalf("Put %+v at %v: outcome %d, error %v; want %d, %v", puts[i], m.Now(), got[i].Outcome, got[i].Err, want[i].Outcome, want[i].Err)
+	for i, p := range puts {
+		outcome, inForce := m.annals.put(p)
+		if got[i].Err != nil || got[i].Outcome != outcome {
+			m.rt.Fatalf("Put %+v at %v: outcome %d, error %v; want %d", p, m.Now(), got[i].Outcome, got[i].Err, outcome)
 		}
 		nothing := got[i].Outcome == store.Unblocked || got[i].Outcome == store.Lapsed
 		if !m.Brief || !nothing {
-			m.same(m.rt, got[i].Block, want[i].Block)
+			m.same(m.rt, got[i].Block, inForce)
 		}
 	}
 }
 
 func (m *model) unblock() {
 	r := store.Revocation{Scope: m.scope(), At: m.before("unblock")}
-	want, _ := m.reference.Unblock(context.Background(), r)
+	want := m.annals.unblock(r)
 	got, err := m.Blocks.Unblock(context.Background(), r)
 	if err != nil {
 		m.rt.Fatalf("Unblock: %v", err)
@@ -124,28 +135,49 @@ func (m *model) unblock() {
 	m.sameAll("Unblock", got, want)
 }
 
-// compareAll looks at everything that this run wrote.
-func (m *model) compareAll() {
+// compareAll looks at everything that this run wrote, and returns all that is listed.
+func (m *model) compareAll() []checker.Block {
 	ctx := context.Background()
-	scopes := []checker.Scope{scope(m.run + "a"), scope(m.run + "b}{"), scope(m.run + "c:d"), scope(m.run + "never")}
-	want, _ := m.reference.Lookup(ctx, scopes)
+	scopes := append(m.scopes(), scope(m.run+"never"))
 	got, err := m.Blocks.Lookup(ctx, scopes)
 	if err != nil {
 		m.rt.Fatalf("Lookup: %v", err)
 	}
+	var want []checker.Block
+	for _, s := range scopes {
+		want = append(want, m.annals.blocks(s)...)
+	}
+	slices.SortFunc(got, listed) // a look-up has no order
+	slices.SortFunc(want, listed)
 	m.sameAll("Lookup", got, want)
 	all, err := m.Blocks.List(ctx, 0)
 	if err != nil {
 		m.rt.Fatalf("List: %v", err)
 	}
-	got = nil
-	for _, b := range all {
-		if strings.HasPrefix(b.Scope.Value, m.run) {
-			got = append(got, b)
-		}
-	}
-	want, _ = m.reference.List(ctx, 0)
+	got = slices.DeleteFunc(slices.Clone(all), func(b checker.Block) bool { return !slices.Contains(scopes, b.Scope) })
 	m.sameAll("List", got, want)
+	return all
+}
+
+// compareSome looks at the first of all.
+func (m *model) compareSome(all []checker.Block) {
+	limit := rapid.IntRange(1, 8).Draw(m.rt, "limit")
+	some, err := m.Blocks.List(context.Background(), limit)
+	if err != nil {
+		m.rt.Fatalf("List: %v", err)
+	}
+	m.sameAll("List of some", some, all[:min(limit, len(all))])
+}
+
+// listed is the order of List: permanent ones first, then by scope.
+func listed(a, b checker.Block) int {
+	switch {
+	case a.Permanent() && !b.Permanent():
+		return -1
+	case b.Permanent() && !a.Permanent():
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.Scope.Type, b.Scope.Type), cmp.Compare(a.Scope.Value, b.Scope.Value))
 }
 
 func (m *model) sameAll(what string, got, want []checker.Block) {

@@ -69,7 +69,8 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 // Unblock implements [store.Blocks]. Both tiers are tried whatever the other says: an error says
 // that one of them may still hold the block, and that Unblock has to be repeated. The durable
 // tier goes first, so that nobody reads the block there and writes it to Redis again;
-// who read it before is stopped by the mark and by the membership hash's generation.
+// who read it before is stopped by the mark and by the membership hash's generation. A match later than the unblock may have
+// blocked the scope again in the durable tier, and in Redis before that was cleared there: so both are compared in the end.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	r.At = r.Time(b.now())
 	var lifted []checker.Block
@@ -83,7 +84,11 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 			lifted = append(lifted, c)
 		}
 	}
-	if err := errors.Join(durableErr, cacheErr); err != nil {
+	err := errors.Join(durableErr, cacheErr)
+	if err == nil && b.durable != nil {
+		_, err = b.cache.Sync(ctx, []checker.Scope{r.Scope}, b.durable.Lookup)
+	}
+	if err != nil {
 		return lifted, fmt.Errorf("unblock in every tier: %w", err)
 	}
 	return lifted, nil

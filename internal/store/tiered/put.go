@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -121,25 +122,34 @@ func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.
 	}
 }
 
+// attempts is how often a permanent block is put where operators unblock its scope meanwhile.
+const attempts = 3
+
 // putPermanent puts permanent blocks: those that aren't in force already in the durable tier,
-// then what that made of them in Redis. What an operator unblocked between the two steps, though the match is
-// later than the unblock, is put again.
+// then what that made of them in Redis. What an operator unblocked between the two steps is decided again.
 func (b *Blocks) putPermanent(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
-	todo, err := b.undecided(ctx, puts, results)
-	if err != nil || len(todo) == 0 {
-		return results, err
+	todo := make([]int, len(puts))
+	for i := range puts {
+		todo[i] = i
 	}
-	again, err := b.putDurable(ctx, puts, results, todo, false)
-	if err == nil && len(again) > 0 {
-		_, err = b.putDurable(ctx, puts, results, again, true)
+	for attempt := 1; len(todo) > 0; attempt++ {
+		open, marks, err := b.undecided(ctx, puts, results, todo)
+		if err != nil || len(open) == 0 {
+			return results, err
+		}
+		if attempt == attempts {
+			marks = nil
+		}
+		if todo, err = b.putDurable(ctx, puts, results, open, marks); err != nil {
+			return results, err
+		}
 	}
-	return results, err
+	return results, nil
 }
 
-// putDurable puts what undecided left over and returns what has to be put
-// again, which is nothing the second time.
-func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []store.Result, todo []int, second bool) ([]int, error) {
+// putDurable puts what undecided left over and returns what has to be decided again.
+func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []store.Result, todo []int, marks map[int]time.Time) ([]int, error) {
 	kept, durableErr := b.durable.Put(ctx, pick(puts, todo))
 	var confirm, degrade []int
 	for j, i := range todo {
@@ -157,20 +167,20 @@ func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []sto
 			}
 		}
 	}
-	again, err := b.confirm(ctx, puts, results, confirm, second)
+	again, err := b.confirm(ctx, puts, results, confirm, marks)
 	if err != nil {
 		return nil, err
 	}
 	return again, b.degrade(ctx, puts, results, degrade)
 }
 
-// undecided returns those of puts that the durable tier has to decide. A match
+// undecided returns those of puts that the durable tier has to decide, and when their scopes were last unblocked. A match
 // that comes again for a scope that is permanently blocked, or from before an unblock, needs
 // nobody's transaction; the match that began the block does, as it may be a redelivery.
-func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []store.Result) ([]int, error) {
+func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []store.Result, which []int) ([]int, map[int]time.Time, error) {
 	var todo []int
 	var scopes []checker.Scope
-	for i := range puts {
+	for _, i := range which {
 		p, err := store.Prepare(puts[i], b.now())
 		if err != nil {
 			results[i].Err = fmt.Errorf("put block: %w", err)
@@ -180,13 +190,14 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 		todo, scopes = append(todo, i), append(scopes, p.Block.Scope)
 	}
 	if len(todo) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	states, undurable, err := b.cache.Known(ctx, scopes)
 	if err != nil {
-		return nil, fmt.Errorf("put in every tier: %w", err)
+		return nil, nil, fmt.Errorf("put in every tier: %w", err)
 	}
 	var rest []int
+	marks := make(map[int]time.Time, len(todo))
 	for j, i := range todo {
 		p, s, now := puts[i], states[j], b.now()
 		held := s.Held(now) && s.Block.Permanent()
@@ -201,10 +212,10 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 			results[i] = store.Result{Outcome: store.Kept, Block: s.Block}
 		default:
 			puts[i].Block = continued(p, undurable[j])
-			rest = append(rest, i)
+			rest, marks[i] = append(rest, i), s.Mark
 		}
 	}
-	return rest, nil
+	return rest, marks, nil
 }
 
 // continued is the block to put where Redis alone holds one: that block has begun, and was told of, while the durable
@@ -217,16 +228,15 @@ func continued(p store.Put, undurable checker.Block) checker.Block {
 }
 
 // confirm copies to Redis what is durable. Redis knows of the temporary block
-// that a permanent one replaces, and of an unblock in this very moment. A block that was there
-// before is as old as it says: the match that found it may be later than an unblock that has ended it since, and is
-// then to be put again. If the block is there the second time, too, that unblock never reached the durable
-// tier, and the match counts.
-func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, second bool) (again []int, err error) {
+// that a permanent one replaces, and of unblocks. One since the marks were read may have ended in the durable tier what was
+// put there, though the match is later, or may be about to: which of them is left has to be decided again. Without marks the match counts if it
+// is later than the unblock.
+func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, marks map[int]time.Time) (again []int, err error) {
 	copies := make([]store.Put, len(which))
 	for j, i := range which {
 		copies[j] = store.Put{Block: results[i].Block, EventTime: puts[i].EventTime}
-		if results[i].Outcome == store.Kept && !puts[i].EventTime.IsZero() && !second {
-			copies[j].EventTime = results[i].Block.CreatedAt
+		if marks != nil && !puts[i].EventTime.IsZero() {
+			copies[j].EventTime = after(marks[i])
 		}
 	}
 	outcomes, err := b.cache.Confirm(ctx, copies)
@@ -235,7 +245,7 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 	}
 	for j, i := range which {
 		switch {
-		case outcomes[j] == store.Unblocked && results[i].Outcome == store.Kept && !second:
+		case outcomes[j] == store.Unblocked && marks != nil:
 			again = append(again, i)
 		case outcomes[j] == store.Unblocked:
 			results[i] = store.Result{Outcome: store.Unblocked}
@@ -244,6 +254,14 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 		}
 	}
 	return again, nil
+}
+
+// after is the earliest event time that a mark doesn't hold back; every other mark does.
+func after(mark time.Time) time.Time {
+	if mark.IsZero() {
+		return time.UnixMilli(1)
+	}
+	return mark.Add(time.Millisecond)
 }
 
 // degrade puts in Redis alone what the durable tier didn't take. It is in

@@ -1,0 +1,110 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/pkg/checker"
+)
+
+// annals tell of blocks by what happened since they began, and by no rule of which block gives way to which: the
+// strongest of all is in force. It is what every store is compared with, the one in memory too.
+type annals struct {
+	now    func() time.Time
+	scopes map[checker.Scope]*chapter
+}
+
+// A chapter is about one scope.
+type chapter struct {
+	puts []store.Put // since the block began, the first of which began it
+	mark time.Time   // of the last unblock that stands
+}
+
+func (a *annals) of(s checker.Scope) *chapter {
+	if a.scopes[s] == nil {
+		a.scopes[s] = &chapter{}
+	}
+	c := a.scopes[s]
+	if b, held := c.inForce(); held && !b.Permanent() && !b.ExpiresAt.After(a.now()) {
+		c.puts = nil
+	}
+	return c
+}
+
+// inForce is what the puts come to.
+func (c *chapter) inForce() (checker.Block, bool) {
+	if len(c.puts) == 0 {
+		return checker.Block{}, false
+	}
+	b := c.puts[0].Block
+	if at := c.permanent(); at >= 0 { // the first permanent one, with the attributes that an operator gave it last
+		b = c.puts[at].Block
+		for _, p := range c.puts[at+1:] {
+			if p.Block.Permanent() && p.EventTime.IsZero() {
+				b = p.Block
+			}
+		}
+		b.ID = c.puts[at].Block.ID
+	} else { // the first of those that end last
+		for _, p := range c.puts {
+			if p.Block.ExpiresAt.After(b.ExpiresAt) {
+				b = p.Block
+			}
+		}
+		b.ID = c.puts[0].Block.ID
+	}
+	b.CreatedAt = c.puts[0].Block.CreatedAt
+	return b, true
+}
+
+// permanent is which put made the block permanent, -1 if none did.
+func (c *chapter) permanent() int {
+	return slices.IndexFunc(c.puts, func(p store.Put) bool { return p.Block.Permanent() })
+}
+
+// put says what a put comes to, and what is in force then.
+func (a *annals) put(p store.Put) (store.Outcome, checker.Block) {
+	c, operator := a.of(p.Block.Scope), p.EventTime.IsZero()
+	before, held := c.inForce()
+	if !operator && !c.mark.IsZero() && !p.EventTime.After(c.mark) {
+		return store.Unblocked, before
+	}
+	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(a.now()) {
+		return store.Lapsed, before
+	}
+	if operator {
+		c.mark = time.Time{}
+	}
+	same := held && p.Block.ID != "" && p.Block.ID == before.ID && p.Block.Permanent() == before.Permanent()
+	c.puts = append(c.puts, p)
+	after, _ := c.inForce()
+	switch {
+	case !held || same && c.permanent() <= 0:
+		return store.Began, after
+	case same || after.Permanent() && !before.Permanent():
+		return store.BecamePermanent, after
+	case after.ExpiresAt.After(before.ExpiresAt):
+		return store.Extended, after
+	}
+	return store.Kept, after
+}
+
+// unblock returns what it lifts.
+func (a *annals) unblock(r store.Revocation) []checker.Block {
+	lifted := a.blocks(r.Scope)
+	c := a.of(r.Scope)
+	c.puts = nil
+	if r.At.After(c.mark) {
+		c.mark = r.At
+	}
+	return lifted
+}
+
+// blocks are those of a scope: one, or none.
+func (a *annals) blocks(s checker.Scope) []checker.Block {
+	if b, held := a.of(s).inForce(); held {
+		return []checker.Block{b}
+	}
+	return nil
+}
