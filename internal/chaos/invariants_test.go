@@ -108,6 +108,7 @@ func (w *world) checkBlocks(ctx context.Context, found *findings) error {
 		case s.unblocked && there:
 			found.add("%s is blocked, though an operator unblocked it", name)
 		case s.unblocked:
+		case s.must && !there && s.uncopied:
 		case s.must && !there:
 			found.add("%s isn't blocked in Redis", name)
 		case there && !s.may:

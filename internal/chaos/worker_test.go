@@ -112,6 +112,9 @@ func (d *worker) signal(sig syscall.Signal) {
 		d.mu.Unlock()
 	}
 	_ = d.cmd.Process.Signal(sig) // it may be gone
+	if sig == syscall.SIGTERM {
+		_ = d.cmd.Process.Signal(syscall.SIGCONT) // it may be frozen, and would never end
+	}
 }
 
 // replace puts a new worker in d's place, unless somebody has, or the world ends.
