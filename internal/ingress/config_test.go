@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
 // load applies a file, an environment and a command line to the defaults.
@@ -65,6 +67,10 @@ tls_cert: a.crt
 tls_key: a.key
 tls_client_ca: ca.crt
 redis-url: "redis://${HOST}:6379/0"
+redis_ca_file: r-ca.crt
+redis_cert_file: r.crt
+redis_key_file: r.key
+redis_server_name: r.test
 postgres_url: "postgres://${NOBODY:-user}@h/d"
 postgres_table: public.permanent_blocks
 key_prefix: sec_audit
@@ -101,6 +107,7 @@ log_format: text
 	want := Options{
 		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
 		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
+		RedisTLS:      redisurl.TLS{CAFile: "r-ca.crt", CertFile: "r.crt", KeyFile: "r.key", ServerName: "r.test"},
 		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, Mirror: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
