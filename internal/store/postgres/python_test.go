@@ -59,7 +59,7 @@ func TestPythonTableConformance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return storetest.Backend{Blocks: b, Now: clock.Now, Reach: clock.Reach, Movable: true}
+		return storetest.Backend{Blocks: b, Now: clock.Now, Reach: clock.Reach, Movable: true, Longest: 255}
 	})
 }
 

@@ -26,6 +26,8 @@ type Backend struct {
 	// Brief says that what is in force comes without its reason, beginning and
 	// metadata, as the membership hash has it.
 	Brief bool
+	// Longest is how many characters a scope's value may have; 0 is any number.
+	Longest int
 }
 
 // T is what the suite needs of *testing.T and *rapid.T.

@@ -67,8 +67,12 @@ func (m *model) scope() checker.Scope {
 
 // scopes are those of this run: names that are odd, one that keys hold the hash of, an address's range.
 func (m *model) scopes() []checker.Scope {
+	long := m.run + strings.Repeat("long", 64)
+	if m.Longest > 0 {
+		long = long[:m.Longest]
+	}
 	return []checker.Scope{
-		scope(m.run + "a"), scope(m.run + "b}{"), scope(m.run + "c:d"), scope(m.run + strings.Repeat("long", 64)),
+		scope(m.run + "a"), scope(m.run + "b}{"), scope(m.run + "c:d"), scope(long),
 		{Type: checker.ScopeIP, Value: m.network + "/24"},
 		{Type: checker.ScopeIP, Value: m.network},
 	}

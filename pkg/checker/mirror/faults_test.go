@@ -263,16 +263,16 @@ func TestChangesDuringASnapshot(t *testing.T) {
 	}
 }
 
-// TestLeastRights: a user that may read keys and the time can run a mirror, as the deployment guide has it.
+// TestLeastRights: the user that deploy/redis has for a mirror can run one.
 func TestLeastRights(t *testing.T) {
 	t.Parallel()
-	guide, err := os.ReadFile("../../../docs/deploy.md")
+	users, err := os.ReadFile("../../../deploy/redis/users.acl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rights := regexp.MustCompile(`(?m)^ACL SETUSER ingress-check on >… (.*)$`).FindSubmatch(guide)
+	rights := regexp.MustCompile(`(?m)^user ingress-check-mirror on >change-me (.*)$`).FindSubmatch(users)
 	if rights == nil {
-		t.Fatal("the guide names no rights")
+		t.Fatal("the file has no such user")
 	}
 	env := testenv.PrivateRedis(t)
 	command := []any{"ACL", "SETUSER", "reader", "on", ">secret"}
