@@ -56,9 +56,12 @@ actions:
 	}
 	w := in.start()
 	in.settled("detectors")
-	if n := w.metric("wardstream_dead_letters_total"); n < float64(len(hostile())) {
-		t.Errorf("%v dead letters", n)
-	}
+	testenv.Eventually(t, patience, func() error { // it is counted once it is done
+		if n := w.metric("wardstream_dead_letters_total"); n < float64(len(hostile())) {
+			return fmt.Errorf("%v dead letters", n)
+		}
+		return nil
+	})
 	_, metrics := w.get("/metrics")
 	w.stop()
 

@@ -74,9 +74,12 @@ events:
 	all.hears(t, 1, `"event_name":"audit.enforcement.block_applied"`)
 	collector.hears(t, 1, "audit.enforcement.block_applied")
 	in.tells(1)
-	if out := w.out.String(); !strings.Contains(out, "audit.enforcement.block_applied") {
-		t.Errorf("stdout %q", out)
-	}
+	testenv.Eventually(t, patience, func() error {
+		if out := w.out.String(); !strings.Contains(out, "audit.enforcement.block_applied") {
+			return fmt.Errorf("stdout %q", out)
+		}
+		return nil
+	})
 	testenv.Eventually(t, patience, func() error {
 		if w.metric("wardstream_events_failures_total", `sink="webhook_1"`) == 0 || !strings.Contains(w.log.String(), `"sink":"webhook_1"`) {
 			return errNotYet
