@@ -43,9 +43,9 @@ func parseRead(raw []byte) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, _, err := p.array()
-	if err != nil {
-		return nil, err
+	n, null, err := p.array()
+	if err != nil || null {
+		return nil, errors.Join(errReply, err)
 	}
 	stream := string(raw[name.start:name.end])
 	entries := make([]Entry, n)
