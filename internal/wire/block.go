@@ -299,8 +299,8 @@ func ReadTime(raw []byte) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339Nano, strings.Replace(text(raw), " ", "T", 1))
-	if err != nil {
+	if t = t.UTC().Truncate(time.Microsecond); err != nil || t.Year() < 0 || t.Year() > 9999 { // an offset may lead out of what can be written
 		return time.Time{}
 	}
-	return t.UTC().Truncate(time.Microsecond)
+	return t
 }
