@@ -151,7 +151,7 @@ func (p *replyParser) head(kind byte) (int, error) {
 		n = n*10 + int(p.buf[i]-'0')
 		digits++
 	}
-	if digits == 0 || i+1 >= len(p.buf) || p.buf[i] != '\r' || p.buf[i+1] != '\n' || negative && n != 1 {
+	if digits == 0 || i+1 >= len(p.buf) || p.buf[i] != '\r' || p.buf[i+1] != '\n' || negative && (n != 1 || digits != 1) {
 		return 0, fmt.Errorf("%w: a length at byte %d", errReply, p.pos)
 	}
 	p.pos = i + 2
