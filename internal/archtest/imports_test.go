@@ -74,6 +74,7 @@ var allowed = map[string][]string{
 	"internal/doctest":           {},
 	"internal/archtest":          {},
 	"internal/chaos":             {},
+	"internal/daemontest":        {},
 	"internal/soak":              {},
 	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/testenv", "internal/wire", "schema"},
 	"internal/testenv":           {},
@@ -81,7 +82,7 @@ var allowed = map[string][]string{
 }
 
 // testOnly may be imported by any test, and otherwise only where allowed says so.
-var testOnly = []string{"internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
+var testOnly = []string{"internal/daemontest", "internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
 
 // allowedInTests is what tests of a package may import beyond that: themselves, what the package may
 // import, testOnly and this.

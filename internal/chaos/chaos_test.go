@@ -171,7 +171,7 @@ func (w *world) report(found []string) {
 	slices.Sort(found)
 	var logs strings.Builder
 	for _, d := range w.running() {
-		fmt.Fprintf(&logs, "log of %s:\n%s\n", d.name, d.logged())
+		fmt.Fprintf(&logs, "log of %s:\n%s\n", d.name, d.Log())
 	}
 	const shown = 30
 	w.t.Errorf("seed %d:\n%s\n(%d in all)\n\ntimeline:\n%s\n\n%s", w.seed, strings.Join(found[:min(len(found), shown)], "\n"), len(found), w.line, &logs)

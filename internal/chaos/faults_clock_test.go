@@ -36,8 +36,7 @@ func clockFault() fault {
 		wait(200 * time.Millisecond)
 		for _, d := range w.running() {
 			w.line.add("%s gets killed", d.name)
-			d.signal(syscall.SIGKILL)
-			<-d.exited
+			d.End(syscall.SIGKILL)
 			w.replace(d, w.newName())
 		}
 		return func() error { return w.redis.StepClock(0) }, nil

@@ -80,10 +80,10 @@ func trim(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	wait(between(r, 100*time.Millisecond, time.Second))
 	dead := w.running()
 	for _, d := range dead {
-		d.signal(syscall.SIGKILL)
+		d.Signal(syscall.SIGKILL)
 	}
 	for _, d := range dead {
-		<-d.exited
+		<-d.Exited
 	}
 	wait(200 * time.Millisecond) // for something unread
 	err = w.losing(w.oracle.loseStream, func() error { return w.trimSome(ctx, r) })

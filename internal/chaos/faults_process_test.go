@@ -33,8 +33,7 @@ func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 			name = w.newName()
 		}
 		w.line.add("%s gets %s", victim.name, sig)
-		victim.signal(sig)
-		<-victim.exited
+		victim.End(sig)
 		w.replace(victim, name)
 		wait(between(r, 20*time.Millisecond, 400*time.Millisecond))
 	}
@@ -48,12 +47,12 @@ func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	w.litter(ctx)
 	for _, d := range frozen {
 		w.line.add("%s is frozen", d.name)
-		d.signal(syscall.SIGSTOP)
+		d.Signal(syscall.SIGSTOP)
 	}
 	wait(claimMinIdle + between(r, 0, 2*claimMinIdle))
 	return func() error {
 		for _, d := range frozen {
-			d.signal(syscall.SIGCONT)
+			d.Signal(syscall.SIGCONT)
 		}
 		return nil
 	}, nil

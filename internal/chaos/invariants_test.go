@@ -281,7 +281,7 @@ const (
 // checkGrowth: workers are well, and hold no more than they need.
 func (w *world) checkGrowth(ctx context.Context, found *findings) error {
 	for _, d := range w.running() {
-		m, err := d.metrics()
+		m, err := d.Metrics()
 		if err != nil {
 			return err
 		}

@@ -105,8 +105,7 @@ func versionFault() fault {
 		for _, d := range w.running() {
 			sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGKILL}[r.IntN(3)]
 			w.line.add("%s gets %s and is replaced by %s", d.name, sig, w.version().number)
-			d.signal(sig)
-			<-d.exited
+			d.End(sig)
 			w.replace(d, w.newName())
 			wait(between(r, 50*time.Millisecond, 400*time.Millisecond))
 		}

@@ -189,9 +189,7 @@ func (w *world) end() {
 	all := w.workers
 	w.mu.Unlock()
 	for _, d := range all {
-		d.signal(syscall.SIGCONT)
-		d.signal(syscall.SIGKILL)
-		<-d.exited
+		d.End(syscall.SIGKILL)
 	}
 }
 

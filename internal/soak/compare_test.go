@@ -32,7 +32,7 @@ func (s *soak) differences() (found []string) {
 	}
 	totals := map[string]float64{}
 	for _, p := range s.workers {
-		values, err := p.metrics()
+		values, err := p.Metrics()
 		if err != nil {
 			differ("%v", err)
 		}

@@ -26,7 +26,7 @@ func (a *actor) subjects() []subject {
 
 // denied asks an ingress-check.
 func (s *soak) denied(p *process, who subject) (bool, error) {
-	req, err := http.NewRequest(http.MethodGet, "http://"+p.addr+"/", http.NoBody)
+	req, err := http.NewRequest(http.MethodGet, "http://"+p.Addr()+"/", http.NoBody)
 	if err != nil {
 		return false, err
 	}

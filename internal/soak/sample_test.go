@@ -91,7 +91,7 @@ func (s *soak) sample(m *sample) error {
 	m.Checks = float64(m.checks-before.checks) / (m.Elapsed - before.Elapsed)
 	m.Delays = s.takeDelays()
 	for _, p := range slices.Concat(s.workers, s.ingress) {
-		values, err := p.metrics()
+		values, err := p.Metrics()
 		if err != nil {
 			return err
 		}

@@ -84,8 +84,8 @@ func TestSoak(t *testing.T) {
 	samples := s.run()
 	s.compare()
 	for _, p := range slices.Concat(s.workers, s.ingress) {
-		if code := p.end(syscall.SIGTERM); code != 0 {
-			s.wrong("%s exits %d when told to end:\n%s", p.name, code, p.logged())
+		if p.End(syscall.SIGTERM); p.ExitCode() != 0 {
+			s.wrong("%s exits %d when told to end:\n%s", p.name, p.ExitCode(), p.Log())
 		}
 	}
 	s.verdict(samples)
