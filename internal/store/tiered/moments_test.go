@@ -177,3 +177,25 @@ func TestReconcilerDuringUnblock(t *testing.T) {
 		})
 	}
 }
+
+// TestLaterMatchDuringUnblock: the scope is unblocked in Postgres, then a match later than the unblock blocks it, then the
+// unblock comes to Redis: it blocks, in both.
+func TestLaterMatchDuringUnblock(t *testing.T) {
+	t.Parallel()
+	r, i, other := interruptedRig(t)
+	put(t, other, block(user("0"), "old", true), store.Began)
+	i.afterUnblock = func() {
+		r.drop(t, r.keys.Permanent()) // or the match would be known to change nothing
+		later := block(user("0"), "later", true)
+		later.EventTime = later.EventTime.Add(time.Minute)
+		put(t, other, later, store.Began)
+		warm(t, other)
+	}
+	unblock(t, r, "0")
+	agree(t, r, 1)
+	for name, lookup := range map[string]checker.Lookup{"both": r, "Postgres": r.durable, "Redis": r.cache} {
+		if got := blocked(t, lookup, "0"); got[0] != "later" {
+			t.Errorf("%s: blocked by %q", name, got)
+		}
+	}
+}
