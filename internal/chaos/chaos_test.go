@@ -59,8 +59,8 @@ func TestChaos(t *testing.T) {
 	for _, f := range all {
 		fmt.Fprintf(os.Stderr, "chaos: %4d rounds: %s\n", tally[f.name], f.name)
 	}
-	fmt.Fprintf(os.Stderr, "chaos: seed %d; %d scopes; %d keys evicted; at most %v goroutines, %v files and %.0f MB a worker\n",
-		*seed, len(w.oracle.scopes), w.evicted, w.peak.goroutines, w.peak.files, w.peak.memory/(1<<20))
+	fmt.Fprintf(os.Stderr, "chaos: seed %d; %d scopes; %d keys evicted; at most %v goroutines, %v files, %.0f MB and %v shed entries a worker\n",
+		*seed, len(w.oracle.scopes), w.evicted, w.peak.goroutines, w.peak.files, w.peak.memory/(1<<20), w.peak.shed)
 }
 
 // TestChaosFailover has Sentinel promote a replica that lacks the last writes, in the second of three rounds.

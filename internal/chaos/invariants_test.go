@@ -306,10 +306,11 @@ func (w *world) checkGrowth(ctx context.Context, found *findings) error {
 	return err
 }
 
-// peak is the most that was seen.
-type peak struct{ goroutines, files, memory float64 }
+// peak is the most that was seen of one worker.
+type peak struct{ goroutines, files, memory, shed float64 }
 
 func (p *peak) note(m map[string]float64) {
 	p.goroutines, p.files = max(p.goroutines, m["go_goroutines"]), max(p.files, m["process_open_fds"])
 	p.memory = max(p.memory, m["process_resident_memory_bytes"])
+	p.shed = max(p.shed, m[`wardstream_events_skipped_total{reason="shed"}`])
 }

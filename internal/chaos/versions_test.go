@@ -49,7 +49,8 @@ rules:
 - {name: %s, threshold: %d, window: 1h}
 - {name: %s, threshold: %d, window: 1h}
 - {name: sensitive_field_change, fields: [email]}
-stream: {names: ["%s"], batch_size: %d, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000}
+stream: {names: ["%s"], batch_size: %d, claim_min_idle: %s, max_deliveries: 100, retention: 1m, dead_max_len: 1000000,
+  max_lag: 1s, overload: shed, shed_types: [chaos.noise]}
 blocks: {default_ttl: %s}
 `, prefix, enforcement, lostRule, lostAt, errorRule, v.errorAt, stream, v.batch, claimMinIdle, blockTTL)
 }

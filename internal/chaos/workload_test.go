@@ -21,6 +21,7 @@ const (
 	change   // of a sensitive field
 	poison   // can't be decoded
 	filtered // speaks of enforcement itself
+	noise    // no rule looks at it, and it is shed when it is late
 )
 
 // An event is published once or more often; it has an ID of the producer's.
@@ -42,7 +43,7 @@ func (e *event) scopes() []string {
 			return []string{"user:" + e.subject, "session:" + e.session}
 		}
 		return []string{"user:" + e.subject}
-	case poison, filtered:
+	case poison, filtered, noise:
 	}
 	return nil
 }
@@ -54,7 +55,7 @@ func (e *event) counts() (rule string, threshold int) {
 		return errorRule, e.threshold
 	case loginFailed, loginOK:
 		return lostRule, lostAt
-	case change, poison, filtered:
+	case change, poison, filtered, noise:
 	}
 	return "", 1
 }
@@ -71,6 +72,8 @@ func (e *event) fields() []any {
 		return []any{"event_type", "model.update", "user.id", e.subject, "session.id", e.session, "changed_fields", `["email"]`, "event_id", e.id}
 	case filtered:
 		return []any{"event_type", "audit.enforcement.block_applied", "source.address", e.subject, "event_id", e.id}
+	case noise:
+		return []any{"event_type", "chaos.noise", "source.address", e.subject, "event_id", e.id}
 	case poison:
 	}
 	if strings.HasSuffix(e.id, "7") {
@@ -124,6 +127,7 @@ func (w *world) plan(round int, random *rand.Rand) *plan {
 		p.add(poison, "", "", 1)
 		p.add(filtered, addr(80+i), "", 1)
 	}
+	p.add(noise, addr(90), "", 30)
 	p.events = append(p.events, w.nextStage(p)...)
 	for i := range 4 {
 		w.staged = append(w.staged, staged{addr: addr(100 + i)})

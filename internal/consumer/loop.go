@@ -37,6 +37,8 @@ type loop struct {
 	claimFrom  string // where the next page of claims starts
 	claimPages int    // pages claimed since the last rest
 	claimDue   time.Time
+	late       bool      // what was read last was late
+	shedDue    time.Time // when the script that skips late entries may be called again
 
 	dated   string    // up to which entry upkeep has looked at the times of deliveries
 	warnDue time.Time // when the next warning that the group is behind may come; upkeep's

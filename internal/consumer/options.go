@@ -61,6 +61,8 @@ type Options struct {
 	// MaxLag is the age of the oldest unprocessed entry from which a metric and a
 	// warning say that the group is behind; 0 is none.
 	MaxLag time.Duration
+	// Shed says which late entries are skipped; the zero value is none.
+	Shed Shedding
 	// DeadSuffix makes the dead-letter stream's name from the stream's.
 	DeadSuffix string
 	// DeadMaxLen is about how many dead letters a stream keeps, the newest.

@@ -50,7 +50,7 @@ func (l *loop) join(ctx context.Context) error {
 // read reads new entries and handles them. It waits for some unless there is
 // something else to do.
 func (l *loop) read(ctx context.Context) error {
-	entries, err := l.fetch(ctx, unread, l.idleTime())
+	entries, err := l.fetchNew(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,15 @@ func (l *loop) read(ctx context.Context) error {
 	l.metrics.delivered.Add(float64(len(entries)))
 	l.process(ctx, itemsOf(entries), 0)
 	return nil
+}
+
+func (l *loop) fetchNew(ctx context.Context) ([]Entry, error) {
+	if l.behind() {
+		return l.fetchBehind(ctx)
+	}
+	entries, err := l.fetch(ctx, unread, l.idleTime())
+	l.late = l.isLate(entries)
+	return entries, err
 }
 
 // drain handles one page of what is pending for this consumer but isn't in its

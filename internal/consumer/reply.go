@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// This file reads the reply of XREADGROUP from its bytes. go-redis can read it
+// This file reads the replies of XREADGROUP, and of the script in its place, from their bytes. go-redis can read it
 // too, but at several times the cost, and a read is in the way of every entry. An
 // entry costs two allocations here: one string that its ID and its fields are parts of, and
 // the slice of its fields. So keeping one entry doesn't keep the batch it came with.
@@ -43,11 +43,34 @@ func parseRead(raw []byte) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	entries, err := p.entries(string(raw[name.start:name.end]))
+	if err != nil {
+		return nil, err
+	}
+	return entries, p.end()
+}
+
+// parseShed reads the reply of shedScript.
+func parseShed(raw []byte, stream string) (skipped int, kept []Entry, err error) {
+	p := replyParser{buf: raw}
+	if n, _, err := p.array(); err != nil || n != 2 {
+		return 0, nil, errors.Join(errReply, err)
+	}
+	if skipped, err = p.head(':'); err != nil || skipped < 0 {
+		return 0, nil, errors.Join(errReply, err)
+	}
+	if kept, err = p.entries(stream); err != nil {
+		return 0, nil, err
+	}
+	return skipped, kept, p.end()
+}
+
+// entries reads a list of entries.
+func (p *replyParser) entries(stream string) ([]Entry, error) {
 	n, null, err := p.array()
 	if err != nil || null {
 		return nil, errors.Join(errReply, err)
 	}
-	stream := string(raw[name.start:name.end])
 	entries := make([]Entry, n)
 	for i := range entries {
 		if err := p.entry(&entries[i]); err != nil {
@@ -55,7 +78,7 @@ func parseRead(raw []byte) ([]Entry, error) {
 		}
 		entries[i].Stream = stream
 	}
-	return entries, p.end()
+	return entries, nil
 }
 
 // A span is a part of the reply.

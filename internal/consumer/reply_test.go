@@ -100,7 +100,9 @@ func FuzzParseRead(f *testing.F) {
 	f.Add([]byte("-UNBLOCKED the stream key no longer exists\r\n"))
 	f.Add([]byte("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*0\r\n"))
 	f.Add([]byte("*1\r\n*2\r\n$1\r\ns\r\n*99\r\n*2\r\n$-1\r\n"))
+	f.Add([]byte("*2\r\n:7\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		checkShed(t, raw)
 		entries, err := parseRead(raw)
 		if err != nil {
 			var reply redis.Error
@@ -130,6 +132,21 @@ func FuzzParseRead(f *testing.F) {
 			t.Fatalf("%q read again: %+v, %v", raw, fast, err)
 		}
 	})
+}
+
+// checkShed: a reply of the script that is accepted has its entries in it as one of XREADGROUP would.
+func checkShed(t *testing.T, raw []byte) {
+	t.Helper()
+	skipped, kept, err := parseShed(raw, "s")
+	if err != nil {
+		return
+	}
+	var list bytes.Buffer
+	render(&list, treeOf(kept).([]any)[0].([]any)[1])
+	again := fmt.Appendf(nil, "*2\r\n:%d\r\n%s", skipped, list.Bytes())
+	if n, entries, err := parseShed(again, "s"); err != nil || n != skipped || !reflect.DeepEqual(entries, kept) {
+		t.Fatalf("%q is %d and %+v, read again %d and %+v, %v", raw, skipped, kept, n, entries, err)
+	}
 }
 
 // TestParseReadAgreesWithGoRedis reads the same entries from a real Redis both ways.

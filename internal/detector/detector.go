@@ -90,7 +90,8 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.stopTraces = stop
-	if d.consumer, err = consumer.New(d.consumerOptions(registry), d.newPipeline(traces, registry)); err != nil {
+	metrics := newPipelineMetrics(registry)
+	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics)); err != nil {
 		return err
 	}
 	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
@@ -104,22 +105,22 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-func (d *Detector) newPipeline(t tracing, reg prometheus.Registerer) *Pipeline {
+func (d *Detector) newPipeline(t tracing, m *pipelineMetrics) *Pipeline {
 	return &Pipeline{
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
 		clock:     redisClock{d.stores.Clients.Ops},
 		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
-		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: newPipelineMetrics(reg), tracing: t,
+		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, tracing: t,
 	}
 }
 
-func (d *Detector) consumerOptions(reg prometheus.Registerer) consumer.Options {
+func (d *Detector) consumerOptions(reg prometheus.Registerer, m *pipelineMetrics) consumer.Options {
 	s := d.cfg.Stream
 	return consumer.Options{
 		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
 		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
-		Retention: s.Retention, MaxLag: s.MaxLag, DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
+		Retention: s.Retention, MaxLag: s.MaxLag, Shed: shedInRedis(&s, m), DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
 	}
 }

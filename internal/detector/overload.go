@@ -13,8 +13,19 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
+// shedInRedis is what the consumer skips without handing it over: flat entries that say their type in one field.
+func shedInRedis(s *config.Stream, m *pipelineMetrics) consumer.Shedding {
+	if s.Overload == config.InOrder {
+		return consumer.Shedding{}
+	}
+	return consumer.Shedding{
+		Field: "event_type", Values: s.ShedTypes, Unless: "event",
+		Count: func(entries int) { m.shed.Add(float64(entries)) },
+	}
+}
+
 // A shedder says which entries are skipped because the group is behind, so that
-// fresh ones are reached. Its zero value sheds nothing.
+// fresh ones are reached, of those whose type the consumer can't tell. Its zero value sheds nothing.
 //
 // An entry is shed at its first delivery or not at all: one that was tried may
 // have effects already, such as a permanent block that waits for Postgres, and those are

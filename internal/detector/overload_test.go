@@ -62,6 +62,44 @@ func TestShedding(t *testing.T) {
 	}
 }
 
+// TestSheddingAgrees: Redis skips no entry that the pipeline wouldn't.
+func TestSheddingAgrees(t *testing.T) {
+	t.Parallel()
+	entries := [][]string{
+		{"event_type", "first"}, // which says that the group is behind
+		{"event_type", "http.response.success", "source.address", "::1"},
+		{"source.address", "::1", "event_type", "http.response.success"},
+		{"event_type", "http.response.redirect"},
+		{"event_type", "http.response.success", "payload", `{"event_type":"c"}`},
+		{"event_type", "http.response.success", "event", "login"},
+		{"event", `{"event_type":"http.response.success"}`},
+		{"event_type", "http.response.success", "event", `{"event_type":"c"}`},
+		{"event_name", "http.response.success"},
+		{"event_type", "http.response.success", "event_name", "c"},
+		{"event_type", "auth.login.failed"},
+		{"event_type", "http.response.success", "event_type", "c"},
+		{"event_type", " ", "event_name", "http.response.success"},
+		{"event_type", " http.response.success"},
+		{"event_type", `["http.response.success"]`},
+		{"a", "http.response.success"},
+	}
+	b, env := newBench(t, bruteForce+shedding), testenv.Redis(t)
+	b.start = time.Now().Add(-time.Hour)
+	stream := env.Prefix + ":events"
+	for i, fields := range entries {
+		if _, err := b.handle(b.entry(fields...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := env.Client.XAdd(t.Context(), &redis.XAddArgs{Stream: stream, ID: fmt.Sprintf("%d-1", b.start.UnixMilli()+int64(i)), Values: fields}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, stop := detecting(t, env, stream, `batch_size: 1, max_lag: 1m, overload: shed, shed_types: [http.response.success, "http.response.redir*"]`)
+	defer stop()
+	testenv.Eventually(t, time.Minute, func() error { return done(t.Context(), env, stream, len(entries)) })
+	tells(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %v", testutil.ToFloat64(b.metrics.shed)))
+}
+
 // stoppedClock is a Redis that can't tell the time.
 type stoppedClock struct{}
 
@@ -89,38 +127,17 @@ func TestBacklog(t *testing.T) {
 			t.Parallel()
 			env := testenv.Redis(t)
 			stream := env.Prefix + ":events"
-			cfg, err := config.Parse("test.yaml", []byte(`
-redis: {url: "`+env.URL+`"}
-key_prefix: "`+env.Prefix+`"
-stream: {names: ["`+stream+`"], batch_size: 100, max_lag: 10m, overload: `+overload+`}
-rules: [{name: brute_force_login}]
-blocks: {default_ttl: 2h}
-events: {stdout: false, stream: ""}
-http: {addr: "127.0.0.1:0"}
-`), config.Options{Hostname: "h"})
-			if err != nil {
-				t.Fatal(err)
-			}
 			backlog(t, env, stream, time.Now().Add(-time.Hour), benign, attackers)
 			backlog(t, env, stream, time.Now(), fresh, 0)
-			d, err := New(t.Context(), cfg, Options{Logger: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error)
-			go func() { ended <- d.Run(ctx, t.Context()) }()
-			testenv.Eventually(t, time.Minute, func() error { return done(ctx, env, stream, 5*attackers+benign+fresh) })
+			d, stop := detecting(t, env, stream, "batch_size: 100, max_lag: 10m, overload: "+overload)
+			testenv.Eventually(t, time.Minute, func() error { return done(t.Context(), env, stream, 5*attackers+benign+fresh) })
 			wantShed := 0
 			if overload == config.Shed {
 				wantShed = benign
 			}
 			tells(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %d", wantShed))
 			tells(t, d, fmt.Sprintf("wardstream_events_evaluated_total %d", benign+fresh+5*attackers-wantShed))
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+			stop()
 			for i := range attackers {
 				if n := env.Client.Exists(t.Context(), env.Prefix+":block:ip:"+attackerAddress(i)).Val(); n != 1 {
 					t.Errorf("%s is not blocked", attackerAddress(i))
@@ -133,18 +150,51 @@ http: {addr: "127.0.0.1:0"}
 	}
 }
 
-// tells checks that the detector's metrics have a line.
-func tells(t *testing.T, d *Detector, line string) {
+// detecting runs a detector of one stream, and returns it and what ends it.
+func detecting(t *testing.T, env *testenv.RedisEnv, stream, settings string) (*Detector, func()) {
 	t.Helper()
-	res, err := http.Get("http://" + d.Addr() + "/metrics")
+	cfg, err := config.Parse("test.yaml", []byte(`
+redis: {url: "`+env.URL+`"}
+key_prefix: "`+env.Prefix+`"
+stream: {names: ["`+stream+`"], `+settings+`}
+rules: [{name: brute_force_login}]
+blocks: {default_ttl: 2h}
+events: {stdout: false, stream: ""}
+http: {addr: "127.0.0.1:0"}
+`), config.Options{Hostname: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || !strings.Contains(string(body), "\n"+line+"\n") {
-		t.Errorf("the metrics have no %s (%v)", line, err)
+	d, err := New(t.Context(), cfg, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx, t.Context()) }()
+	return d, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// tells waits until the detector's metrics have a line.
+func tells(t *testing.T, d *Detector, line string) {
+	t.Helper()
+	testenv.Eventually(t, time.Minute, func() error {
+		res, err := http.Get("http://" + d.Addr() + "/metrics")
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || !strings.Contains(string(body), "\n"+line+"\n") {
+			return fmt.Errorf("the metrics have no %s (%w)", line, err)
+		}
+		return nil
+	})
 }
 
 func attackerAddress(i int) string { return fmt.Sprintf("203.0.113.%d", i) }

@@ -113,10 +113,6 @@ func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 	b := &batch{entries: entries, events: make([]event.Event, len(entries)), verdicts: make([]consumer.Verdict, len(entries))}
 	for i, entry := range entries {
 		b.verdicts[i].Status = consumer.Done
-		if !late.IsZero() && p.shedder.drops(&entry, wire.FlatType(entry.Fields), late) {
-			p.metrics.shed.Inc()
-			continue
-		}
 		e, err := p.decoder.Decode(entry.Stream, entry.ID, entry.Fields)
 		var malformed *wire.Malformed
 		switch {

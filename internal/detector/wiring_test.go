@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -21,14 +22,15 @@ func TestConsumerIsConfigured(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Parse("test.yaml", []byte(`
 key_prefix: p
-stream: {names: [a, b], group: g, consumer: c, loops: 3, batch_size: 7, block: 70ms, claim_min_idle: 700ms, max_deliveries: 9, retention: 77m, dead_max_len: 777, max_lag: 78s}
+stream: {names: [a, b], group: g, consumer: c, loops: 3, batch_size: 7, block: 70ms, claim_min_idle: 700ms, max_deliveries: 9, retention: 77m, dead_max_len: 777, max_lag: 78s, overload: shed, shed_types: [a, b*]}
 shutdown: {grace: 17s}
 `), config.Options{Hostname: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &Detector{cfg: cfg, stores: &Stores{}, now: time.Now}
-	o := d.consumerOptions(prometheus.NewRegistry())
+	m := newPipelineMetrics(prometheus.NewRegistry())
+	o := d.consumerOptions(prometheus.NewRegistry(), m)
 	if !slices.Equal(o.Streams, []string{"a", "b"}) || o.Group != "g" || o.Consumer != "c" || o.Prefix != "p" {
 		t.Errorf("streams %q, group %q, consumer %q, prefix %q", o.Streams, o.Group, o.Consumer, o.Prefix)
 	}
@@ -37,6 +39,9 @@ shutdown: {grace: 17s}
 	}
 	if o.Block != 70*time.Millisecond || o.ClaimMinIdle != 700*time.Millisecond || o.Retention != 77*time.Minute || o.Grace != 17*time.Second || o.MaxLag != 78*time.Second {
 		t.Errorf("block %s, claim %s, retention %s, grace %s", o.Block, o.ClaimMinIdle, o.Retention, o.Grace)
+	}
+	if o.Shed.Count(3); !slices.Equal(o.Shed.Values, []string{"a", "b*"}) || testutil.ToFloat64(m.shed) != 3 {
+		t.Errorf("sheds %q, counts %v", o.Shed.Values, testutil.ToFloat64(m.shed))
 	}
 }
 

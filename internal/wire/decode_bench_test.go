@@ -67,17 +67,6 @@ func benchRecord(tb testing.TB, line string) string {
 	return string(raw)
 }
 
-// BenchmarkFlatType is what looking at an entry costs that may be shed.
-func BenchmarkFlatType(b *testing.B) {
-	fields := benchFlat(b, benchLines(b, 1)[0], 10)
-	b.ReportAllocs()
-	for b.Loop() {
-		if wire.FlatType(fields) == "" {
-			b.Fatal("no type")
-		}
-	}
-}
-
 func BenchmarkDecode(b *testing.B) {
 	lines := benchLines(b, 1000)
 	encodings := map[string]func(string) []string{

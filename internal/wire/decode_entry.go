@@ -61,26 +61,6 @@ func document(fields []string) int {
 	return found
 }
 
-// FlatType returns the event type of a flat entry that says it in one field
-// event_type, as [Decoder.Decode] would, without decoding anything. It is "" for
-// every other entry, whether it has a type or not.
-func FlatType(fields []string) string {
-	if document(fields) >= 0 {
-		return ""
-	}
-	typ := ""
-	for i := 0; i+1 < len(fields); i += 2 {
-		if fields[i] != "event_type" {
-			continue
-		}
-		if typ != "" || opens(fields[i+1], '{') || opens(fields[i+1], '[') || strings.TrimSpace(fields[i+1]) == "" {
-			return ""
-		}
-		typ = fields[i+1]
-	}
-	return typ
-}
-
 // opens reports whether the JSON text s starts with c.
 func opens(s string, c byte) bool {
 	for i := range len(s) {

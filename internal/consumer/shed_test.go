@@ -1,0 +1,194 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// shedding has options skip what is benign and a minute late, and returns how many were.
+func shedding(o *Options) *atomic.Int64 {
+	var skipped atomic.Int64
+	o.MaxLag = time.Minute
+	o.Shed = Shedding{
+		Field: "kind", Values: []string{"benign", "noise.*"}, Unless: "event",
+		Count: func(n int) { skipped.Add(int64(n)) },
+	}
+	return &skipped
+}
+
+// addOld adds an entry as of an age ago, the n-th of that moment.
+func (b *bench) addOld(age time.Duration, n int, fields ...string) string {
+	b.t.Helper()
+	id := fmt.Sprintf("%d-%d", time.Now().Add(-age).Truncate(time.Minute).UnixMilli(), n)
+	if err := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, ID: id, Values: fields}).Err(); err != nil {
+		b.t.Fatal(err)
+	}
+	return id
+}
+
+// TestWhatIsSkipped: late entries that say in one field that they may be skipped are, and no others.
+func TestWhatIsSkipped(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var kept, skips []string
+	keep := func(age time.Duration, fields ...string) {
+		kept = append(kept, b.addOld(age, len(kept)+len(skips)+1, fields...))
+	}
+	skip := func(fields ...string) {
+		skips = append(skips, b.addOld(time.Hour, len(kept)+len(skips)+1, fields...))
+	}
+	keep(time.Hour, "kind", "benign") // read before it is known that anything is late
+	skip("kind", "benign")
+	skip("a", "kind", "kind", "benign", "b", "malign")
+	skip("kind", "noise.")
+	skip("kind", "noise.some")
+	skip("kind", "benign", "payload", `{"kind":"malign"}`)
+	keep(time.Hour, "kind", "malign")
+	keep(time.Hour, "kind", "benign.not")
+	keep(time.Hour, "kind", "noise")
+	keep(time.Hour, "kind", " benign")
+	keep(time.Hour, "a", "kind", "b", "benign")
+	keep(time.Hour, "kind", "benign", "kind", "benign")
+	keep(time.Hour, "kind", "benign", "kind", "malign")
+	keep(time.Hour, "kind", "malign", "kind", "benign")
+	keep(time.Hour, "kind", "benign", "event", "{}")
+	keep(time.Hour, "event", "x", "kind", "benign")
+	keep(time.Hour, "kind", "noise.*\x00")
+	skips = append(skips, kept[len(kept)-1]) // it begins so
+	kept = kept[:len(kept)-1]
+	keep(0, "kind", "benign")
+	o, h := b.options(), &ledger{}
+	o.BatchSize = 1 // so that the first is read by itself
+	skipped := shedding(&o)
+	w := b.start(o, h)
+	b.drained(kept, h)
+	b.eventually(func() error { return want("skipped", skipped.Load(), int64(len(skips))) })
+	_ = w.stop()
+	for _, id := range skips {
+		if h.times(id) != 0 {
+			t.Errorf("%s was handled", id)
+		}
+	}
+	for _, id := range kept {
+		if e := h.entry(id); h.times(id) != 1 || e.Deliveries != 1 || e.Tried || e.Stream != b.stream || len(e.Fields) == 0 {
+			t.Errorf("%s was handled %d times: %+v", id, h.times(id), e)
+		}
+	}
+	if n := w.metric("wardstream_entries_delivered_total"); n != float64(len(kept)+len(skips)) {
+		t.Errorf("%v delivered", n)
+	}
+	groups, err := b.client.XInfoGroups(t.Context(), b.stream).Result()
+	if err != nil || len(groups) != 1 || groups[0].Lag != 0 || groups[0].EntriesRead != int64(len(kept)+len(skips)) {
+		t.Errorf("groups %+v, %v", groups, err)
+	}
+}
+
+// TestSkippingLosesNothing: what isn't skipped is pending for the worker that read it, as often delivered as if it had been read
+// the usual way, and another claims it should the first die.
+func TestSkippingLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var kept []string
+	for n := range 600 {
+		if kind := []string{"benign", "malign", "noise.1"}[n%3]; kind == "malign" {
+			kept = append(kept, b.addOld(time.Hour, n+1, "kind", kind))
+		} else {
+			b.addOld(time.Hour, n+1, "kind", kind)
+		}
+	}
+	batches := 0
+	first := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+		if batches++; batches > 1 { // the first was read before it was known that anything is late
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return all(batch, Done), nil
+	}}
+	o := b.options()
+	o.ClaimMinIdle, o.BatchSize = time.Hour, 200
+	shedding(&o)
+	w := b.start(o, first)
+	b.eventually(func() error { return want("in hand", first.times(kept[100]), 1) })
+	pending, err := b.client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: b.stream, Group: testGroup, Start: "-", End: "+", Count: 1000}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pending) == 0 {
+		t.Error("nothing is pending")
+	}
+	for _, p := range pending {
+		if !slices.Contains(kept, p.ID) || p.RetryCount != 1 || p.Consumer != pending[0].Consumer {
+			t.Errorf("pending %+v", p)
+		}
+	}
+	w.Kill()
+	_ = w.stop()
+	o = b.options()
+	o.Consumer, o.ClaimMinIdle = "other", 10*time.Millisecond
+	second := &ledger{}
+	shedding(&o)
+	b.start(o, second)
+	b.drained(kept, first, second)
+}
+
+// TestSkippingRefused: where the script is refused it has taken nothing from the stream, and entries are read the usual way for a while.
+func TestSkippingRefused(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"xclaim", "evalsha", "time"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			b, _ := privateBench(t)
+			var ids []string
+			for n := range 50 {
+				ids = append(ids, b.addOld(time.Hour, n+1, "kind", []string{"benign", "malign"}[n%2]))
+			}
+			if err := b.client.Do(t.Context(), "ACL", "SETUSER", "default", "-"+command).Err(); err != nil {
+				t.Fatal(err)
+			}
+			o, h := b.options(), &ledger{}
+			o.BatchSize = 10
+			skipped := shedding(&o)
+			w := b.start(o, h)
+			b.drained(ids, h)
+			if n, failed := skipped.Load(), w.metric("wardstream_read_errors_total"); n != 0 || failed != 1 {
+				t.Errorf("%d skipped, %v reads failed", n, failed)
+			}
+			for _, id := range ids {
+				if n := h.times(id); n != 1 {
+					t.Errorf("%s was handled %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+func TestParseShed(t *testing.T) {
+	t.Parallel()
+	const good = "*2\r\n:7\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+	skipped, kept, err := parseShed([]byte(good), "s")
+	if err != nil || skipped != 7 || len(kept) != 1 || kept[0].Stream != "s" || kept[0].ID != "1-0" || !slices.Equal(kept[0].Fields, []string{"a", "b"}) {
+		t.Errorf("%d, %+v, %v", skipped, kept, err)
+	}
+	if skipped, kept, err := parseShed([]byte("*2\r\n:0\r\n*0\r\n"), "s"); err != nil || skipped != 0 || len(kept) != 0 {
+		t.Errorf("of nothing: %d, %+v, %v", skipped, kept, err)
+	}
+	if _, _, err := parseShed([]byte("-NOSCRIPT No matching script.\r\n"), "s"); !isReply(err, "NOSCRIPT") {
+		t.Errorf("an error reply is %v", err)
+	}
+	bad := []string{good + "x", "*-1\r\n", "*1\r\n:1\r\n", "*2\r\n:-1\r\n*0\r\n", "*2\r\n$1\r\n1\r\n*0\r\n", "*2\r\n:1\r\n*-1\r\n", ":1\r\n"}
+	for i := range len(good) {
+		bad = append(bad, good[:i])
+	}
+	for _, raw := range bad {
+		if skipped, kept, err := parseShed([]byte(raw), "s"); !errors.Is(err, errReply) {
+			t.Errorf("parseShed(%q) = %d, %+v, %v", raw, skipped, kept, err)
+		}
+	}
+}
