@@ -121,7 +121,7 @@ func (l *loop) fetchBehind(ctx context.Context) ([]Entry, error) {
 		skipped, kept, err := l.shed(ctx)
 		if err != nil {
 			l.late = false
-			if isReply(err, "") {
+			if isReply(err, "") { // any: it would say so again
 				l.shedDue = l.Now().Add(shedRest)
 			}
 			return nil, fmt.Errorf("skip late entries: %w", err)

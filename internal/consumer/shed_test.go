@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -166,6 +167,32 @@ func TestSkippingRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSkippingElsewhere: a Cluster, and the server that the demo uses, do the same.
+func TestSkippingElsewhere(t *testing.T) {
+	t.Parallel()
+	node := clusterNodes(t, 1)[0]
+	embedded := miniredis.RunT(t)
+	client := redis.NewClient(&redis.Options{Addr: embedded.Addr()})
+	t.Cleanup(func() { _ = client.Close() })
+	for url, b := range map[string]*bench{
+		"redis+cluster://" + node.Addr: {t: t, url: node.URL, client: node.Client, prefix: node.Prefix, stream: node.Prefix + ":events"},
+		"redis://" + embedded.Addr():   {t: t, url: "redis://" + embedded.Addr(), client: client, prefix: "p", stream: "p:events"},
+	} {
+		var malign []string
+		for n := range 41 {
+			if id := b.addOld(time.Hour, n+1, "kind", []string{"malign", "benign"}[n%2]); n%2 == 0 {
+				malign = append(malign, id)
+			}
+		}
+		o, h := b.connected(url, ConnectOptions{Block: 50 * time.Millisecond}), &ledger{}
+		o.BatchSize = 1
+		skipped := shedding(&o)
+		b.start(o, h)
+		b.drained(malign, h)
+		b.eventually(func() error { return want("skipped at "+url, skipped.Load(), int64(20)) })
 	}
 }
 
