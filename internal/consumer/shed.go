@@ -29,8 +29,10 @@ const (
 	// clockSlack is how far the clock of Redis may be ahead of ours.
 	clockSlack = time.Second
 
-	// shedRest is how long entries are read the usual way where the script is refused.
-	shedRest = time.Minute
+	// shedRest is how long entries are read the usual way where the script is refused, shedPause where it keeps most: it
+	// costs Redis more than a plain read then, and saves little.
+	shedRest  = time.Minute
+	shedPause = time.Second
 )
 
 // shedScript reads new entries, and skips those that are late and say in one field that they may be skipped. Skipped ones
@@ -131,6 +133,10 @@ func (l *loop) fetchBehind(ctx context.Context) ([]Entry, error) {
 		l.Shed.Count(skipped)
 		entries = append(entries, kept...)
 		l.late = skipped > 0 || l.isLate(kept)
+		if len(kept) > skipped && skipped+len(kept) == shedEntries {
+			l.shedDue = l.Now().Add(shedPause)
+			break
+		}
 		if skipped == 0 || len(entries)+shedEntries > l.count {
 			break
 		}

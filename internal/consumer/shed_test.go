@@ -170,6 +170,31 @@ func TestSkippingRefused(t *testing.T) {
 	}
 }
 
+// TestSkippingThatDoesNotPay: where the script skips next to nothing, what follows is read the usual way.
+func TestSkippingThatDoesNotPay(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var ids []string
+	for n := range 2*DefaultBatchSize + shedEntries {
+		ids = append(ids, b.addOld(time.Hour, n+1, "event", "{}", "kind", "benign"))
+	}
+	var sizes []int // only the loop's goroutine handles
+	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+		sizes = append(sizes, len(batch))
+		return all(batch, Done), nil
+	}}
+	now := time.Now()
+	o := b.options()
+	o.BatchSize, o.Now = DefaultBatchSize, func() time.Time { return now } // the pause doesn't end
+	shedding(&o)
+	w := b.start(o, h)
+	b.drained(ids, h)
+	_ = w.stop()
+	if !slices.Equal(sizes, []int{DefaultBatchSize, shedEntries, DefaultBatchSize}) {
+		t.Errorf("batches of %d", sizes)
+	}
+}
+
 // TestSkippingElsewhere: a Cluster, and the server that the demo uses, do the same.
 func TestSkippingElsewhere(t *testing.T) {
 	t.Parallel()
