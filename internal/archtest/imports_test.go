@@ -73,6 +73,7 @@ var allowed = map[string][]string{
 	// What only tests (and the benchmarks) import.
 	"internal/doctest":           {},
 	"internal/archtest":          {},
+	"internal/cases":             {},
 	"internal/chaos":             {},
 	"internal/daemontest":        {},
 	"internal/soak":              {},
@@ -92,6 +93,9 @@ var allowedInTests = map[string][]string{
 	"internal/bench": {
 		"internal/ingress", "internal/store", "internal/store/redis", "internal/wire",
 		"pkg/checker", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
+	},
+	"internal/cases": { // a worker and an ingress-check in this process, and what to look at them with
+		"internal/config", "internal/detector", "internal/event", "internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/redislookup",
 	},
 	"internal/detector":         {"internal/bench"}, // a workload
 	"internal/doctest":          {"internal/config"},
