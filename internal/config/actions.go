@@ -69,6 +69,7 @@ func (v *validator) policy(allowlist *enforce.Allowlist) *enforce.Policy {
 		Blockable:     v.blockable(),
 		Allowlist:     allowlist,
 	}
+	p.Proxies, _, _ = enforce.NewAllowlist(c.TrustedProxies) // addresses and ranges, as checked
 	for rule, a := range c.Actions {
 		p.Actions[rule] = enforce.ActionConfig{
 			Action: enforce.Action(a.Action), Scopes: a.Scopes, TTL: a.TTL, StatusCode: a.StatusCode, Message: a.Message,

@@ -51,6 +51,9 @@ type Config struct {
 	Escalate   Escalate                 `yaml:"escalate"`
 	// Allowlist names what is never blocked: addresses, ranges, "user:1".
 	Allowlist []string `yaml:"allowlist"`
+	// TrustedProxies are the addresses and ranges of reverse proxies and load
+	// balancers. No rule blocks them.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 
 	Events   Events   `yaml:"events"`
 	HTTP     HTTP     `yaml:"http"`

@@ -103,7 +103,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	t.Parallel()
 	c, want := load(t, readFile(t, exampleFile)), defaults("worker-1")
 	got, def := flat(c), flat(want)
-	differ := []string{"scopes", "rules", "actions", "block_rules", "allowlist"}
+	differ := []string{"scopes", "rules", "actions", "block_rules", "allowlist", "trusted_proxies"}
 	for _, key := range slices.Sorted(maps.Keys(def)) {
 		if !slices.Contains(differ, key) && !reflect.DeepEqual(got[key], def[key]) {
 			t.Errorf("%s is %v, the default is %v", key, got[key], def[key])

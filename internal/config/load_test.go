@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 func options(environ ...string) Options { return Options{Environ: environ, Hostname: "worker-1"} }
@@ -93,8 +94,18 @@ func TestPolicyAndDecoder(t *testing.T) {
 ipv6_prefix: 64
 limits: {entry_bytes: 1000000, attributes: 200, depth: 9, string_bytes: 100}
 escalate: {factor: 1.5, permanent_after: 3}
+trusted_proxies: [192.0.2.10, "2001:db8:7::/48"]
 `)
 	p := c.Policy
+	e, err := wire.NewDecoder(c.Decoder).Decode("s", "1-1", []string{"event_type", "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]bool{"192.0.2.10": true, "192.0.2.11": false, "2001:db8:7:1::/64": true} {
+		if got := p.Proxies.Holds(checker.Scope{Type: checker.ScopeIP, Value: value}, &e); got != want {
+			t.Errorf("%s is a trusted proxy: %t, want %t", value, got, want)
+		}
+	}
 	if p.DryRun || p.BlockSeverity != 8 || p.DefaultTTL != 5*time.Minute || p.StatusCode != 429 || p.Fallback != enforce.Observe || p.Message != wire.DefaultMessage {
 		t.Errorf("policy %+v", p)
 	}

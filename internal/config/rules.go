@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 // A Rule is one rule as configured.
@@ -79,14 +80,14 @@ var errRefused = errors.New("refused")
 
 // buildRules compiles the rules. A rule that can't be used is reported and left
 // out, so that the others are looked at, too.
-func (v *validator) buildRules() {
+func (v *validator) buildRules(proxies checker.TrustedProxies) {
 	at := v.buildable()
 	for {
 		specs := make([]rules.Spec, len(at))
 		for i, rule := range at {
 			specs[i] = v.spec(rule)
 		}
-		built, bad, err := rules.Build(specs, v.c.Windows.Lateness)
+		built, bad, err := rules.Build(specs, v.c.Windows.Lateness, rules.WithTrustedProxies(proxies))
 		if err == nil {
 			v.c.RuleSet = rules.NewSet(built...)
 			return

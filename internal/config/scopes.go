@@ -128,6 +128,17 @@ func (v *validator) checkAllowlist() *enforce.Allowlist {
 	return list
 }
 
+// checkTrustedProxies returns the trusted proxies.
+func (v *validator) checkTrustedProxies() checker.TrustedProxies {
+	for i, entry := range v.c.TrustedProxies {
+		if _, err := checker.ParseTrustedProxies([]string{entry}, 0); err != nil || strings.TrimSpace(entry) == "" {
+			v.refuse(fmt.Sprintf("trusted_proxies[%d]", i), "%s is neither an address nor a range like 10.0.0.0/8", quote(entry))
+		}
+	}
+	proxies, _ := checker.ParseTrustedProxies(v.c.TrustedProxies, 0) // refused above
+	return proxies
+}
+
 // scopeOf returns the scope type of an allowlist entry, false for an address
 // or a range.
 func scopeOf(entry string) (typ string, ok bool) {

@@ -113,14 +113,14 @@ func (e *modelEvent) fieldChange(params modelParams, out *modelMatch) bool {
 	return len(changed) > 0
 }
 
-// aboutTheRequest are proxy headers that claim nothing about the client.
-var aboutTheRequest = regexp.MustCompile(`(?i)-(proto|protocol|scheme|host|port|uri|url|method)$|^(via|x-request-id|x-forwarded-(prefix|server|path|ssl))$`)
+// aboutTheClient are the recorded headers that name a client.
+var aboutTheClient = regexp.MustCompile(`(?i)^(x-forwarded-for|x-real-ip|forwarded)$`)
 
 func (e *modelEvent) proxyHeader(out *modelMatch) bool {
 	headers, _ := e.get("proxy_headers").(map[string]any)
 	var suspicious []string
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if !aboutTheRequest.MatchString(name) && modelClaim(name, headers[name], e.ip()) {
+		if aboutTheClient.MatchString(name) && modelClaim(name, headers[name], e.ip()) {
 			suspicious = append(suspicious, name)
 		}
 	}
@@ -128,37 +128,26 @@ func (e *modelEvent) proxyHeader(out *modelMatch) bool {
 	return len(suspicious) > 0 && e.text("trusted_route") != "true"
 }
 
-// modelClaim reports whether a header names another client: another address,
-// or nothing that is an address.
+// modelClaim reports whether a header names another address. None of the
+// recorded ones is a private one.
 func modelClaim(header string, value any, source string) bool {
 	text := modelText(value)
 	if list, ok := value.([]any); ok {
 		for _, item := range list {
 			text += "," + modelText(item)
 		}
-	} else if _, isText := value.(string); !isText && (text == "0" || text == "false") {
-		return false
 	}
-	claims, addresses := 0, 0
-	for _, part := range regexp.MustCompile(`[,;\s]+`).Split(text, -1) {
+	for _, part := range regexp.MustCompile(`[,;|\s]+`).Split(text, -1) {
 		name, claim, pair := strings.Cut(part, "=")
 		if !pair {
 			claim = part
 		} else if strings.EqualFold(header, "forwarded") && !strings.EqualFold(name, "for") {
 			continue
 		}
-		if claim = strings.Trim(claim, `"'`); regexp.MustCompile(`(?i)^(|-|_.*|unknown)$`).MatchString(claim) {
-			continue
-		}
-		claims++
-		ip := modelIP(claim)
-		if _, err := netip.ParseAddr(ip); err != nil {
-			continue
-		}
-		if ip != source {
+		ip := modelIP(strings.Trim(claim, `"'`))
+		if _, err := netip.ParseAddr(ip); err == nil && ip != source {
 			return true
 		}
-		addresses++
 	}
-	return claims > 0 && addresses == 0
+	return false
 }

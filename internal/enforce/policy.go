@@ -70,6 +70,9 @@ type Policy struct {
 	Blockable []string
 	// Allowlist names what is never blocked; nil allows nothing.
 	Allowlist *Allowlist
+	// Proxies are the operator's own reverse proxies, which no rule blocks: their
+	// address stands for everybody behind them. nil: none are known.
+	Proxies *Allowlist
 	// Escalate lengthens the blocks of repeat offenders; nil leaves them as they are.
 	Escalate *Escalation
 }
@@ -101,7 +104,7 @@ type Decision struct {
 	// DryRun are the scopes that would have been blocked, had the policy not been one
 	// to observe.
 	DryRun []checker.Scope
-	// Allowed are the scopes that the allowlist kept from being blocked.
+	// Allowed are the scopes that the allowlist, or being a trusted proxy, kept from being blocked.
 	Allowed []checker.Scope
 }
 
@@ -120,7 +123,7 @@ func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 	block := p.block(e, m, cfg, d.Action == PersistBlock)
 	for _, scope := range p.scopes(e, cfg) {
 		switch {
-		case p.Allowlist.Holds(scope, e):
+		case p.Allowlist.Holds(scope, e), p.Proxies.Holds(scope, e):
 			d.Allowed = append(d.Allowed, scope)
 		case p.DryRun:
 			d.DryRun = append(d.DryRun, scope)

@@ -183,6 +183,27 @@ func TestTheAllowlistTurnsBlocksIntoAlerts(t *testing.T) {
 	}
 }
 
+func TestTrustedProxyIsNeverBlockedByARule(t *testing.T) {
+	t.Parallel()
+	p := policy()
+	list, _, err := enforce.NewAllowlist([]string{"203.0.113.0/24", "2001:db8:1:2::7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Proxies = list
+	p.Actions = map[string]enforce.ActionConfig{"r": {Action: enforce.TempBlock, Scopes: []string{checker.ScopeIP, checker.ScopeUser}}}
+	for value, want := range map[string]string{
+		"203.0.113.9": "5m0s user=u1, alert", "198.51.100.1": "5m0s user=u1, 5m0s ip=198.51.100.1",
+		"2001:db8:1:2::/64": "5m0s user=u1, alert", "2001:db8:1:3::/64": "5m0s user=u1, 5m0s ip=2001:db8:1:3::/64",
+	} {
+		e := incident()
+		e.Attrs[0].Value, e.Scopes[0].Value = "198.51.100.1", value
+		if got := told(p.Resolve(e, rules.Match{Rule: "r"})); got != want {
+			t.Errorf("%s: %s, want %s", value, got, want)
+		}
+	}
+}
+
 func TestAllowlistHolds(t *testing.T) {
 	t.Parallel()
 	list, _, err := enforce.NewAllowlist([]string{" 10.0.0.0/8", "::ffff:192.0.2.0/120", "2001:db8::7", "ip:198.51.100.7", "session:abc", "tenant:a:b"})

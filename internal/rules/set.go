@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/window"
+	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 // A Spec is one rule as configured.
@@ -42,6 +43,17 @@ type shared struct {
 	// failures is the window of login failures: brute_force_login fills it and
 	// login_throttle reads it. Its Length is 0 if there is no brute_force_login.
 	failures *window.Spec
+	// proxies are the operator's own, whose addresses nobody pretends to have.
+	proxies checker.TrustedProxies
+}
+
+// An Option changes what [Build] makes of the rules.
+type Option func(*shared)
+
+// WithTrustedProxies says which addresses are those of the operator's proxies:
+// headers name them for good reason.
+func WithTrustedProxies(proxies checker.TrustedProxies) Option {
+	return func(s *shared) { s.proxies = proxies }
 }
 
 // builtins are the rules that configuration can name.
@@ -69,8 +81,11 @@ func Names() []string {
 // Build makes the configured built-in rules, in order. lateness is how late an
 // entry may be handled and still be counted rightly. An error is about
 // specs[at]; it is a *ParamError where one parameter is to blame.
-func Build(specs []Spec, lateness time.Duration) (built []Rule, at int, err error) {
+func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, at int, err error) {
 	common := &shared{lateness: lateness, failures: &window.Spec{}}
+	for _, opt := range opts {
+		opt(common)
+	}
 	for i, spec := range specs {
 		build, ok := builtins[spec.Name]
 		if !ok {

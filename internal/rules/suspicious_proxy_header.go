@@ -2,6 +2,7 @@ package rules
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,16 +16,19 @@ type suspiciousProxyHeaderParams struct {
 
 // suspiciousProxyHeader matches events whose proxy headers claim another
 // client than source.address.
-type suspiciousProxyHeader struct{ base }
+type suspiciousProxyHeader struct {
+	base
+	proxies checker.TrustedProxies
+}
 
-func newSuspiciousProxyHeader(spec Spec, _ *shared) (Rule, error) {
+func newSuspiciousProxyHeader(spec Spec, common *shared) (Rule, error) {
 	p := suspiciousProxyHeaderParams{
 		Said{Severity: 6, Message: "Proxy headers claimed a different client identity", Tags: []string{"proxy", "spoofing"}},
 	}
 	if err := decode(spec, &p, &p.Said, nil); err != nil {
 		return nil, err
 	}
-	return &suspiciousProxyHeader{base{spec.Name, Wants{Any: true}, p.Said, defaultCooldown}}, nil
+	return &suspiciousProxyHeader{base{spec.Name, Wants{Any: true}, p.Said, defaultCooldown}, common.proxies}, nil
 }
 
 func (r *suspiciousProxyHeader) Judge(e *event.Event, _ []int) (Match, bool) {
@@ -33,46 +37,100 @@ func (r *suspiciousProxyHeader) Judge(e *event.Event, _ []int) (Match, bool) {
 	if !ok || e.Text("trusted_route") == "true" {
 		return Match{}, false
 	}
-	source := e.Scope(checker.ScopeIP)
+	client := clientOf(e)
 	var suspicious []string
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if claimsAnother(name, headers[name], source) {
+		if r.claimsAnother(name, headers[name], client) {
 			suspicious = append(suspicious, name)
 		}
 	}
 	if len(suspicious) == 0 {
 		return Match{}, false
 	}
-	return r.match(source, map[string]any{"header_count": len(headers), "suspicious_headers": suspicious}), true
+	return r.match(e.Scope(checker.ScopeIP), map[string]any{"header_count": len(headers), "suspicious_headers": suspicious}), true
 }
 
-// claimsAnother reports whether a header says that the client is not source:
-// it names another address, or something that is none.
-func claimsAnother(header string, value any, source string) bool {
-	header = strings.ToLower(header)
-	if aboutSomethingElse(header) {
+// A client is where an event comes from: an address, and the range that its ip
+// scope stands for. Both are zero where the event has no address.
+type client struct {
+	addr   netip.Addr
+	prefix netip.Prefix
+}
+
+func clientOf(e *event.Event) client {
+	var c client
+	c.addr, _ = checker.ParseAddr(e.Text("source.address"))
+	c.prefix, _ = netip.ParsePrefix(e.Scope(checker.ScopeIP)) // of a single address: none
+	return c
+}
+
+// is reports whether addr is the client's own: its address, or another one of
+// the range that is blocked as one.
+func (c client) is(addr netip.Addr) bool {
+	return addr.IsValid() && (addr == c.addr || c.prefix.Contains(addr))
+}
+
+// claimsAnother reports whether a header that names a client names another
+// address than c. Text that is no address claims nothing.
+func (r *suspiciousProxyHeader) claimsAnother(header string, value any, c client) bool {
+	header = canonicalHeader(header)
+	if !namesClient(header) {
 		return false
 	}
-	own, claims := 0, claimedClients(header, value)
-	for _, claim := range claims {
-		if addr, ok := checker.ParseAddr(claim); ok {
-			if addr.String() != source {
-				return true
-			}
-			own++
+	ownToTheRight := false
+	for _, claim := range slices.Backward(claimedClients(header, value)) {
+		addr, ok := checker.ParseAddr(claim)
+		switch {
+		case c.is(addr) || c.is(withoutPort(claim)):
+			ownToTheRight = true
+		case !ok, isHop(addr), addr.IsLoopback() && ownToTheRight, r.proxies.Trusts(addr):
+		default:
+			return true
 		}
 	}
-	return own == 0 && len(claims) > 0
+	return false
 }
 
-// aboutSomethingElse reports whether a proxy header speaks of the request
-// rather than of the client.
-func aboutSomethingElse(header string) bool {
+// withoutPort is the address in an IPv6 address with a port but without
+// brackets, as CloudFront-Viewer-Address has it: "2001:db8::7:9985" may be
+// port 9985 of 2001:db8::7. It is invalid for everything else.
+func withoutPort(claim string) netip.Addr {
+	colon := strings.LastIndexByte(claim, ':')
+	if colon < 0 || strings.IndexByte(claim, '[') >= 0 {
+		return netip.Addr{}
+	}
+	addr, _ := checker.ParseAddr(claim[:colon])
+	return addr
+}
+
+// isHop reports whether addr can't be that of a client on the Internet: proxies
+// of offices, mobile carriers and clusters name such addresses all the time.
+func isHop(addr netip.Addr) bool {
+	return addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || carrierNAT.Contains(addr)
+}
+
+// carrierNAT is the range that carriers number their customers from, RFC 6598.
+var carrierNAT = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10)
+
+// canonicalHeader writes a header's name in lower case with dashes, without
+// the HTTP_ that CGI and WSGI put before it.
+func canonicalHeader(name string) string {
+	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
+	return strings.TrimPrefix(name, "http-")
+}
+
+// namesClient reports whether a header's purpose is to say which address the
+// client has. All others, such as X-Forwarded-User, CF-IPCountry and
+// X-Amzn-Trace-Id, may hold anything.
+func namesClient(header string) bool {
 	switch header {
-	case "via", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-path", "x-forwarded-ssl", "x-request-id":
+	case "forwarded", "x-forwarded", "client-ip", "forwarded-for", "cf-connecting-ipv6", "x-azure-clientip", "x-sucuri-clientip",
+		"x-proxyuser-ip", "x-envoy-external-address", "cloudfront-viewer-address":
 		return true
 	}
-	for _, suffix := range [...]string{"-proto", "-protocol", "-scheme", "-host", "-port", "-uri", "-url", "-method"} {
+	for _, suffix := range [...]string{
+		"-forwarded-for", "-real-ip", "-client-ip", "-connecting-ip", "-remote-ip", "-remote-addr", "-originating-ip", "-user-ip",
+	} {
 		if strings.HasSuffix(header, suffix) {
 			return true
 		}
@@ -80,23 +138,21 @@ func aboutSomethingElse(header string) bool {
 	return false
 }
 
-// claimedClients splits a header's value into what it says of the client. An
-// admission not to know ("unknown", RFC 7239's "_hidden", "-") claims nothing.
+// claimedClients splits a header's value into what it says of the client, in
+// the order in which it says so.
 func claimedClients(header string, value any) []string {
 	var claims []string
 	for _, text := range texts(value) {
-		for _, part := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(",; \t\r\n", r) }) {
+		for _, part := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(",;| \t\r\n", r) }) {
 			name, claim, pair := strings.Cut(part, "=")
 			if !pair {
 				claim = part
-			} else if header == "forwarded" && !strings.EqualFold(name, "for") {
+			} else if strings.HasSuffix(header, "forwarded") && !strings.EqualFold(name, "for") {
 				continue
 			}
-			claim = strings.Trim(claim, `"'`)
-			if claim == "" || claim == "-" || claim[0] == '_' || strings.EqualFold(claim, "unknown") {
-				continue
+			if claim = strings.Trim(claim, `"'`); claim != "" {
+				claims = append(claims, claim)
 			}
-			claims = append(claims, claim)
 		}
 	}
 	return claims
@@ -112,8 +168,5 @@ func texts(value any) []string {
 		return out
 	}
 	text, _ := event.Text(value)
-	if _, isText := value.(string); !isText && (text == "0" || text == "false") {
-		return nil
-	}
 	return []string{text}
 }
