@@ -55,12 +55,12 @@ func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 	if len(asked) == 0 {
 		return due, nil
 	}
-	replies := make([]*redis.StringCmd, len(asked))
+	set, replies := make([]*redis.BoolCmd, len(asked)), make([]*redis.StringCmd, len(asked))
 	_, err := g.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, at := range asked {
 			m := markers[at]
 			key := g.keys.Cooldown(m.Rule, m.Group)
-			p.SetNX(ctx, key, m.ID, max(m.TTL, time.Millisecond))
+			set[i] = p.SetNX(ctx, key, m.ID, max(m.TTL, time.Millisecond))
 			replies[i] = p.Get(ctx, key)
 		}
 		return nil
@@ -75,7 +75,9 @@ func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 		}
 		// A marker that is gone already was too short to hold anything back.
 		due[at] = id == markers[at].ID || errors.Is(err, redis.Nil)
-		g.remember(markers[at], id)
+		if set[i].Val() {
+			g.remember(markers[at])
+		}
 	}
 	return due, nil
 }
@@ -98,16 +100,13 @@ func (g *Gate) ask(markers []Marker, due []bool) []int {
 	return asked
 }
 
-// remember keeps a marker for a while that is sure to be shorter than Redis
-// keeps it, unless it was set long ago by somebody else: then not at all.
-func (g *Gate) remember(m Marker, id string) {
-	if id != m.ID {
-		return
-	}
+// remember keeps a marker that was set just now, for a while that is sure to be shorter than Redis
+// keeps it. One that was there already, though it be of the same alert, has less of its time left.
+func (g *Gate) remember(m Marker) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.held) >= maxHeld {
 		clear(g.held)
 	}
-	g.held[g.keys.Cooldown(m.Rule, m.Group)] = held{id: id, until: g.now().Add(m.TTL * 9 / 10)}
+	g.held[g.keys.Cooldown(m.Rule, m.Group)] = held{id: m.ID, until: g.now().Add(m.TTL * 9 / 10)}
 }

@@ -79,6 +79,58 @@ func TestWhatIsKnownHereIsForgottenBeforeRedisDoes(t *testing.T) {
 	}
 }
 
+// TestRepeatedMatchLeavesTheCooldownAsItIs: under a lasting attack the next alert comes when the
+// cooldown of the first ends, whoever finds the matches in between and whether their markers are known here.
+func TestRepeatedMatchLeavesTheCooldownAsItIs(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		id    string // of the repeated match
+		other bool   // another worker finds it
+		later time.Duration
+		due   bool
+	}{
+		"another match, known here":           {id: "2", later: 30 * time.Second},
+		"another match, no longer known here": {id: "2", later: 55 * time.Second},
+		"another match, another worker":       {id: "2", other: true, later: 30 * time.Second},
+		"redelivery":                          {id: "1", later: 30 * time.Second, due: true},
+		"redelivery to another worker":        {id: "1", other: true, later: 30 * time.Second, due: true},
+		"redelivery, no longer known here":    {id: "1", later: 55 * time.Second, due: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := testenv.Redis(t)
+			now := time.Now()
+			clock := func() time.Time { return now }
+			first := cooldown.New(env.Client, env.Prefix, clock)
+			begin(t, first, marker("a", "1"))
+			key := env.Client.Keys(t.Context(), env.Prefix+":*").Val()[0]
+			left := time.Minute - tt.later // as if so much of it had passed
+			if err := env.Client.PExpire(t.Context(), key, left).Err(); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(tt.later)
+			gate := first
+			if tt.other {
+				gate = cooldown.New(env.Client, env.Prefix, clock)
+			}
+			if due := begin(t, gate, marker("a", tt.id))[0]; due != tt.due {
+				t.Errorf("due %v, want %v", due, tt.due)
+			}
+			if ttl := env.Client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > left {
+				t.Errorf("%s of the cooldown are left after the repeated match, want at most %s", ttl, left)
+			}
+			if id := env.Client.Get(t.Context(), key).Val(); id != "1" {
+				t.Errorf("the marker is that of %q", id)
+			}
+			env.Client.Del(t.Context(), key)
+			now = now.Add(left)
+			if !begin(t, gate, marker("a", "3"))[0] {
+				t.Error("no alert though the cooldown is over")
+			}
+		})
+	}
+}
+
 func TestRedisDown(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
