@@ -25,7 +25,7 @@ func TestEmbeddedServer(t *testing.T) {
 	o.MaxDeliveries = 1 // what is claimed is handled alone
 	b.works(o)
 	b.eventually(func() error {
-		s, ok, err := takeSample(ctx, client, b.stream, testGroup)
+		s, ok, err := b.sampler().take(ctx)
 		if err != nil || !ok {
 			t.Fatalf("measuring: %v, %v", ok, err)
 		}

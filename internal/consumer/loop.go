@@ -16,9 +16,10 @@ type loop struct {
 	*Options
 	handler  Handler
 	stream   string
-	consumer string // with the loop's index
-	dead     string // the dead-letter stream
-	token    string // tells this process's marks from those of others
+	consumer string   // with the loop's index
+	dead     string   // the dead-letter stream
+	token    string   // tells this process's marks from those of others
+	sampler  *sampler // upkeep's
 	metrics  *streamMetrics
 	log      *slog.Logger
 
@@ -47,6 +48,7 @@ type loop struct {
 func newLoop(o *Options, h Handler, stream, consumer, token string, m *streamMetrics) *loop {
 	return &loop{
 		Options: o, handler: h, stream: stream, consumer: consumer, dead: stream + o.DeadSuffix, token: token,
+		sampler: newSampler(o.Clients.Ops, o.Prefix, stream, o.Group),
 		metrics: m, log: o.Logger.With("stream", stream, "consumer", consumer),
 		count: o.BatchSize, owed: 1, claimFrom: firstID, dated: "-", claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
 	}

@@ -11,8 +11,9 @@ import (
 // metrics are those of one consumer, by stream.
 type metrics struct {
 	delivered, claimed, acked, readErrors, batchErrors *prometheus.CounterVec
-	recreated, trimmed, lost, dead                     *prometheus.CounterVec
-	lag, pending, oldest, behind, waiting              *prometheus.GaugeVec
+	recreated, trimmed, lost, lossUnknown, dead        *prometheus.CounterVec
+	lag, lagEstimated, pending, oldest                 *prometheus.GaugeVec
+	behind, waiting                                    *prometheus.GaugeVec
 	entries, duration                                  *prometheus.HistogramVec
 
 	classes classes
@@ -29,29 +30,31 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "wardstream_" + name, Help: help, Buckets: buckets}, []string{"stream"})
 	}
 	m := &metrics{
-		delivered:   counter("entries_delivered_total", "Entries read from the stream, own pending ones included."),
-		claimed:     counter("entries_claimed_total", "Entries claimed from consumers that left them untouched."),
-		acked:       counter("entries_acked_total", "Entries acked after their effects were there."),
-		lost:        counter("entries_lost_total", "Entries trimmed while pending or before they were read.", "cause"),
-		dead:        counter("dead_letters_total", "Entries that became dead letters, by class of reason.", "reason"),
-		recreated:   counter("groups_recreated_total", "Times the group was gone and was made again; entries may have been lost."),
-		trimmed:     counter("entries_trimmed_total", "Entries trimmed by the retention."),
-		readErrors:  counter("read_errors_total", "Reads and claims that failed."),
-		batchErrors: counter("batch_errors_total", "Batches that a failure of the infrastructure left undone, at least in part."),
-		lag:         gauge("stream_lag", "Entries the group has not been delivered yet."),
-		pending:     gauge("stream_pending", "Entries delivered to the group and not acked."),
-		oldest:      gauge("stream_oldest_unprocessed_seconds", "Age of the oldest entry that is unread or pending."),
-		behind:      gauge("stream_over_max_lag", "1 while the oldest unprocessed entry is older than stream.max_lag, else 0."),
-		waiting:     gauge("entries_waiting", "Entries that wait to be handled again."),
-		entries:     histogram("batch_entries", "Entries in a batch.", prometheus.ExponentialBuckets(1, 2, 11)),
-		duration:    histogram("batch_duration_seconds", "Time from having a batch to having acked it.", prometheus.ExponentialBuckets(0.0005, 2, 16)),
+		delivered:    counter("entries_delivered_total", "Entries read from the stream, own pending ones included."),
+		claimed:      counter("entries_claimed_total", "Entries claimed from consumers that left them untouched."),
+		acked:        counter("entries_acked_total", "Entries acked after their effects were there."),
+		lost:         counter("entries_lost_total", "Entries trimmed while pending or before they were read.", "cause"),
+		lossUnknown:  counter("stream_loss_unknown_total", "Times entries may have been trimmed unread in a number that is unknown, Redis having lost count at a restart or failover."),
+		dead:         counter("dead_letters_total", "Entries that became dead letters, by class of reason.", "reason"),
+		recreated:    counter("groups_recreated_total", "Times the group was gone and was made again; entries may have been lost."),
+		trimmed:      counter("entries_trimmed_total", "Entries trimmed by the retention."),
+		readErrors:   counter("read_errors_total", "Reads and claims that failed."),
+		batchErrors:  counter("batch_errors_total", "Batches that a failure of the infrastructure left undone, at least in part."),
+		lag:          gauge("stream_lag", "Entries the group has not been delivered yet."),
+		lagEstimated: gauge("stream_lag_estimated", "1 while wardstream_stream_lag is an estimate, else 0."),
+		pending:      gauge("stream_pending", "Entries delivered to the group and not acked."),
+		oldest:       gauge("stream_oldest_unprocessed_seconds", "Age of the oldest entry that is unread or pending."),
+		behind:       gauge("stream_over_max_lag", "1 while the oldest unprocessed entry is older than stream.max_lag, else 0."),
+		waiting:      gauge("entries_waiting", "Entries that wait to be handled again."),
+		entries:      histogram("batch_entries", "Entries in a batch.", prometheus.ExponentialBuckets(1, 2, 11)),
+		duration:     histogram("batch_duration_seconds", "Time from having a batch to having acked it.", prometheus.ExponentialBuckets(0.0005, 2, 16)),
 	}
 	if r == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.delivered, m.claimed, m.acked, m.lost, m.dead, m.recreated, m.trimmed, m.readErrors, m.batchErrors,
-		m.lag, m.pending, m.oldest, m.behind, m.waiting, m.entries, m.duration,
+		m.delivered, m.claimed, m.acked, m.lost, m.lossUnknown, m.dead, m.recreated, m.trimmed, m.readErrors, m.batchErrors,
+		m.lag, m.lagEstimated, m.pending, m.oldest, m.behind, m.waiting, m.entries, m.duration,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -64,7 +67,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 type streamMetrics struct {
 	delivered, claimed, acked, readErrors, batchErrors prometheus.Counter
 	recreated, trimmed, lostPending, lostUnread        prometheus.Counter
-	lag, pending, oldest, behind, waiting              prometheus.Gauge
+	lossUnknown                                        prometheus.Counter
+	lag, lagEstimated, pending, oldest                 prometheus.Gauge
+	behind, waiting                                    prometheus.Gauge
 	batchEntries, batchDuration                        prometheus.Observer
 
 	deadLetter func(reason string)
@@ -77,7 +82,8 @@ func (m *metrics) of(stream string) *streamMetrics {
 		batchErrors: m.batchErrors.WithLabelValues(stream), recreated: m.recreated.WithLabelValues(stream),
 		trimmed:     m.trimmed.WithLabelValues(stream),
 		lostPending: m.lost.WithLabelValues(stream, "pending"), lostUnread: m.lost.WithLabelValues(stream, "unread"),
-		lag: m.lag.WithLabelValues(stream), pending: m.pending.WithLabelValues(stream),
+		lossUnknown: m.lossUnknown.WithLabelValues(stream),
+		lag:         m.lag.WithLabelValues(stream), lagEstimated: m.lagEstimated.WithLabelValues(stream), pending: m.pending.WithLabelValues(stream),
 		oldest: m.oldest.WithLabelValues(stream), behind: m.behind.WithLabelValues(stream), waiting: m.waiting.WithLabelValues(stream),
 		batchEntries: m.entries.WithLabelValues(stream), batchDuration: m.duration.WithLabelValues(stream),
 		deadLetter: func(reason string) { m.dead.WithLabelValues(stream, m.classes.of(reason)).Inc() },

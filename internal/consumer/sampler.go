@@ -9,68 +9,192 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sampleScript measures how far the group is behind. Where entries were trimmed
-// before the group read them, it sets the group's count of entries read right, so that the
-// lag is true again and the loss is counted once by whoever sees it first.
+// sampleScript measures how far the group is behind, and whether entries were trimmed before the group read them.
 //
-// Redis 7 counts the entries added to a stream and those a group has read. What is neither
-// read nor there was trimmed unread. How many there are is known when none are there (the
-// group is at the end) and when all are (it is before the first).
+// Redis 7 counts the entries added to a stream (entries-added) and those a group has read (entries-read). What is neither
+// read nor there was trimmed unread. Only entries-added can be relied on: what XREADGROUP delivers reaches the append-only
+// file and the replicas without entries-read, so that after a restart or a failover it is what it was at the last rewrite
+// or full synchronization. master_replid changes at both. So the script counts losses only under a master_replid
+// under which entries-read was found right, or set right, before; it is right from then on until that changes.
+//
+// Where the entry last delivered is there, or an earlier one, nothing after it was trimmed, whatever is counted.
 //
 //	KEYS: the stream
-//	ARGV: group
-//	Result: lag (-1 if Redis doesn't know), pending, age of the oldest unprocessed entry in ms, entries trimmed unread;
-//	        nil if the group isn't there
-//	Cost: O(groups)
+//	ARGV: group, the master_replid under which entries-read was last known to be right, 1 to set entries-read right
+//	Result: entries not delivered, 1 if that is exact (0: an estimate), pending, age of the oldest unprocessed entry in ms,
+//	        entries certainly trimmed unread, 1 if entries may have been trimmed unread in a number that isn't known,
+//	        the master_replid if entries-read is right now, else ""; nil if the group isn't there
+//	Cost: O(groups), and up to 1,000 entries or about 1 MB read where the number can't be relied on
 var sampleScript = redis.NewScript(luaPrelude + `
-local g = groups(KEYS[1])[ARGV[1]]
-if not g then return false end
-local read = g['last-delivered-id']
+local group = groups(KEYS[1])[ARGV[1]]
+if not group then return false end
+local info = redis.pcall('INFO', 'replication')
+local history = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
+local trusted = history ~= '' and history == ARGV[2]
+
+local delivered, read = group['last-delivered-id'], group['entries-read']
 local stream = record(redis.call('XINFO', 'STREAM', KEYS[1]))
+local added, last = stream['entries-added'], stream['last-generated-id'] or delivered
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-local unread = redis.call('XRANGE', KEYS[1], '(' .. read, '+', 'COUNT', 1)[1]
+local unread = redis.call('XRANGE', KEYS[1], '(' .. delivered, '+', 'COUNT', 1)[1]
 
 local oldest = unread and unread[1]
-if g.pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] end
+if group.pending > 0 then oldest = redis.call('XPENDING', KEYS[1], ARGV[1])[2] end
 local age = 0
 if oldest then
 	local now = redis.call('TIME')
 	age = math.max(0, math.floor(now[1] * 1000 + now[2] / 1000) - tonumber(string.match(oldest, '^%d+')))
 end
 
-local lag, lost = g.lag or -1, 0
-local left
-if not unread then left = 0 elseif unread[1] == first[1] then left = stream.length end
-if left and g['entries-read'] and stream['entries-added'] then
-	lost = stream['entries-added'] - g['entries-read'] - left
-	if lost > 0 and redis.pcall('XGROUP', 'SETID', KEYS[1], ARGV[1], read, 'ENTRIESREAD', stream['entries-added'] - left).err == nil then
-		lag = left
-	else
-		lost = 0
+-- count returns how many entries there are after the one last delivered, and whether those are all.
+local function count()
+	local n, bytes, from = 0, 0, delivered
+	while n < 1000 and bytes < 1048576 do
+		local page = redis.call('XRANGE', KEYS[1], '(' .. from, '+', 'COUNT', 50)
+		n = n + #page
+		if #page < 50 then return n, true end
+		from = page[#page][1]
+		for _, entry in ipairs(page) do
+			for _, text in ipairs(entry[2]) do bytes = bytes + #text end
+		end
+	end
+	return n, false
+end
+-- estimate takes entries for evenly spread over time, and at least as many as were counted.
+local function estimate(counted)
+	local function ms(id) return tonumber(string.match(id, '^%d+')) end
+	local last = ms(last)
+	local n = stream.length * (last - ms(delivered)) / math.max(last - ms(first[1]), 1)
+	if added and read then n = math.min(n, added - read) end
+	return math.floor(math.max(counted, math.min(n, stream.length)))
+end
+
+local left, exact = 0, true
+local deleted = stream['max-deleted-entry-id']
+if not unread then
+	left = 0
+elseif unread[1] == first[1] then
+	left = stream.length
+elseif trusted and added and read and deleted == '0-0' and added - read > 0 and added - read <= stream.length then
+	left = added - read
+else
+	left, exact = count()
+	if not exact then left = estimate(left) end
+end
+
+local whole = first and not before(delivered, first[1]) or not before(delivered, last)
+local lost, unknown = 0, 0
+if not whole and added then
+	if trusted and read then
+		lost = math.max(0, added - read - left)
+	elseif delivered ~= '0-0' and (not read or added - read - left > 0) then
+		unknown = 1
 	end
 end
-return {lag, g.pending, age, lost}
+
+local right = exact and added and added - left
+if not right then
+	history = ''
+elseif right ~= read and (ARGV[3] ~= '1' or
+	redis.pcall('XGROUP', 'SETID', KEYS[1], ARGV[1], delivered, 'ENTRIESREAD', right).err) then
+	lost, unknown, history = 0, 0, '' -- they would be counted again
+end
+return {left, exact and 1 or 0, group.pending, age, lost, unknown, history}
 `)
+
+// countedTTL is how long it is remembered under which master_replid Redis' count is right.
+const countedTTL = 24 * time.Hour
+
+// A sampler measures how far a group is behind in a stream.
+type sampler struct {
+	client        redis.UniversalClient
+	stream, group string
+	key           string // holds the master_replid under which entries-read is known to be right
+	readOnly      bool   // leaves entries-read as it is
+}
+
+func newSampler(client redis.UniversalClient, prefix, stream, group string) *sampler {
+	return &sampler{client: client, stream: stream, group: group, key: prefix + ":counted:" + stream + ":" + group}
+}
 
 // A sample is how far a group is behind.
 type sample struct {
-	lag     int64         // entries not delivered; -1 if not known
+	lag     int64         // entries not delivered
+	exact   bool          // false: lag is an estimate
 	pending int64         // entries delivered but not acked
 	oldest  time.Duration // age of the oldest of either
 	lost    int64         // entries trimmed before anybody read them, not counted before
+	unknown bool          // more may have been trimmed unread; nobody knows how many
 }
 
-// takeSample measures; ok is false if the group isn't there.
-func takeSample(ctx context.Context, client redis.UniversalClient, stream, group string) (s sample, ok bool, err error) {
-	reply, err := sampleScript.Run(ctx, client, []string{stream}, group).Int64Slice()
+// take measures; ok is false if the group isn't there.
+func (s *sampler) take(ctx context.Context) (m sample, ok bool, err error) {
+	counted, err := s.counted(ctx)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return sample{}, false, fmt.Errorf("measure stream: %w", err)
+	}
+	repair := "1"
+	if s.readOnly {
+		repair = ""
+	}
+	reply, err := sampleScript.Run(ctx, s.client, []string{s.stream}, s.group, counted, repair).Slice()
 	if errors.Is(err, redis.Nil) {
 		return sample{}, false, nil
-	}
-	if err == nil && len(reply) != 4 {
-		err = errReply
 	}
 	if err != nil {
 		return sample{}, false, fmt.Errorf("measure stream: %w", err)
 	}
-	return sample{lag: reply[0], pending: reply[1], oldest: time.Duration(reply[2]) * time.Millisecond, lost: reply[3]}, true, nil
+	m, history, err := readSample(reply)
+	if err == nil && history != "" && history != counted && !s.readOnly {
+		err = s.client.Set(ctx, s.key, history, countedTTL).Err()
+	}
+	if err != nil { // what was found is set right, and won't be found again
+		return m, true, fmt.Errorf("measure stream: %w", err)
+	}
+	return m, true, nil
+}
+
+func (s *sampler) counted(ctx context.Context) (string, error) {
+	if s.readOnly {
+		return s.client.Get(ctx, s.key).Result()
+	}
+	return s.client.GetEx(ctx, s.key, countedTTL).Result()
+}
+
+func readSample(reply []any) (m sample, history string, err error) {
+	if len(reply) != 7 {
+		return m, "", errReply
+	}
+	var numbers [6]int64
+	for i := range numbers {
+		n, ok := reply[i].(int64)
+		if !ok {
+			return m, "", errReply
+		}
+		numbers[i] = n
+	}
+	history, ok := reply[6].(string)
+	if !ok {
+		return m, "", errReply
+	}
+	return sample{
+		lag: numbers[0], exact: numbers[1] == 1, pending: numbers[2], oldest: time.Duration(numbers[3]) * time.Millisecond,
+		lost: numbers[4], unknown: numbers[5] == 1,
+	}, history, nil
+}
+
+// A Lag is how far a group is behind in a stream.
+type Lag struct {
+	Unread  int64 // entries not delivered
+	Exact   bool  // false: Unread is an estimate
+	Pending int64 // entries delivered but not acked
+}
+
+// MeasureLag looks how far a group is behind in a stream, and changes nothing. Prefix is the consumer's. It returns
+// false if the group isn't there.
+func MeasureLag(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (Lag, bool, error) {
+	s := newSampler(client, prefix, stream, group)
+	s.readOnly = true
+	m, ok, err := s.take(ctx)
+	return Lag{Unread: m.lag, Exact: m.exact, Pending: m.pending}, ok, err
 }

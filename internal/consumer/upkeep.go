@@ -42,12 +42,14 @@ func (l *loop) chore(ctx context.Context, do func(context.Context) error) {
 }
 
 func (l *loop) sample(ctx context.Context) error {
-	s, ok, err := takeSample(ctx, l.Clients.Ops, l.stream, l.Group)
-	if err != nil || !ok {
+	s, ok, err := l.sampler.take(ctx)
+	if !ok {
 		return err
 	}
-	if s.lag >= 0 { // Redis may not know it; then the last one stands
-		l.metrics.lag.Set(float64(s.lag))
+	l.metrics.lag.Set(float64(s.lag))
+	l.metrics.lagEstimated.Set(0)
+	if !s.exact {
+		l.metrics.lagEstimated.Set(1)
 	}
 	l.metrics.pending.Set(float64(s.pending))
 	l.metrics.oldest.Set(s.oldest.Seconds())
@@ -56,7 +58,12 @@ func (l *loop) sample(ctx context.Context) error {
 		l.metrics.lostUnread.Add(float64(s.lost))
 		l.log.Warn("entries were trimmed from the stream before they were read and are lost", "entries", s.lost)
 	}
-	return nil
+	if s.unknown {
+		l.metrics.lossUnknown.Inc()
+		l.log.Warn("entries may have been trimmed from the stream before they were read; how many is unknown, " +
+			"since Redis was restarted or failed over meanwhile and lost count of those that were read")
+	}
+	return err
 }
 
 // tellLag says whether the group is too far behind, and warns of it now and then.

@@ -52,6 +52,19 @@ func (p *process) end() {
 	}
 }
 
+var errLives = errors.New("the server doesn't end")
+
+// stop ends the process by another signal than end does.
+func (p *process) stop(sig syscall.Signal) error {
+	_ = p.cmd.Process.Signal(sig) // it may be gone already
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(startTimeout):
+		return fmt.Errorf("%w: %s", errLives, p.output)
+	}
+}
+
 // ready waits until answers returns nil.
 func (p *process) ready(answers func() error) error {
 	return poll(startTimeout, func() error {

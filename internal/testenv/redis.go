@@ -248,6 +248,14 @@ func privateRedis(t testing.TB, s *localRedis, err error) *PrivateRedisEnv {
 // Kill ends the server as kill -9 does and returns once it is gone.
 func (e *PrivateRedisEnv) Kill() { e.server.kill() }
 
+// Shutdown has the server end in order, as SIGTERM does: what it persists is complete. It returns once the server is gone.
+func (e *PrivateRedisEnv) Shutdown() {
+	e.t.Helper()
+	if err := e.server.process.stop(syscall.SIGTERM); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // Restart starts the server again, killing it first if it runs, and returns once
 // it has loaded what it persisted.
 func (e *PrivateRedisEnv) Restart() {

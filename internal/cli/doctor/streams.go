@@ -104,15 +104,20 @@ func (x *examination) progress(ctx context.Context, stream string, g redis.XInfo
 			active++
 		}
 	}
-	lag := "an unknown number"
-	if g.Lag >= 0 {
-		lag = fmt.Sprint(g.Lag)
+	unread, ok, err := consumer.MeasureLag(ctx, x.stores.Clients.Ops, x.cfg.KeyPrefix, stream, g.Name)
+	if err != nil || !ok {
+		x.unknown(streamCheck, stream, err)
+		return
+	}
+	lag := fmt.Sprint(unread.Unread)
+	if !unread.Exact {
+		lag = "about " + lag
 	}
 	found := fmt.Sprintf("%s: group %s has %s unread, %d pending, %d of %d consumers active", stream, g.Name, lag, g.Pending, active, len(consumers))
 	switch {
-	case active == 0 && (g.Lag != 0 || g.Pending > 0):
+	case active == 0 && (unread.Unread != 0 || g.Pending > 0):
 		x.add(streamCheck, Warn, "start a detector; entries wait for it", "%s", found)
-	case g.Lag > farBehind:
+	case unread.Unread > farBehind:
 		x.add(streamCheck, Warn, "start more detectors, if the lag doesn't go down by itself", "%s", found)
 	default:
 		x.ok(streamCheck, "%s", found)
