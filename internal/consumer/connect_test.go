@@ -155,7 +155,7 @@ func TestFewRights(t *testing.T) {
 		"ACL", "SETUSER", "worker", "on", ">pass", "~" + b.prefix + ":*", "+ping", "+select", "+hello", "+client|setname",
 		"+xreadgroup", "+xack", "+xautoclaim", "+xclaim", "+xpending", "+xgroup|create", "+xgroup|delconsumer", "+xgroup|setid",
 		"+xinfo|groups", "+xinfo|consumers", "+xinfo|stream", "+xrange", "+xadd", "+xtrim", "+exists", "+time",
-		"+eval", "+evalsha", "+script|load", "+set", "+setnx", "+get", "+del",
+		"+eval", "+evalsha", "+script|load", "+set", "+setnx", "+get", "+getex", "+del", "+info",
 	}
 	if err := env.Client.Do(context.Background(), rules...).Err(); err != nil {
 		t.Fatal(err)
