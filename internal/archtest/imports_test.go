@@ -46,6 +46,7 @@ var allowed = map[string][]string{
 	"internal/window/memwindow":   {"internal/window"},
 	"internal/window/rediswindow": {"internal/window", "internal/wire"},
 	"internal/redisurl":           {},
+	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
 	"schema":                      {},
 
 	// What puts it together.
@@ -57,7 +58,7 @@ var allowed = map[string][]string{
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/redisurl", "internal/wire",
+		"pkg/publisher", "internal/lenienthttp", "internal/redisurl", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
@@ -76,6 +77,7 @@ var allowed = map[string][]string{
 	"internal/cases":             {},
 	"internal/chaos":             {},
 	"internal/daemontest":        {},
+	"internal/ingress/hostile":   {},
 	"internal/soak":              {},
 	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/testenv", "internal/wire", "schema"},
 	"internal/testenv":           {},
@@ -83,7 +85,7 @@ var allowed = map[string][]string{
 }
 
 // testOnly may be imported by any test, and otherwise only where allowed says so.
-var testOnly = []string{"internal/daemontest", "internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
+var testOnly = []string{"internal/daemontest", "internal/ingress/hostile", "internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
 
 // allowedInTests is what tests of a package may import beyond that: themselves, what the package may
 // import, testOnly and this.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/wardstream/wardstream/internal/lenienthttp"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -126,9 +127,9 @@ type handler struct{ http.Handler }
 
 func served(t *testing.T, change func(*Options)) handler {
 	t.Helper()
-	server, ok := start(t, change).server.services[0].server.(*http.Server)
+	server, ok := start(t, change).server.services[0].server.(*lenienthttp.Server)
 	if !ok {
-		t.Fatal("the first service isn't HTTP")
+		t.Fatal("the first service is not HTTP")
 	}
 	return handler{server.Handler}
 }

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -19,9 +20,10 @@ type endpoint struct {
 	deny   func(denials, http.ResponseWriter, *http.Request, checker.Decision)
 }
 
-const envoyPrefix = "/envoy/"
+const envoyPrefix = "/envoy"
 
-// endpoints returns the endpoints by path. Envoy's takes every path below it.
+// endpoints returns the endpoints by path. Envoy's takes every path that begins with it: Envoy puts its path_prefix before
+// the path of the client's request, which may be "*" (OPTIONS) or empty (CONNECT).
 func endpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"/":              {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: denials.plain},
@@ -34,6 +36,19 @@ func endpoints() map[string]endpoint {
 	}
 }
 
+// headers returns the names of the headers that are read.
+func (f *forwardAuth) headers() []string {
+	names := []string{f.clients.proxies.HeaderName(), "Accept"}
+	for _, ep := range f.endpoints {
+		names = append(names, ep.uriHeader, ep.methodHeader)
+	}
+	for _, id := range f.clients.identities {
+		names = append(names, id.header)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
+
 // A forwardAuth answers proxies that ask whether to pass a request on: 200 for
 // yes. It never redirects and never reads the query or the body.
 type forwardAuth struct {
@@ -44,11 +59,7 @@ type forwardAuth struct {
 }
 
 func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := r.URL.Path
-	if strings.HasPrefix(name, envoyPrefix) {
-		name = envoyPrefix
-	}
-	ep, ok := f.endpoints[name]
+	ep, ok := f.endpoint(r.URL.Path)
 	if !ok {
 		http.Error(w, "no such endpoint; there are /, /nginx, /ingress-nginx, /traefik, /caddy, /haproxy and /envoy/", http.StatusNotFound)
 		return
@@ -57,6 +68,18 @@ func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d := f.gate.decide(r.Context(), s, ep.method(r), err); d.Blocked {
 		ep.deny(f.denials, w, r, d)
 	}
+}
+
+// endpoint finds the endpoint of a path. Where the request names no path at all, it decides as / does.
+func (f *forwardAuth) endpoint(path string) (endpoint, bool) {
+	switch {
+	case strings.HasPrefix(path, envoyPrefix):
+		path = envoyPrefix
+	case !strings.HasPrefix(path, "/"):
+		path = "/"
+	}
+	ep, ok := f.endpoints[path]
+	return ep, ok
 }
 
 // subject reads who asks. From a peer that isn't trusted nothing is read at all.
@@ -97,7 +120,7 @@ func (e endpoint) method(r *http.Request) string {
 // path returns the path that the client asked for, or "" where that isn't known.
 func (e endpoint) path(r *http.Request) string {
 	if e.inPath {
-		return strings.TrimPrefix(r.URL.Path, strings.TrimSuffix(envoyPrefix, "/"))
+		return uriPath(strings.TrimPrefix(r.RequestURI, envoyPrefix))
 	}
 	values := r.Header[e.uriHeader]
 	if len(values) != 1 {

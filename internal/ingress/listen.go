@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/pires/go-proxyproto"
-	"golang.org/x/net/netutil"
 )
 
 const unixPrefix = "unix:"
@@ -30,7 +29,7 @@ func listen(addr string, o *Options) (net.Listener, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller names the flag, net the address
 	}
-	return netutil.LimitListener(l, o.MaxConnections), nil
+	return limitConnections(l, o.MaxConnections), nil
 }
 
 // listenUnix takes the place of a socket that a process left behind, not of one at which somebody

@@ -125,7 +125,7 @@ func TestProxyProtocol(t *testing.T) {
 		"visitor accuses himself":              {v2(t, proxyproto.PROXY, visitor), []string{"X-Forwarded-For", attacker}, 200},
 		"a proxy speaks of the attacker":       {v2(t, proxyproto.PROXY, "10.0.0.9"), []string{"X-Forwarded-For", attacker}, 429},
 		"the balancer itself (LOCAL)":          {v2(t, proxyproto.LOCAL, ""), []string{"X-Forwarded-For", attacker}, 429},
-		"two headers, the second the client's": {"PROXY TCP4 " + attacker + " 10.0.0.1 1 2\r\nPROXY TCP4 " + visitor + " 10.0.0.1 1 2\r\n", nil, 400},
+		"two headers, the second the client's": {"PROXY TCP4 " + attacker + " 10.0.0.1 1 2\r\nPROXY TCP4 " + visitor + " 10.0.0.1 1 2\r\n", nil, 429},
 		"the client isn't known (UNKNOWN)":     {"PROXY UNKNOWN\r\n", []string{"X-Forwarded-For", visitor}, 0},
 		"UNKNOWN with addresses":               {"PROXY UNKNOWN " + visitor + " 10.0.0.1 1 2\r\n", []string{"X-Forwarded-For", visitor}, 0},
 		"the client isn't known (UNSPEC)":      {"\r\n\r\n\x00\r\nQUIT\n\x21\x00\x00\x00", []string{"X-Forwarded-For", visitor}, 0},

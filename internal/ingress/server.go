@@ -15,16 +15,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/wardstream/wardstream/internal/lenienthttp"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Bounds of a connection. A proxy passes its client's headers on, so they may
-// be as large as the large ones allow (Envoy 60 KiB, nginx 33 KiB).
+// Bounds of a connection. Those of a request are [lenienthttp]'s.
 const (
-	headerTimeout  = 5 * time.Second
-	requestTimeout = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 64 << 10
+	headerTimeout = 5 * time.Second
+	answerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
 )
 
 // A Server is a running ingress-check. Make one with [New].
@@ -46,7 +45,7 @@ type service struct {
 	server   answerer
 }
 
-// An answerer is a [http.Server], or gRPC's made to look like one.
+// An answerer is a [lenienthttp.Server], or gRPC's made to look like one.
 type answerer interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
@@ -116,7 +115,7 @@ func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.C
 	ops := s.operations()
 	var err error
 	if o.HTTPAddr != "" {
-		if s.httpAddr, err = s.add(o.HTTPAddr, "--http-addr", s.httpServer(ops), o, nil); err != nil {
+		if s.httpAddr, err = s.add(o.HTTPAddr, "--http-addr", s.httpServer(ops, metricsHeaders()...), o, nil); err != nil {
 			return err
 		}
 	}
@@ -125,7 +124,7 @@ func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.C
 	if o.HTTPAddr == "" {
 		handler = besides(ops, forward)
 	}
-	if s.addr, err = s.add(o.Addr, "--addr", s.httpServer(handler), o, &proxied{forward.clients, "http/1.1"}); err != nil {
+	if s.addr, err = s.add(o.Addr, "--addr", s.httpServer(handler, slices.Concat(forward.headers(), metricsHeaders())...), o, &proxied{forward.clients, "http/1.1"}); err != nil {
 		return err
 	}
 	if o.HTTPAddr == "" {
@@ -150,11 +149,11 @@ func besides(ops operations, next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) httpServer(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+// httpServer makes a server that never answers a request by itself: its clients' clients have a say in how requests
+// look, and proxies make a refusal, or a way in, of an answer that no handler gave. headers are those that h reads.
+func (s *Server) httpServer(h http.Handler, headers ...string) *lenienthttp.Server {
+	return &lenienthttp.Server{
+		Handler: h, Headers: headers, Log: s.log, HeadTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
 	}
 }
 
@@ -177,6 +176,9 @@ func (s *Server) add(addr, flag string, server answerer, o *Options, as *proxied
 	}
 	return l.Addr().String(), nil
 }
+
+// metricsHeaders are those that the handler of metrics reads.
+func metricsHeaders() []string { return []string{"Accept", "Accept-Encoding"} }
 
 // operations are health and metrics, by path. A store outage makes ingress-check
 // neither unhealthy nor unready: without it the proxies would deny everyone.

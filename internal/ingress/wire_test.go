@@ -12,7 +12,7 @@ import (
 func TestUnknownEndpoints(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
-	for _, path := range []string{"/ngnix", "/nginx/", "/envoy", "//", "/./", "/check", "/Nginx", "/index.html", "/healthz/", "/ingress-nginx/", "/metricsx"} {
+	for _, path := range []string{"/ngnix", "/nginx/", "//", "/./", "/check", "/Nginx", "/index.html", "/healthz/", "/ingress-nginx/", "/metricsx"} {
 		if res := i.ask(path, "X-Forwarded-For", visitor); res.status != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", path, res.status)
 		}
@@ -91,8 +91,7 @@ func TestRequestsAsTheyComeOverTheWire(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Forwarded-For: " + attacker + "\r\n\r\nhello":                  "HTTP/1.1 429 Too Many Requests",
 		"GET /envoy/../../healthz HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + attacker + "\r\n\r\n":                          "HTTP/1.1 429 Too Many Requests",
 		"GET /envoy//a/./b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: " + visitor + "\r\n\r\n":                                  "HTTP/1.1 200 OK",
-		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n":                                                                              "HTTP/1.1 404 Not Found",
-		"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", maxHeaderBytes+8192) + "\r\n\r\n":                         "HTTP/1.1 431 Request Header Fields Too Large",
+		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n":                                                                              "HTTP/1.1 200 OK",
 		"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 48<<10) + "\r\nX-Forwarded-For: " + attacker + "\r\n\r\n": "HTTP/1.1 429 Too Many Requests",
 	} {
 		if got := i.raw(request); got != want {
