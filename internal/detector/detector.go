@@ -20,6 +20,7 @@ import (
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/events"
 	"github.com/wardstream/wardstream/internal/store/tiered"
+	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -91,7 +92,12 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	}
 	d.stopTraces = stop
 	metrics := newPipelineMetrics(registry)
-	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics)); err != nil {
+	windowMetrics, err := rediswindow.NewMetrics(registry)
+	if err != nil {
+		return err
+	}
+	windows := rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, windowMetrics)
+	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics, windows)); err != nil {
 		return err
 	}
 	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
@@ -105,11 +111,11 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-func (d *Detector) newPipeline(t tracing, m *pipelineMetrics) *Pipeline {
+func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, windows window.Store) *Pipeline {
 	return &Pipeline{
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
 		clock:     redisClock{d.stores.Clients.Ops},
-		windows:   rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix),
+		windows:   windows,
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
 		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, tracing: t,
 	}

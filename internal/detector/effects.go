@@ -121,7 +121,7 @@ func (p *Pipeline) escalate(ctx context.Context, b *batch) error {
 		return err
 	}
 	for i, put := range b.puts {
-		put.Block = p.policy.Escalate.Apply(put.Block, previous[i])
+		put.Block = p.policy.Escalate.Apply(put.Block, previous[i].Size)
 	}
 	return nil
 }

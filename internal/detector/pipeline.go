@@ -150,9 +150,10 @@ func (p *Pipeline) plan(b *batch) {
 	p.metrics.evaluated.Add(float64(evaluated))
 }
 
-func (p *Pipeline) judge(b *batch, counts []int) {
+func (p *Pipeline) judge(b *batch, counts []window.Count) {
+	sizes := window.Sizes(counts)
 	for _, plan := range b.plans {
-		m, ok := plan.rule.Judge(&b.events[plan.at], counts[plan.from:plan.to])
+		m, ok := plan.rule.Judge(&b.events[plan.at], sizes[plan.from:plan.to])
 		if !ok {
 			continue
 		}

@@ -89,7 +89,7 @@ func newBench(t *testing.T, text string) *bench {
 	b.durable = &faultyDurable{Blocks: durable}
 	b.Pipeline = &Pipeline{
 		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: redisClock{b.redis.Client},
-		windows: rediswindow.New(b.redis.Client, b.redis.Prefix), blocks: tiered.New(cache, b.durable, tiered.Options{}),
+		windows: rediswindow.New(b.redis.Client, b.redis.Prefix, nil), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
 		metrics: newPipelineMetrics(b.registry),
 	}
@@ -265,7 +265,7 @@ func TestRedisDownLeavesEverythingPending(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	private := testenv.PrivateRedis(t)
-	b.windows = rediswindow.New(private.Client, "p")
+	b.windows = rediswindow.New(private.Client, "p", nil)
 	private.Kill()
 	entries := append(b.failures(2, "203.0.113.9"), b.entry("event_type", "nobody.wants"), b.entry("bad", ""))
 	if got, err := b.handle(entries...); got != "PPDX" || err == nil {
@@ -430,8 +430,8 @@ func BenchmarkHandle(b *testing.B) {
 // noWindows leaves the stores out of a benchmark of what is around them.
 type noWindows struct{}
 
-func (noWindows) Apply(_ context.Context, ops []window.Op) ([]int, error) {
-	return make([]int, len(ops)), nil
+func (noWindows) Apply(_ context.Context, ops []window.Op) ([]window.Count, error) {
+	return make([]window.Count, len(ops)), nil
 }
 
 type noSinks struct{}

@@ -37,7 +37,7 @@ type brokenWindows struct {
 	*breaker
 }
 
-func (w brokenWindows) Apply(ctx context.Context, ops []window.Op) (counts []int, err error) {
+func (w brokenWindows) Apply(ctx context.Context, ops []window.Op) (counts []window.Count, err error) {
 	err = w.call(func() error { counts, err = w.Store.Apply(ctx, ops); return err })
 	return counts, err
 }

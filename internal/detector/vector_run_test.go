@@ -125,7 +125,7 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 	}
 	r.blocks = &recordedBlocks{Blocks: blocks, now: now}
 	policy := c.Config.policy()
-	windows := rediswindow.New(r.raw, "sec_audit")
+	windows := rediswindow.New(r.raw, "sec_audit", nil)
 	all, safe := r.rules(false), r.rules(true)
 	for _, p := range []struct {
 		into **Pipeline

@@ -29,7 +29,7 @@ const yearTTL = 365 * 24 * time.Hour
 
 // NewEscalation returns e ready for use.
 func NewEscalation(e Escalation) *Escalation {
-	e.spec = &window.Spec{Name: "offences", Threshold: max(e.PermanentAfter, 8), Length: e.Memory, Latest: true}
+	e.spec = &window.Spec{Name: "offences", Threshold: max(e.PermanentAfter, 8), Length: e.Memory, Latest: true, MaxClears: window.NeverCleared}
 	return &e
 }
 

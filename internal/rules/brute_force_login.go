@@ -48,6 +48,9 @@ func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 	failures := p.spec(spec.Name, common)
 	failures.Threshold = max(failures.Threshold, common.failures.Threshold)
 	failures.Variant = p.SuccessClears
+	if p.SuccessClears == clearsNever {
+		failures.MaxClears = window.NeverCleared
+	}
 	*common.failures = *failures
 	return &bruteForceLogin{
 		base:      base{spec.Name, Wants{Types: []string{loginFailed, loginSuccess}}, p.Said, p.Window},
@@ -60,7 +63,7 @@ func (r *bruteForceLogin) Plan(e *event.Event, ops []window.Op) []window.Op {
 	if address == "" {
 		return ops
 	}
-	op := window.Op{Spec: r.failures, Group: address, Time: e.Time, Tag: e.Scope(checker.ScopeUsername)}
+	op := window.Op{Spec: r.failures, Group: address, Time: e.Time, Tag: e.Scope(checker.ScopeUsername), Threshold: r.threshold}
 	switch {
 	case e.Type == loginFailed:
 		op.Kind, op.Member = window.Add, e.Member

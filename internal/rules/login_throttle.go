@@ -53,7 +53,7 @@ func (r *loginThrottle) Plan(e *event.Event, ops []window.Op) []window.Op {
 	if address == "" || r.failures.Length == 0 || !r.paths.match(e.Text("url.path")) {
 		return ops
 	}
-	return append(ops, window.Op{Spec: r.failures, Group: address, Kind: window.Read, Time: e.Time})
+	return append(ops, window.Op{Spec: r.failures, Group: address, Kind: window.Read, Time: e.Time, Threshold: r.threshold})
 }
 
 func (r *loginThrottle) Judge(e *event.Event, counts []int) (Match, bool) {

@@ -30,7 +30,7 @@ func newRepeatedClientError(spec Spec, common *shared) (Rule, error) {
 	}
 	return &repeatedClientError{
 		base:      base{spec.Name, Wants{Types: []string{clientError}}, p.Said, p.Window},
-		threshold: p.Threshold, errors: p.spec(spec.Name, common),
+		threshold: p.Threshold, errors: neverCleared(p.spec(spec.Name, common)),
 	}, nil
 }
 

@@ -46,7 +46,7 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	return &repeatedRoute{
 		base:      base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, p.Window},
 		threshold: p.Threshold, paths: compiled, decision: decision{"temp_block", p.Decision}, blockTTL: p.BlockTTL,
-		requests: p.spec(spec.Name, common),
+		requests: neverCleared(p.spec(spec.Name, common)),
 	}, nil
 }
 

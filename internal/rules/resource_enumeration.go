@@ -36,7 +36,7 @@ func newResourceEnumeration(spec Spec, common *shared) (Rule, error) {
 	if err := checkDecision(p.Decision); err != nil {
 		return nil, err
 	}
-	distinct := p.spec(spec.Name, common)
+	distinct := neverCleared(p.spec(spec.Name, common))
 	distinct.Latest = true
 	return &resourceEnumeration{
 		base:      base{spec.Name, Wants{Prefixes: []string{responsePrefix}}, p.Said, p.Window},

@@ -65,7 +65,7 @@ func (d *detection) at(seconds float64, fields ...string) []rules.Match {
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		if m, ok := rule.Judge(&e, counts); ok {
+		if m, ok := rule.Judge(&e, window.Sizes(counts)); ok {
 			matches = append(matches, m)
 		}
 	}

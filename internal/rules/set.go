@@ -172,6 +172,12 @@ func (c Counting) spec(name string, common *shared) *window.Spec {
 	return &window.Spec{Name: name, Threshold: c.Threshold, Length: c.Window, Lateness: common.lateness}
 }
 
+// neverCleared spares the store of a rule that clears nothing from looking for clears.
+func neverCleared(s *window.Spec) *window.Spec {
+	s.MaxClears = window.NeverCleared
+	return s
+}
+
 func (s Said) check() error {
 	if s.Severity < 0 || s.Severity > 10 {
 		return &ParamError{"severity", fmt.Errorf("%d is not between 0 and 10", s.Severity)}

@@ -1,5 +1,10 @@
 package window
 
+import (
+	"fmt"
+	"slices"
+)
+
 // A Batch is a list of operations sorted by window, so that a store touches
 // each window once. Its order within one window is the list's.
 type Batch struct {
@@ -40,17 +45,29 @@ func Group(ops []Op) *Batch {
 	return b
 }
 
+// Check returns ErrNeverCleared if an operation clears a window that is never
+// cleared.
+func (b *Batch) Check() error {
+	for i := range b.ops {
+		if b.ops[i].Kind == Clear && !b.ops[i].Spec.KeepsClears() {
+			return fmt.Errorf("%w: %s", ErrNeverCleared, b.ops[i].Spec.Name)
+		}
+	}
+	return nil
+}
+
 // Additions returns, encoded, what the batch adds to the log of w: nothing if
-// it only reads, and never more than a window holds.
+// it only reads. Where no clear can come it is never more than a window holds; elsewhere
+// only the store knows which members count.
 func (b *Batch) Additions(w Window) []byte {
 	capacity := w.Spec.Capacity()
 	var out []byte
 	for i := w.first; i >= 0; i = b.next[i] {
-		r, changes := b.ops[i].Record()
+		r, changes := b.ops[i].record()
 		if !changes {
 			continue
 		}
-		if len(out) == capacity*RecordSize {
+		if len(out) == capacity*RecordSize && !w.Spec.KeepsClears() {
 			return b.compacted(w)
 		}
 		out = r.Append(out)
@@ -59,17 +76,44 @@ func (b *Batch) Additions(w Window) []byte {
 }
 
 func (b *Batch) compacted(w Window) []byte {
-	view := Replay(w.Spec, "")
+	view := Replay(w.Spec, "", Clears{})
 	for i := w.first; i >= 0; i = b.next[i] {
 		view.Apply(&b.ops[i])
 	}
 	return view.Compact()
 }
 
+// Clears returns the clears that the batch brings to w.
+func (b *Batch) Clears(w Window) []Record {
+	var out []Record
+	for i := w.first; i >= 0; i = b.next[i] {
+		if b.ops[i].Kind == Clear {
+			r, _ := b.ops[i].record()
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Tags returns the tags whose clears say what becomes of the batch's members of w, each
+// once: those of its additions and clears, and that of every member, 0.
+func (b *Batch) Tags(w Window) []uint64 {
+	tags := []uint64{0}
+	for i := w.first; i >= 0; i = b.next[i] {
+		r, changes := b.ops[i].record()
+		if changes && !slices.Contains(tags, r.Tag) {
+			tags = append(tags, r.Tag)
+		}
+	}
+	return tags
+}
+
 // Judge applies the batch's operations on w to the view and writes their counts to counts, which is as
-// long as the batch's list.
-func (b *Batch) Judge(w Window, view *View, counts []int) {
+// long as the batch's list. It reports whether one of them reached its threshold.
+func (b *Batch) Judge(w Window, view *View, counts []Count) (reached bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
 		counts[i] = view.Apply(&b.ops[i])
+		reached = reached || !counts[i].Since.IsZero()
 	}
+	return reached
 }

@@ -3,66 +3,105 @@ package window
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
-// A View is a window as its log tells it: the newest members that were not
-// cleared, each once, and the clears. It is for one goroutine.
+// A View is a window as its log and its clears tell it: the newest members that
+// were not cleared, each once. It is for one goroutine.
 type View struct {
 	spec     *Spec
 	capacity int
 	length   int64    // milliseconds
 	members  []Record // by time
-	clears   []Record // newest of each tag
+	clears   Clears   // those of the log included
+	logged   []Record // the clears of the log alone
+	left     []Record // members that clears took out before or when they came
+
+	overflowed bool
+	spared     int
 }
 
-// Replay returns the view of an encoded log. Records that are cut off at the
-// end are ignored.
-func Replay(spec *Spec, log string) *View {
-	v := &View{spec: spec, capacity: spec.Capacity(), length: spec.Length.Milliseconds()}
+// Replay returns the view of an encoded log, with the clears that are known beside it; the view
+// takes them over. Records that are cut off at the end are ignored.
+func Replay(spec *Spec, log string, known Clears) *View {
+	v := &View{spec: spec, capacity: spec.Capacity(), length: spec.Length.Milliseconds(), clears: known}
 	v.members = make([]Record, 0, min(len(log)/RecordSize+4, v.capacity+4))
-	for ; len(log) >= RecordSize; log = log[RecordSize:] {
-		if r := decode(log[:RecordSize]); r.At != 0 { // else a Marker
-			v.add(r)
-		}
-	}
+	v.Extend(log)
 	return v
 }
 
-// Apply carries out op and returns its count.
-func (v *View) Apply(op *Op) int {
-	r, changes := op.Record()
-	if !changes {
-		return v.trailing(op.Time.UnixMilli())
+// Extend adds the records of an encoded log to the view.
+func (v *View) Extend(log string) {
+	for ; len(log) >= RecordSize; log = log[RecordSize:] {
+		switch r := decode(log[:RecordSize]); {
+		case r.At == 0: // a Marker
+		case r.Member == clearMember:
+			v.clear(r)
+		default:
+			v.add(r)
+		}
 	}
-	at, live := v.add(r)
-	if r.Member == clearMember || !live {
-		return 0
-	}
-	return v.around(at)
 }
 
-// Compact returns the shortest log with the same view.
-func (v *View) Compact() []byte {
-	out := make([]byte, 0, (len(v.members)+len(v.clears))*RecordSize)
-	for _, r := range v.clears {
-		out = r.Append(out)
+// Apply carries out op and returns its count.
+func (v *View) Apply(op *Op) Count {
+	r, changes := op.record()
+	threshold := cmp.Or(op.Threshold, v.spec.Threshold)
+	switch {
+	case !changes:
+		return v.trailing(op.Time.UnixMilli(), threshold)
+	case op.Kind == Clear:
+		v.clear(r)
+		return Count{}
+	case v.spares(r):
+		v.spared++
+		return Count{}
 	}
+	at, live := v.add(r)
+	if !live {
+		return Count{}
+	}
+	return v.around(at, threshold)
+}
+
+// Compact returns the shortest log with the same members.
+func (v *View) Compact() []byte {
+	out := make([]byte, 0, len(v.members)*RecordSize)
 	for _, r := range v.members {
 		out = r.Append(out)
 	}
 	return out
 }
 
-// add takes r in and reports, of a member, the time it stands at now and
-// whether it counts. A member that a producer sends again as a second entry
-// stands at its first time; only where a clear lies between the two does it
-// depend on their order whether it counts.
+// Overflowed reports whether members were dropped for want of capacity. Where a clear of one of
+// those kept isn't known, a member that counts may have been dropped in its place.
+func (v *View) Overflowed() bool { return v.overflowed }
+
+// Corrected reports whether members that the log alone would count were left out; the
+// log should be compacted to what the view holds.
+func (v *View) Corrected() bool {
+	return v.spared > 0 || slices.ContainsFunc(v.left, func(m Record) bool {
+		return !slices.ContainsFunc(v.logged, func(c Record) bool { return c.takesOut(m) })
+	})
+}
+
+// Spared is how many operations added nothing because a clear of theirs may have been
+// forgotten (Clears.Floor).
+func (v *View) Spared() int { return v.spared }
+
+// spares reports whether r, which arrives now, may have been taken out by a clear that
+// was forgotten.
+func (v *View) spares(r Record) bool {
+	return r.At <= v.clears.Floor && !v.clears.covers(r) && v.index(r.Member) < 0
+}
+
+// add takes a member in and reports the time it stands at now and whether it
+// counts. A member that a producer sends again as a second entry stands at its first time;
+// only where a clear lies between the two does it depend on their order whether
+// it counts.
 func (v *View) add(r Record) (at int64, live bool) {
-	if r.Member == clearMember {
-		v.clear(r)
-		return r.At, false
-	}
-	if v.cleared(r) {
+	if v.clears.covers(r) {
+		v.left = append(v.left, r)
 		return r.At, false
 	}
 	if i := v.index(r.Member); i >= 0 {
@@ -80,6 +119,7 @@ func (v *View) add(r Record) (at int64, live bool) {
 	}
 	if len(v.members) > v.capacity {
 		v.members = slices.Delete(v.members, 0, 1)
+		v.overflowed = true
 	}
 	return r.At, true
 }
@@ -95,7 +135,7 @@ func (v *View) index(member uint64) int {
 }
 
 // byTime orders records by time and then by member, so that every worker
-// drops the same ones for want of room.
+// drops the same ones for want of capacity.
 func byTime(a, b Record) int {
 	if a.At != b.At {
 		return cmp.Compare(a.At, b.At)
@@ -104,34 +144,19 @@ func byTime(a, b Record) int {
 }
 
 func (v *View) clear(r Record) {
-	i := slices.IndexFunc(v.clears, func(c Record) bool { return c.Tag == r.Tag })
-	switch {
-	case i < 0:
-		v.clears = append(v.clears, r)
-		slices.SortFunc(v.clears, func(a, b Record) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Tag, b.Tag)) })
-		if len(v.clears) > v.capacity {
-			v.clears = slices.Delete(v.clears, 0, 1)
-		}
-	case v.clears[i].At < r.At:
-		v.clears = slices.Delete(v.clears, i, i+1)
-		v.clear(r)
-		return
-	}
-	v.members = slices.DeleteFunc(v.members, v.cleared)
+	v.logged = append(v.logged, r)
+	v.clears.Set(r.Tag, r.At)
+	v.members = slices.DeleteFunc(v.members, r.takesOut)
 }
 
-func (v *View) cleared(m Record) bool {
-	for _, c := range v.clears {
-		if (c.Tag == 0 || c.Tag == m.Tag) && m.At <= c.At {
-			return true
-		}
-	}
-	return false
+// takesOut reports whether the clear c takes the member m out.
+func (c Record) takesOut(m Record) bool {
+	return (c.Tag == 0 || c.Tag == m.Tag) && m.At <= c.At
 }
 
 // around is the most members in any span of length that holds the time at.
-func (v *View) around(at int64) int {
-	most, left := 0, 0
+func (v *View) around(at int64, threshold int) Count {
+	size, since, left := 0, int64(0), 0
 	for right, m := range v.members {
 		if m.At < at {
 			continue
@@ -142,18 +167,36 @@ func (v *View) around(at int64) int {
 		for v.members[left].At <= m.At-v.length && v.members[left].At < at {
 			left++
 		}
-		most = max(most, right-left+1)
+		n := right - left + 1
+		size = max(size, n)
+		if n >= threshold { // the newest that suffice, at among them
+			since = max(since, min(at, v.members[right-max(threshold, 1)+1].At))
+		}
 	}
-	return most
+	return count(size, since)
 }
 
 // trailing is the members in (at-length, at].
-func (v *View) trailing(at int64) int {
-	n := 0
-	for _, m := range v.members {
-		if m.At <= at && m.At > at-v.length {
-			n++
+func (v *View) trailing(at int64, threshold int) Count {
+	first, end := 0, 0
+	for i, m := range v.members {
+		if m.At <= at-v.length {
+			first = i + 1
+		}
+		if m.At <= at {
+			end = i + 1
 		}
 	}
-	return n
+	size, since := max(end-first, 0), int64(0)
+	if size > 0 && size >= threshold {
+		since = v.members[end-max(threshold, 1)].At
+	}
+	return count(size, since)
+}
+
+func count(size int, since int64) Count {
+	if since == 0 {
+		return Count{Size: size}
+	}
+	return Count{Size: size, Since: time.UnixMilli(since)}
 }

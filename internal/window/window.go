@@ -8,14 +8,22 @@
 // whichever event happens to arrive but by capacity (Spec.Capacity), so an
 // entry that comes late still counts rightly, memory is bounded, and a count
 // saturates above the threshold.
+//
+// A clear takes members out, those that are yet to arrive included. The log
+// only carries it to the members that are there already; beside the log each
+// window keeps the newest clear of every tag (Clears), so that a clear is not
+// forgotten while a member that it takes out may still come, however many
+// clears of other tags there were.
 package window
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -34,9 +42,27 @@ type Spec struct {
 	// Latest makes a member that comes again move to its latest time (windows
 	// of distinct values); otherwise it stays at its first (windows of events).
 	Latest bool
+	// MaxClears is how many tags a window remembers the newest clear of; 0 means
+	// DefaultMaxClears, NeverCleared that no clear ever comes, which spares the store
+	// from looking for one.
+	MaxClears int
 	// Variant tells apart specs that differ in a rule's other parameters.
 	Variant string
 }
+
+// DefaultMaxClears is how many tags a window remembers the newest clear of
+// unless its Spec says otherwise. It is above the number of people that share
+// one address; in Redis a window that reaches it takes some 2 MB.
+const DefaultMaxClears = 16_384
+
+// NeverCleared is the MaxClears of windows that no clear comes to.
+const NeverCleared = -1
+
+// KeepsClears reports whether clears come to windows of the spec.
+func (s *Spec) KeepsClears() bool { return s.MaxClears >= 0 }
+
+// ClearLimit is how many tags a window remembers the newest clear of.
+func (s *Spec) ClearLimit() int { return cmp.Or(max(s.MaxClears, 0), DefaultMaxClears) }
 
 // outageBudget is how much longer than its length and lateness a window is
 // kept, so that workers that were away find it when they are back.
@@ -57,10 +83,14 @@ func (s *Spec) Capacity() int {
 // TTL is how long a window is kept after its last change.
 func (s *Spec) TTL() time.Duration { return s.Length + s.Lateness + outageBudget }
 
+// layout is the version of what the keys hold: workers that keep clears in the
+// log alone and workers that keep them beside it must not share windows.
+const layout = 2
+
 // ID names the spec in keys: its name and a hash of everything that gives the
 // records their meaning, so that a rolling deploy never mixes two meanings.
 func (s *Spec) ID() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%d|%t|%s", s.Threshold, s.Length, s.Lateness, s.Latest, s.Variant))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%d|%d|%t|%s", layout, s.Threshold, s.Length, s.Lateness, s.Latest, s.Variant))
 	return s.Name + ":" + hex.EncodeToString(sum[:8])
 }
 
@@ -74,9 +104,12 @@ const (
 	// Read changes nothing. Its count is the members in (Time-Length, Time].
 	Read
 	// Clear takes out the members of Tag at or before Time, those that are yet
-	// to arrive included; Tag "" means every member. Its count is 0.
+	// to arrive included; Tag "" means every member. Its count is zero.
 	Clear
 )
+
+// ErrNeverCleared is returned for a clear of a window whose Spec rules clears out.
+var ErrNeverCleared = errors.New("clear of a window that is never cleared")
 
 // An Op is one operation on the window that Spec keeps for Group.
 type Op struct {
@@ -86,6 +119,28 @@ type Op struct {
 	Time   time.Time // to the millisecond
 	Member string
 	Tag    string
+	// Threshold is the size that the operation is judged by; 0 means the Spec's. It
+	// changes nothing but the Count's Since.
+	Threshold int
+}
+
+// A Count is what an operation finds in its window.
+type Count struct {
+	// Size is the number of members.
+	Size int
+	// Since is where the evidence begins: the time of the oldest of the newest members
+	// that suffice for the threshold; the zero time below the threshold. A match
+	// whose evidence begins before its scope was unblocked is no reason to block again.
+	Since time.Time
+}
+
+// Sizes returns the sizes of counts.
+func Sizes(counts []Count) []int {
+	sizes := make([]int, len(counts))
+	for i, c := range counts {
+		sizes[i] = c.Size
+	}
+	return sizes
 }
 
 // A Store keeps windows. Apply carries out a batch's operations in their order
@@ -93,7 +148,7 @@ type Op struct {
 // they come one by one. It is safe for concurrent use; after an error any part
 // of the batch may have been applied, and applying it again is harmless.
 type Store interface {
-	Apply(ctx context.Context, ops []Op) ([]int, error)
+	Apply(ctx context.Context, ops []Op) ([]Count, error)
 }
 
 // A Record is one fact in a window's log: a member, or a clear.
@@ -109,8 +164,8 @@ const RecordSize = 22
 
 const clearMember = ^uint64(0)
 
-// Record returns what op adds to the log; false for a Read.
-func (op *Op) Record() (Record, bool) {
+// record returns what op adds to the log; false for a Read.
+func (op *Op) record() (Record, bool) {
 	r := Record{At: op.Time.UnixMilli(), Tag: hash(op.Tag), Member: clearMember}
 	switch op.Kind {
 	case Add:

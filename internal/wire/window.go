@@ -4,3 +4,9 @@ package wire
 func (k Keys) Window(id, group string) string {
 	return k.Prefix + ":window:" + id + ":" + keyValue(group)
 }
+
+// WindowClears is the sorted set of the clears that the window of id and group
+// remembers: the tag of each, scored by its time in milliseconds.
+func (k Keys) WindowClears(id, group string) string {
+	return k.Prefix + ":clears:" + id + ":" + keyValue(group)
+}

@@ -85,6 +85,11 @@ func keyNeeds(prefix string) []need {
 		on(pattern, "hexists", "HEXISTS", key, "f"),
 		on(pattern, "xadd", "XADD", key, "x", "f", "v"),
 		on(pattern, "append", "APPEND", key, "v"),
+		on(pattern, "zadd", "ZADD", key, "x", "m"),
+		on(pattern, "zmscore", "ZMSCORE", key, "m"),
+		on(pattern, "zrange", "ZRANGE", key, "0", "0"),
+		on(pattern, "zremrangebyscore", "ZREMRANGEBYSCORE", key, "x", "x"),
+		on(pattern, "zremrangebyrank", "ZREMRANGEBYRANK", key, "x", "x"),
 	}
 }
 

@@ -23,6 +23,7 @@ type key struct{ spec, group string }
 
 type entry struct {
 	log     string
+	clears  window.Clears
 	expires time.Time
 }
 
@@ -34,10 +35,14 @@ func New(now func() time.Time) *Store {
 	return &Store{now: now, windows: map[key]entry{}}
 }
 
-// Apply implements window.Store. It never fails.
-func (s *Store) Apply(_ context.Context, ops []window.Op) ([]int, error) {
-	counts := make([]int, len(ops))
+// Apply implements window.Store. It fails only where a window is cleared that
+// is never cleared.
+func (s *Store) Apply(_ context.Context, ops []window.Op) ([]window.Count, error) {
+	counts := make([]window.Count, len(ops))
 	batch := window.Group(ops)
+	if err := batch.Check(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -46,12 +51,16 @@ func (s *Store) Apply(_ context.Context, ops []window.Op) ([]int, error) {
 		k := key{w.Spec.ID(), w.Group}
 		held := s.windows[k]
 		if !now.Before(held.expires) {
-			held.log = ""
+			held = entry{}
 		}
-		view := window.Replay(w.Spec, held.log)
+		view := window.Replay(w.Spec, held.log, held.clears)
 		batch.Judge(w, view, counts)
+		for _, c := range batch.Clears(w) {
+			held.clears.Set(c.Tag, c.At)
+			held.clears.Limit(c.At-w.Spec.TTL().Milliseconds(), w.Spec.ClearLimit())
+		}
 		if len(batch.Additions(w)) > 0 {
-			s.windows[k] = entry{log: string(view.Compact()), expires: now.Add(w.Spec.TTL())}
+			s.windows[k] = entry{log: string(view.Compact()), clears: held.clears, expires: now.Add(w.Spec.TTL())}
 		}
 	}
 	return counts, nil

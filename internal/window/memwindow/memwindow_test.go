@@ -36,13 +36,13 @@ func TestWindowsGoAwayWithTheirTTL(t *testing.T) {
 		want   int
 	}{{"a", 1}, {"b", 2}} {
 		op.Member = step.member
-		if counts, _ := s.Apply(t.Context(), []window.Op{op}); counts[0] != step.want {
-			t.Fatalf("count %d, want %d", counts[0], step.want)
+		if counts, _ := s.Apply(t.Context(), []window.Op{op}); counts[0].Size != step.want {
+			t.Fatalf("count %d, want %d", counts[0].Size, step.want)
 		}
 	}
 	now = now.Add(spec.TTL())
 	op.Member = "c"
-	if counts, _ := s.Apply(t.Context(), []window.Op{op}); counts[0] != 1 {
-		t.Fatalf("count %d after the window's TTL, want 1", counts[0])
+	if counts, _ := s.Apply(t.Context(), []window.Op{op}); counts[0].Size != 1 {
+		t.Fatalf("count %d after the window's TTL, want 1", counts[0].Size)
 	}
 }

@@ -2,6 +2,7 @@ package rediswindow_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -24,7 +27,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	windowtest.Run(t, func(t *testing.T) func() window.Store {
 		env := testenv.Redis(t)
-		return func() window.Store { return rediswindow.New(env.Client, env.Prefix) }
+		return func() window.Store { return rediswindow.New(env.Client, env.Prefix, nil) }
 	})
 }
 
@@ -32,7 +35,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	windowtest.Model(t, func(t *testing.T) func() window.Store {
 		env := testenv.Redis(t)
-		return func() window.Store { return rediswindow.New(env.Client, env.Prefix) }
+		return func() window.Store { return rediswindow.New(env.Client, env.Prefix, nil) }
 	})
 }
 
@@ -41,7 +44,7 @@ func TestConformanceOnMiniredis(t *testing.T) {
 	windowtest.Run(t, func(t *testing.T) func() window.Store {
 		client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 		t.Cleanup(func() { _ = client.Close() })
-		return func() window.Store { return rediswindow.New(client, "p") }
+		return func() window.Store { return rediswindow.New(client, "p", nil) }
 	})
 }
 
@@ -56,7 +59,7 @@ func ops(n int, spec *window.Spec) []window.Op {
 func TestABatchIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
-	s := rediswindow.New(env.Client, env.Prefix)
+	s := rediswindow.New(env.Client, env.Prefix, nil)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
 	if _, err := s.Apply(t.Context(), ops(1, spec)); err != nil { // loads the script
 		t.Fatal(err)
@@ -84,8 +87,8 @@ func TestOperationsOnOneWindowAreMerged(t *testing.T) {
 	if err := env.Client.ConfigResetStat(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	counts, err := rediswindow.New(env.Client, env.Prefix).Apply(t.Context(), batch)
-	if err != nil || !slices.Equal(counts, []int{1, 2, 3, 4, 5, 6}) {
+	counts, err := rediswindow.New(env.Client, env.Prefix, nil).Apply(t.Context(), batch)
+	if err != nil || !slices.Equal(window.Sizes(counts), []int{1, 2, 3, 4, 5, 6}) {
 		t.Fatalf("counts %v (%v)", counts, err)
 	}
 	stats := env.Client.Info(t.Context(), "commandstats").Val()
@@ -105,7 +108,7 @@ func TestCompactionLosesNothing(t *testing.T) {
 	var workers sync.WaitGroup
 	begin := time.Now()
 	for worker := range 2 {
-		s := rediswindow.New(env.Client, env.Prefix)
+		s := rediswindow.New(env.Client, env.Prefix, nil)
 		workers.Go(func() {
 			for i := range 2000 { // each worker's last members are of the last 100 ms of the window
 				member := fmt.Sprint(worker, "/", i)
@@ -124,16 +127,96 @@ func TestCompactionLosesNothing(t *testing.T) {
 		reads[i] = window.Op{Spec: spec, Group: "g", Kind: window.Read, Time: begin.Add(time.Duration(1999-i) * time.Millisecond)}
 		want[i] = spec.Capacity() - 2*i
 	}
-	counts, err := rediswindow.New(env.Client, env.Prefix).Apply(t.Context(), reads)
-	if err != nil || !slices.Equal(counts, want) {
+	counts, err := rediswindow.New(env.Client, env.Prefix, nil).Apply(t.Context(), reads)
+	if err != nil || !slices.Equal(window.Sizes(counts), want) {
 		t.Fatalf("counts %v (%v), want %v", counts, err, want)
+	}
+}
+
+// TestConcurrentWorkersForgetNoClear has four workers handle an office's failures and successes at the
+// same time, in any order: when all is handled, no failure stands that its success took back.
+func TestConcurrentWorkersForgetNoClear(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Hour, Lateness: time.Hour}
+	begin := time.Now()
+	var all []window.Op
+	for i := range 1000 {
+		op := window.Op{Spec: spec, Group: "g", Time: begin.Add(time.Duration(i) * time.Second), Member: fmt.Sprint(i), Tag: fmt.Sprint("user", i)}
+		success := op
+		success.Kind, success.Time = window.Clear, op.Time.Add(time.Second)
+		all = append(all, op, success)
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	var workers sync.WaitGroup
+	for share := range slices.Chunk(all, len(all)/4) {
+		s := rediswindow.New(env.Client, env.Prefix, nil)
+		workers.Go(func() {
+			for batch := range slices.Chunk(share, 7) {
+				if _, err := s.Apply(t.Context(), batch); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	s := rediswindow.New(env.Client, env.Prefix, nil)
+	attack := make([]window.Op, 5)
+	for i := range attack {
+		attack[i] = window.Op{Spec: spec, Group: "g", Time: begin.Add(1000 * time.Second), Member: fmt.Sprint("m", i), Tag: "mallory"}
+	}
+	for i := range attack { // one by one, so that the fifth is confirmed
+		counts, err := s.Apply(t.Context(), attack[i:i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 4 && counts[0].Size != 5 {
+			t.Fatalf("the fifth failure counts %d, want 5", counts[0].Size)
+		}
+	}
+}
+
+// TestClearsAreBoundedAndCounted floods a window with clears of more tags than it remembers.
+func TestClearsAreBoundedAndCounted(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	metrics, err := rediswindow.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rediswindow.New(env.Client, env.Prefix, metrics)
+	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute, Lateness: time.Minute, MaxClears: 100}
+	begin := time.Now()
+	for i := range 300 {
+		op := window.Op{Spec: spec, Group: "g", Kind: window.Clear, Time: begin.Add(time.Duration(i) * time.Millisecond), Tag: fmt.Sprint(i)}
+		if _, err := s.Apply(t.Context(), []window.Op{op}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := window.Op{Spec: spec, Group: "g", Time: begin, Member: "late", Tag: "0"}
+	if counts, err := s.Apply(t.Context(), []window.Op{late}); err != nil || counts[0].Size != 0 {
+		t.Fatalf("counts %v (%v), want none", counts, err)
+	}
+	if dropped, spared := testutil.ToFloat64(metrics.ClearsDropped), testutil.ToFloat64(metrics.MembersSpared); dropped != 200 || spared != 1 {
+		t.Errorf("%v clears dropped and %v members spared, want 200 and 1", dropped, spared)
+	}
+	for _, key := range env.Client.Keys(t.Context(), env.Prefix+":*").Val() {
+		if ttl := env.Client.PTTL(t.Context(), key).Val(); ttl <= spec.TTL()-time.Minute || ttl > spec.TTL() {
+			t.Errorf("%s has a TTL of %s, want up to %s", key, ttl, spec.TTL())
+		}
+		if strings.Contains(key, ":clears:") {
+			if n := env.Client.ZCard(t.Context(), key).Val(); n != 100 {
+				t.Errorf("%d clears, want 100", n)
+			}
+		}
 	}
 }
 
 func TestEveryWindowExpiresAndStaysSmall(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
-	s := rediswindow.New(env.Client, env.Prefix)
+	s := rediswindow.New(env.Client, env.Prefix, nil)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
 	for i := range 100 {
 		if _, err := s.Apply(t.Context(), []window.Op{{Spec: spec, Group: "g", Time: time.Now(), Member: fmt.Sprint(i)}}); err != nil {
@@ -155,7 +238,7 @@ func TestEveryWindowExpiresAndStaysSmall(t *testing.T) {
 func TestWrongTypeIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
-	s := rediswindow.New(env.Client, env.Prefix)
+	s := rediswindow.New(env.Client, env.Prefix, nil)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
 	env.Client.LPush(t.Context(), env.Prefix+":window:"+spec.ID()+":198.51.100.0", "x")
 	if _, err := s.Apply(t.Context(), ops(1, spec)); err == nil {
@@ -174,17 +257,19 @@ func TestRefusedConnectionIsAnError(t *testing.T) {
 	client := redis.NewClient(opts)
 	t.Cleanup(func() { _ = client.Close() })
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute}
-	if counts, err := rediswindow.New(client, "p").Apply(t.Context(), ops(2, spec)); err == nil {
+	if counts, err := rediswindow.New(client, "p", nil).Apply(t.Context(), ops(2, spec)); err == nil {
 		t.Fatalf("counts %v though Redis refused the password", counts)
 	}
 }
 
 func BenchmarkApply(b *testing.B) {
 	env := testenv.Redis(b)
-	s := rediswindow.New(env.Client, env.Prefix)
-	for _, threshold := range []int{5, 20} {
-		b.Run(fmt.Sprint("threshold=", threshold), func(b *testing.B) {
-			spec := &window.Spec{Name: "r", Threshold: threshold, Length: 5 * time.Minute, Lateness: 5 * time.Minute}
+	s := rediswindow.New(env.Client, env.Prefix, nil)
+	for _, kind := range []struct {
+		threshold, clears int
+	}{{5, 0}, {5, window.NeverCleared}, {20, window.NeverCleared}} {
+		b.Run(fmt.Sprintf("threshold=%d/clears=%t", kind.threshold, kind.clears == 0), func(b *testing.B) {
+			spec := &window.Spec{Name: "r", Threshold: kind.threshold, Length: 5 * time.Minute, Lateness: 5 * time.Minute, MaxClears: kind.clears}
 			batch := ops(400, spec)
 			n := 0
 			b.ReportAllocs()
