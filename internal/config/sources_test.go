@@ -296,13 +296,34 @@ func TestWarnings(t *testing.T) {
 		"bare persist_block": {quiet + "actions: {brute_force_login: persist_block}\n", nil, []string{
 			"actions.brute_force_login is persist_block without scopes: it blocks user and session, never ip",
 		}},
-		"persist_block by decision": {postgres + "rules: [{name: repeated_route, decision: persist_block}]\n", nil, []string{
+		"persist_block by decision": {postgres + "rules: [{name: repeated_route, paths: [^/x], decision: persist_block}]\n", nil, []string{
 			"repeated_route has the decision persist_block: it blocks user and session, never ip",
 		}},
 		"no effect": {quiet + "actions: {brute_force_login: {action: alert, ttl: 5m, scopes: [ip]}}\nblock_rules: {brute_force_login: 5m}\n", nil, []string{
 			"actions.brute_force_login: scopes and ttl without effect, since the action is alert",
 			"block_rules.brute_force_login has no effect: actions.brute_force_login comes first",
 		}},
+		"username": {quiet + "actions: {brute_force_login: {action: temp_block, scopes: [ip, username]}}\n", nil, []string{
+			"actions.brute_force_login blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes",
+		}},
+		"username by persist_block": {quiet + "actions: {brute_force_login: {action: persist_block, scopes: [username]}}\n", nil, []string{
+			"actions.brute_force_login blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes",
+		}},
+		"routes": {postgres + "rules: [{name: repeated_route, threshold: 7}]\n", nil, []string{
+			"repeated_route has no paths: 7 requests of an address to any route make a match, with all who share the address; list the paths to watch",
+		}},
+		"routes, block rule": {postgres + "rules: [{name: repeated_route, paths: [], decision: alert}]\nblock_rules: {repeated_route: 1m}\n", nil, []string{
+			"repeated_route has no paths: 10 requests of an address to any route make a match, with all who share the address; list the paths to watch",
+		}},
+		"routes with paths":    {postgres + "rules: [{name: repeated_route, paths: [^/x]}]\n", nil, nil},
+		"routes, alert":        {postgres + "rules: [{name: repeated_route, decision: alert}]\n", nil, nil},
+		"routes, action alert": {postgres + "rules: [{name: repeated_route, decision: block}]\nactions: {repeated_route: observe}\n", nil, nil},
+		"fields": {postgres + "rules: [{name: sensitive_field_change, fields: [password]}]\n", nil, []string{
+			"sensitive_field_change has no action, so its default blocks user and session permanently, people who change their own password and administrators included; " +
+				"set actions.sensitive_field_change to observe, or block only what you mean",
+		}},
+		"fields, observe":    {postgres + "rules: [{name: sensitive_field_change, fields: [a]}]\nactions: {sensitive_field_change: observe}\n", nil, nil},
+		"fields, block rule": {postgres + "rules: [{name: sensitive_field_change, fields: [a]}]\nblock_rules: {sensitive_field_change: 5m}\n", nil, nil},
 		"throttle alone": {postgres + "rules: [{name: login_throttle}]\n", nil, []string{
 			"login_throttle never matches without brute_force_login, whose failures it reads",
 		}},

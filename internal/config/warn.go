@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 // warn adds the warnings about what is allowed but worth a second look.
@@ -66,6 +67,39 @@ func (v *validator) warnRules() {
 	if v.listed("login_throttle") && !v.listed("brute_force_login") {
 		v.warnf("login_throttle never matches without brute_force_login, whose failures it reads")
 	}
+	for i := range v.c.Rules {
+		v.warnRule(&v.c.Rules[i])
+	}
+}
+
+// warnRule warns of a rule that blocks the innocent unless it is told more.
+func (v *validator) warnRule(r *Rule) {
+	switch r.Name {
+	case "repeated_route":
+		if paths, _ := r.param("paths").([]string); len(paths) == 0 && v.mayBlock(r) {
+			v.warnf("repeated_route has no paths: %v requests of an address to any route make a match, with all who share the address; list the paths to watch",
+				r.param("threshold"))
+		}
+	case "sensitive_field_change":
+		_, hasAction := v.c.Actions[r.Name]
+		_, hasTTL := v.c.BlockRules[r.Name]
+		if !hasAction && !hasTTL {
+			v.warnf("sensitive_field_change has no action, so its default blocks user and session permanently, people who change their own password "+
+				"and administrators included; set actions.%s to observe, or block only what you mean", r.Name)
+		}
+	}
+}
+
+// mayBlock reports whether a match of r can lead to a block: unless it is
+// configured to an action that never does.
+func (v *validator) mayBlock(r *Rule) bool {
+	harmless := func(action string) bool { return action == string(enforce.Observe) || action == string(enforce.Alert) }
+	if a, ok := v.c.Actions[r.Name]; ok {
+		return !harmless(a.Action)
+	}
+	_, hasTTL := v.c.BlockRules[r.Name]
+	decision, _ := r.param("decision").(string)
+	return hasTTL || !harmless(decision)
 }
 
 func (v *validator) warnActions() {
@@ -78,6 +112,9 @@ func (v *validator) warnActions() {
 		severity, _ := c.Rules[slices.IndexFunc(c.Rules, func(r Rule) bool { return r.Name == rule })].param("severity").(int)
 		if a.permanentOnIP(severity, c.Blocks.BlockSeverity) {
 			v.warnf("actions.%s blocks addresses permanently: everybody who shares one (an office, a mobile network) stays blocked", rule)
+		}
+		if slices.Contains(a.Scopes, checker.ScopeUsername) && a.Action != string(enforce.Observe) && a.Action != string(enforce.Alert) {
+			v.warnf("actions.%s blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes", rule)
 		}
 		if a.Action == string(enforce.PersistBlock) && len(a.Scopes) == 0 {
 			v.warnf("actions.%s is persist_block without scopes: it blocks user and session, never ip", rule)

@@ -268,6 +268,31 @@ func TestSensitiveFieldChange(t *testing.T) {
 	d.want(d.at(5, "event_type", "model.create", "changed_fields", "role", "model_label", "auth.user"))
 }
 
+func TestSensitiveFieldChangeActor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		user, object string
+		self, other  bool
+	}{
+		{"7", "7", true, false}, {"7", " 7 ", true, false}, {"1", "7", false, true}, {"7", "77", false, true}, {"u-1", "U-1", false, true},
+		{"", "7", false, false}, {"7", "", false, false}, {"", "", false, false},
+	} {
+		for actor, want := range map[string]bool{"self": c.self, "other": c.other, "any": true, "": true} {
+			params := "{fields: [password]}"
+			if actor != "" {
+				params = "{fields: [password], actor: " + actor + "}"
+			}
+			d := detect(t, spec("sensitive_field_change", params))
+			got := d.at(0, "event_type", "model.update", "user.id", c.user, "object_id", c.object, "changed_fields", "password", "model_label", "auth.user")
+			if len(got) > 0 != want {
+				t.Errorf("actor %q: user %q changing %q matched: %t, want %t", actor, c.user, c.object, len(got) > 0, want)
+			}
+		}
+	}
+	d := detect(t, spec("sensitive_field_change", "{fields: [password], actor: self}")) // numbers are their text
+	d.want(d.at(0, "event", `{"event_type": "model.update", "user": {"id": 7}, "object_id": 7, "changed_fields": ["password"]}`), "sensitive_field_change")
+}
+
 func TestBuildRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, params, param, says string }{
@@ -279,6 +304,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"login_throttle", `paths: ["("]`, "paths[0]", "missing closing )"},
 		{"repeated_route", "decision: ban", "decision", "ban"},
 		{"request_body_threshold", "threshold: lots", "threshold", "no decimal number"},
+		{"sensitive_field_change", "{fields: [a], actor: me}", "actor", "none of self, other, any"},
 		{"sensitive_field_change", "", "fields", "names no field"},
 	} {
 		_, _, err := rules.Build([]rules.Spec{spec(c.name, c.params)}, 0)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -15,18 +16,28 @@ type sensitiveFieldChangeParams struct {
 
 	Fields      []string `yaml:"fields"`
 	ModelLabels []string `yaml:"model_labels"`
+	Actor       string   `yaml:"actor"`
 }
+
+// Whose changes sensitive_field_change looks at.
+const (
+	actorSelf  = "self"  // of the actor's own record
+	actorOther = "other" // of somebody else's
+	actorAny   = "any"
+)
 
 // sensitiveFieldChange matches updates of a model that touch certain fields.
 type sensitiveFieldChange struct {
 	base
 	fields map[string]bool // lower case
 	labels map[string]bool // lower case; empty: every model
+	actor  string
 }
 
 func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
 	p := sensitiveFieldChangeParams{
-		Said: Said{Severity: 7, Message: "Sensitive model fields were changed", Tags: []string{"model", "sensitive-change"}},
+		Said:  Said{Severity: 7, Message: "Sensitive model fields were changed", Tags: []string{"model", "sensitive-change"}},
+		Actor: actorAny,
 	}
 	if err := decode(spec, &p, &p.Said, nil); err != nil {
 		return nil, err
@@ -34,9 +45,14 @@ func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
 	if len(p.Fields) == 0 {
 		return nil, &ParamError{"fields", errors.New("names no field, so the rule could never match")}
 	}
+	switch p.Actor {
+	case actorSelf, actorOther, actorAny:
+	default:
+		return nil, &ParamError{"actor", fmt.Errorf("%q is none of self, other, any", p.Actor)}
+	}
 	return &sensitiveFieldChange{
 		base:   base{spec.Name, Wants{Types: []string{modelUpdate}}, p.Said, defaultCooldown},
-		fields: lowered(p.Fields), labels: lowered(p.ModelLabels),
+		fields: lowered(p.Fields), labels: lowered(p.ModelLabels), actor: p.Actor,
 	}, nil
 }
 
@@ -50,7 +66,7 @@ func lowered(names []string) map[string]bool {
 
 func (r *sensitiveFieldChange) Judge(e *event.Event, _ []int) (Match, bool) {
 	label := strings.ToLower(e.Text("model_label"))
-	if len(r.labels) > 0 && !r.labels[label] {
+	if len(r.labels) > 0 && !r.labels[label] || !r.byActor(e) {
 		return Match{}, false
 	}
 	touched := map[string]bool{}
@@ -66,6 +82,17 @@ func (r *sensitiveFieldChange) Judge(e *event.Event, _ []int) (Match, bool) {
 	m := r.match(group, map[string]any{"changed_fields": slices.Sorted(maps.Keys(touched)), "model_label": label})
 	m.Subject = e.Text("object_id")
 	return m, true
+}
+
+// byActor reports whether the change was made by whom the rule looks at. Where
+// actor or object isn't known nobody can say whether they are the same, and
+// neither self nor other holds.
+func (r *sensitiveFieldChange) byActor(e *event.Event) bool {
+	if r.actor == actorAny {
+		return true
+	}
+	actor, object := e.Scope(checker.ScopeUser), strings.TrimSpace(e.Text("object_id"))
+	return actor != "" && object != "" && (actor == object) == (r.actor == actorSelf)
 }
 
 // changedFields are the names in changed_fields: a list, one name, or the
