@@ -134,7 +134,7 @@ func TestVersion(t *testing.T) {
 	command(t, nil, "version").answers(t, 0).says(t, "detector v1.2.3-test", runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH+"\n")
 	command(t, nil, "--version").answers(t, 0).says(t, "detector v1.2.3-test\n")
 	var v struct{ Version, Commit, Go, Platform string }
-	command(t, nil, "version", "--output", "json").answers(t, 0).decode(t, &v)
+	command(t, nil, "version", "-o", "json").answers(t, 0).decode(t, &v)
 	if v.Version != "v1.2.3-test" || v.Go != runtime.Version() {
 		t.Errorf("version %+v", v)
 	}
@@ -172,7 +172,8 @@ func TestMistakesAreOneLine(t *testing.T) {
 		"version extra":                        `"extra": version takes no arguments; see detector version --help`,
 		"check extra":                          "takes no arguments",
 		"check --nonsense":                     "unknown flag: --nonsense",
-		"check --output xml":                   `invalid argument "xml" for "--output" flag: must be text or json`,
+		"check --output xml":                   `invalid argument "xml" for "-o, --output" flag: must be text or json`,
+		"check -o xml":                         `invalid argument "xml" for "-o, --output" flag: must be text or json`,
 		"version --config x":                   "unknown flag: --config",
 		"block":                                "block wants a type and a value, such as: detector block ip 203.0.113.9",
 		"block ip":                             "block wants a type and a value",

@@ -47,10 +47,11 @@ var allowed = map[string][]string{
 	"internal/window/rediswindow": {"internal/window", "internal/wire"},
 	"internal/redisurl":           {},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
+	"internal/spelling":           {},
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/redisurl", "internal/rules", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
 		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",

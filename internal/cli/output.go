@@ -45,7 +45,7 @@ func (f *format) Set(text string) error {
 // outputFlag adds --output.
 func outputFlag(flags *pflag.FlagSet) *format {
 	f := textFormat
-	flags.Var(&f, "output", "text or json")
+	flags.VarP(&f, "output", "o", "text or json")
 	return &f
 }
 

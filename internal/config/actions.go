@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -50,7 +51,7 @@ func (v *validator) checkRuleName(key, rule string) {
 	for i, r := range v.c.Rules {
 		names[i] = r.Name
 	}
-	v.refuse(key, "no rule of that name is listed in rules; list it there or remove this%s", suggest(rule, names))
+	v.refuse(key, "no rule of that name is listed in rules; list it there or remove this%s", spelling.Suggestion(rule, names))
 }
 
 // policy makes the policy of what was checked.

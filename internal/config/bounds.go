@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wardstream/wardstream/internal/spelling"
 )
 
 // checkOneOf holds text to the values its tag lists.
@@ -19,7 +21,7 @@ func checkOneOf(s setting, in scalar) error {
 	if slices.Contains(known, s.v.String()) {
 		return nil
 	}
-	return fmt.Errorf("%s is none of %s%s", quote(in.shown), strings.Join(known, ", "), suggest(s.v.String(), known))
+	return fmt.Errorf("%s is none of %s%s", quote(in.shown), strings.Join(known, ", "), spelling.Suggestion(s.v.String(), known))
 }
 
 // checkRange holds a number or a duration to the range of its tag.

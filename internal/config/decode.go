@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/wardstream/wardstream/internal/spelling"
 )
 
 // A decoder fills settings from the file, the environment and the flags. It
@@ -206,7 +208,7 @@ func (d *decoder) decodeEntries(entries []entry, s setting) {
 			}
 		}
 		if !known {
-			d.refuse(e.key, "is no key known here%s", suggest(e.name, names))
+			d.refuse(e.key, "is no key known here%s", spelling.Suggestion(e.name, names))
 		}
 	}
 }

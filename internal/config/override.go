@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/wardstream/wardstream/internal/spelling"
 )
 
 // variablePrefix starts the names of the variables that set a key.
@@ -101,7 +103,7 @@ func (d *decoder) misspelt(known []string) []string {
 			continue
 		}
 		for _, near := range known {
-			if distance(name, near) <= 2 {
+			if spelling.Distance(name, near) <= 2 {
 				warnings = append(warnings, "the variable "+oneLine(name)+" is not read; "+near+" is")
 				break
 			}

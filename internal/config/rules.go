@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -107,7 +108,7 @@ func (v *validator) buildable() []int {
 		case r.Name == "":
 			v.refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
 		case !slices.Contains(names, r.Name):
-			v.refuse(key, "%s is no rule; name one of %s%s", quote(r.Name), strings.Join(names, ", "), suggest(r.Name, names))
+			v.refuse(key, "%s is no rule; name one of %s%s", quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
 		case seen[r.Name]:
 			v.refuse(key, "%s is there twice; keep one", quote(r.Name))
 		default:

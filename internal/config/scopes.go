@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -94,7 +95,7 @@ func (v *validator) checkBlockable(key, typ string) bool {
 		v.refuse(key, `"route" is counted and never blocked; use one of %s`, strings.Join(known, ", "))
 		return false
 	case !slices.Contains(known, typ):
-		v.refuse(key, "%s is no scope; use one of %s or list it in scopes%s", quote(typ), strings.Join(known, ", "), suggest(typ, known))
+		v.refuse(key, "%s is no scope; use one of %s or list it in scopes%s", quote(typ), strings.Join(known, ", "), spelling.Suggestion(typ, known))
 		return false
 	}
 	return true

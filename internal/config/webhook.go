@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -102,7 +103,7 @@ func (v *validator) checkWebhooks() {
 		for j, typ := range w.Events {
 			if !slices.ContainsFunc(wire.EnforcementTypes(), func(known string) bool { return covers(typ, known) }) {
 				v.refuse(fmt.Sprintf("%s.events[%d]", key, j), "%s is no type of enforcement event; use one of %s, or the beginning of some and *%s",
-					quote(typ), strings.Join(wire.EnforcementTypes(), ", "), suggest(typ, wire.EnforcementTypes()))
+					quote(typ), strings.Join(wire.EnforcementTypes(), ", "), spelling.Suggestion(typ, wire.EnforcementTypes()))
 			}
 		}
 		if w.Timeout == 0 {
