@@ -12,11 +12,13 @@ DURATION  ?= 1h
 RATE      ?= 2000
 JSON      ?= false
 OVERLOAD  ?= 10m
+MUTATIONS ?= .
+TOGETHER  ?= 1
 FACTOR    ?= 3
 TEST_PKGS ?= ./...
 # What runs under the race detector: everything that starts goroutines or keeps what several use. The rest takes values and
 # returns values, or runs processes of its own.
-RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$ -e /soak$$ \
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /chaos$$ -e /doctest$$ -e /mutate$$ -e /soak$$ \
 	-e /cli$$ -e /doctor$$ -e /config$$ -e /enforce$$ -e /event$$ -e /redisurl$$ -e /rules$$ -e /store$$ -e /storetest$$ \
 	-e /testenv$$ -e /window$$ -e /windowtest$$ -e /otelcheck$$ -e /promcheck$$)
 
@@ -73,6 +75,10 @@ chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; 
 .PHONY: soak
 soak: setup ## DURATION (1h) of RATE (2000) events/s at real processes; fails if anything grows or is lost; JSON=true for JSON
 	@go test -v -count=1 -timeout 0 -run '^TestSoak$$' ./internal/soak -duration $(DURATION) -rate $(RATE) -seed $(SEED) -json=$(JSON)
+
+.PHONY: mutate
+mutate: setup ## break the program on purpose, one guarantee at a time: tests must notice; MUTATIONS picks some, TOGETHER at once
+	@go test -v -count=1 -timeout 6h -run '^TestMutations$$' ./internal/mutate -mutate '$(MUTATIONS)' -together $(TOGETHER)
 
 .PHONY: overload
 overload: setup ## FACTOR (3) times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it

@@ -78,6 +78,7 @@ var allowed = map[string][]string{
 	"internal/cases":             {},
 	"internal/chaos":             {},
 	"internal/daemontest":        {},
+	"internal/mutate":            {},
 	"internal/ingress/hostile":   {},
 	"internal/soak":              {},
 	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/testenv", "internal/wire", "schema"},
