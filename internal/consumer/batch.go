@@ -25,16 +25,18 @@ const ackIDs = 1000
 var errVerdicts = errors.New("the handler returned a wrong number of verdicts")
 
 // process handles items, which have had attempt attempts before, carries out their
-// verdicts and puts away what stays pending.
-func (l *loop) process(ctx context.Context, items []item, attempt int) {
+// verdicts and puts away what stays pending. It passes the turn.
+func (l *loop) process(ctx context.Context, turn *Turn, items []item, attempt int) {
 	if len(items) == 0 {
+		l.pass(ctx, turn)
 		return
 	}
 	start := l.Now()
 	l.hand.take(items)
 	l.outOfRoom = false
 	together, alone := l.split(items)
-	_ = l.decide(ctx, together) // logged there; what is undecided is put away
+	_ = l.decide(ctx, turn, together) // logged there; what is undecided is put away
+	l.pass(ctx, turn)
 	l.conclude(ctx, pointers(items))
 	for _, it := range alone {
 		l.decideAlone(ctx, it)
@@ -43,6 +45,14 @@ func (l *loop) process(ctx context.Context, items []item, attempt int) {
 	l.metrics.batchEntries.Observe(float64(len(items)))
 	l.metrics.batchDuration.Observe(l.Now().Sub(start).Seconds())
 	l.putAway(ctx, items, attempt+1)
+}
+
+// pass lets the next batch have its turn, once every batch before this one has had its own.
+func (l *loop) pass(ctx context.Context, turn *Turn) {
+	if !turn.Wait(ctx) {
+		l.metrics.outOfOrder.Inc()
+	}
+	turn.Pass()
 }
 
 // split tells the undecided items that can be handled together from those that
@@ -64,14 +74,14 @@ func (l *loop) split(items []item) (together, alone []*item) {
 // decide has items handled and notes their verdicts. If the handler panics each is
 // handled by itself, and the one that panics then is dead. The error is that of the
 // infrastructure, already logged.
-func (l *loop) decide(ctx context.Context, items []*item) error {
+func (l *loop) decide(ctx context.Context, turn *Turn, items []*item) error {
 	if len(items) == 0 || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	verdicts, panicked, err := l.handle(ctx, items)
+	verdicts, panicked, err := l.handle(ctx, turn, items)
 	switch {
 	case panicked != "" && len(items) > 1:
-		return l.decideSingly(ctx, items)
+		return l.decideSingly(ctx, turn, items)
 	case panicked != "":
 		items[0].verdict = Verdict{Status: Dead, Reason: panicked}
 		return nil
@@ -90,10 +100,10 @@ func (l *loop) decide(ctx context.Context, items []*item) error {
 
 // decideSingly stops at the first failure of the infrastructure: the rest would
 // wait for it too.
-func (l *loop) decideSingly(ctx context.Context, items []*item) error {
+func (l *loop) decideSingly(ctx context.Context, turn *Turn, items []*item) error {
 	for i := range items {
 		items[i].Tried = true
-		if err := l.decide(ctx, items[i:i+1]); err != nil {
+		if err := l.decide(ctx, turn, items[i:i+1]); err != nil {
 			return err
 		}
 	}
@@ -120,12 +130,12 @@ func (l *loop) note(items []*item, verdicts []Verdict, err error) {
 
 // handle calls the handler. panicked is the reason to give if it panicked: the
 // type of the value, since its text may quote the entry.
-func (l *loop) handle(ctx context.Context, items []*item) (verdicts []Verdict, panicked string, err error) {
+func (l *loop) handle(ctx context.Context, turn *Turn, items []*item) (verdicts []Verdict, panicked string, err error) {
 	entries := make([]Entry, len(items))
 	for i, it := range items {
 		entries[i] = it.Entry
 	}
-	caught := panics.Try(func() { verdicts, err = l.handler.Handle(ctx, entries) })
+	caught := panics.Try(func() { verdicts, err = l.handler.Handle(ctx, turn, entries) })
 	if caught == nil {
 		return verdicts, "", err
 	}

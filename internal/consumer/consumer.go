@@ -46,9 +46,10 @@ func New(o Options, h Handler) (*Consumer, error) {
 	c.killed, c.kill = context.WithCancelCause(context.Background())
 	token := newToken()
 	for _, stream := range o.Streams {
+		seq := newSequence()
 		for range o.Loops {
 			name := o.Consumer + "-" + strconv.Itoa(len(c.loops))
-			c.loops = append(c.loops, newLoop(&c.options, h, stream, name, token, m.of(stream)))
+			c.loops = append(c.loops, newLoop(&c.options, h, seq, stream, name, token, m.of(stream)))
 		}
 	}
 	return c, nil

@@ -39,7 +39,8 @@ type Verdict struct {
 // Status Pending are tried again later, and that never counts against them. Left Pending without an
 // error, an entry has failed by itself, which it may do only so often. A panic costs the
 // entry that causes it. ctx is cancelled if the process can wait no longer. Handle
-// is called by one goroutine for each stream.
+// is called by Options.Loops goroutines for each stream. What must happen in the stream's order
+// waits for the batch's turn and passes it on afterwards; all else runs beside other batches.
 type Handler interface {
-	Handle(ctx context.Context, batch []Entry) ([]Verdict, error)
+	Handle(ctx context.Context, turn *Turn, batch []Entry) ([]Verdict, error)
 }

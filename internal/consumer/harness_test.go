@@ -46,7 +46,7 @@ type ledger struct {
 	largest int              // batch
 }
 
-func (l *ledger) Handle(ctx context.Context, batch []Entry) ([]Verdict, error) {
+func (l *ledger) Handle(ctx context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
 	l.note(batch)
 	if l.judge != nil {
 		return l.judge(ctx, batch)

@@ -23,6 +23,7 @@ type loop struct {
 	metrics  *streamMetrics
 	log      *slog.Logger
 
+	sequence *sequence
 	hand     hand
 	progress atomic.Int64 // when the last step began, Unix nanoseconds
 	ready    atomic.Bool  // the group is there and the last read succeeded
@@ -45,9 +46,9 @@ type loop struct {
 	warnDue time.Time // when the next warning that the group is behind may come; upkeep's
 }
 
-func newLoop(o *Options, h Handler, stream, consumer, token string, m *streamMetrics) *loop {
+func newLoop(o *Options, h Handler, seq *sequence, stream, consumer, token string, m *streamMetrics) *loop {
 	return &loop{
-		Options: o, handler: h, stream: stream, consumer: consumer, dead: stream + o.DeadSuffix, token: token,
+		Options: o, handler: h, sequence: seq, stream: stream, consumer: consumer, dead: stream + o.DeadSuffix, token: token,
 		sampler: newSampler(o.Clients.Ops, o.Prefix, stream, o.Group),
 		metrics: m, log: o.Logger.With("stream", stream, "consumer", consumer),
 		count: o.BatchSize, owed: 1, claimFrom: firstID, dated: "-", claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
@@ -149,7 +150,7 @@ func (l *loop) idleTime() time.Duration {
 func (l *loop) handleDue(ctx context.Context) {
 	items, attempt := l.hand.due(l.Now(), l.BatchSize)
 	if len(items) > 0 {
-		l.process(ctx, items, attempt)
+		l.process(ctx, nil, items, attempt)
 	}
 }
 

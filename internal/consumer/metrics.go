@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	delivered, claimed, acked, readErrors, batchErrors *prometheus.CounterVec
 	recreated, trimmed, lost, lossUnknown, dead        *prometheus.CounterVec
+	outOfOrder                                         *prometheus.CounterVec
 	lag, lagEstimated, pending, oldest                 *prometheus.GaugeVec
 	behind, waiting                                    *prometheus.GaugeVec
 	entries, duration                                  *prometheus.HistogramVec
@@ -40,6 +41,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		trimmed:      counter("entries_trimmed_total", "Entries trimmed by the retention."),
 		readErrors:   counter("read_errors_total", "Reads and claims that failed."),
 		batchErrors:  counter("batch_errors_total", "Batches that a failure of the infrastructure left undone, at least in part."),
+		outOfOrder:   counter("batches_out_of_order_total", "Batches that did not wait any longer for those read before them."),
 		lag:          gauge("stream_lag", "Entries the group has not been delivered yet."),
 		lagEstimated: gauge("stream_lag_estimated", "1 while wardstream_stream_lag is an estimate, else 0."),
 		pending:      gauge("stream_pending", "Entries delivered to the group and not acked."),
@@ -54,6 +56,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.delivered, m.claimed, m.acked, m.lost, m.lossUnknown, m.dead, m.recreated, m.trimmed, m.readErrors, m.batchErrors,
+		m.outOfOrder,
 		m.lag, m.lagEstimated, m.pending, m.oldest, m.behind, m.waiting, m.entries, m.duration,
 	} {
 		if err := r.Register(c); err != nil {
@@ -67,7 +70,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 type streamMetrics struct {
 	delivered, claimed, acked, readErrors, batchErrors prometheus.Counter
 	recreated, trimmed, lostPending, lostUnread        prometheus.Counter
-	lossUnknown                                        prometheus.Counter
+	lossUnknown, outOfOrder                            prometheus.Counter
 	lag, lagEstimated, pending, oldest                 prometheus.Gauge
 	behind, waiting                                    prometheus.Gauge
 	batchEntries, batchDuration                        prometheus.Observer
@@ -82,8 +85,8 @@ func (m *metrics) of(stream string) *streamMetrics {
 		batchErrors: m.batchErrors.WithLabelValues(stream), recreated: m.recreated.WithLabelValues(stream),
 		trimmed:     m.trimmed.WithLabelValues(stream),
 		lostPending: m.lost.WithLabelValues(stream, "pending"), lostUnread: m.lost.WithLabelValues(stream, "unread"),
-		lossUnknown: m.lossUnknown.WithLabelValues(stream),
-		lag:         m.lag.WithLabelValues(stream), lagEstimated: m.lagEstimated.WithLabelValues(stream), pending: m.pending.WithLabelValues(stream),
+		lossUnknown: m.lossUnknown.WithLabelValues(stream), outOfOrder: m.outOfOrder.WithLabelValues(stream),
+		lag: m.lag.WithLabelValues(stream), lagEstimated: m.lagEstimated.WithLabelValues(stream), pending: m.pending.WithLabelValues(stream),
 		oldest: m.oldest.WithLabelValues(stream), behind: m.behind.WithLabelValues(stream), waiting: m.waiting.WithLabelValues(stream),
 		batchEntries: m.entries.WithLabelValues(stream), batchDuration: m.duration.WithLabelValues(stream),
 		deadLetter: func(reason string) { m.dead.WithLabelValues(stream, m.classes.of(reason)).Inc() },

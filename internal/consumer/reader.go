@@ -47,11 +47,17 @@ func (l *loop) join(ctx context.Context) error {
 	return nil
 }
 
-// read reads new entries and handles them. It waits for some unless there is
-// something else to do.
+// read reads new entries and handles them in their turn. It waits for some, or for another loop to
+// have read, unless there is something else to do.
 func (l *loop) read(ctx context.Context) error {
+	if !l.sequence.begin(ctx, max(l.idleTime(), time.Millisecond)) {
+		l.ready.Store(true) // another loop reads, and says how that goes
+		return nil
+	}
 	entries, err := l.fetchNew(ctx)
+	turn := l.sequence.end()
 	if err != nil {
+		turn.Pass()
 		return err
 	}
 	l.ready.Store(true)
@@ -59,7 +65,7 @@ func (l *loop) read(ctx context.Context) error {
 		entries[i].Deliveries = 1
 	}
 	l.metrics.delivered.Add(float64(len(entries)))
-	l.process(ctx, itemsOf(entries), 0)
+	l.process(ctx, turn, itemsOf(entries), 0)
 	return nil
 }
 
@@ -121,7 +127,7 @@ func (l *loop) redeliver(ctx context.Context, entries []Entry) error {
 	if err := l.countDeliveries(ctx, there); err != nil {
 		return err
 	}
-	l.process(ctx, itemsOf(there), 0)
+	l.process(ctx, nil, itemsOf(there), 0)
 	return nil
 }
 

@@ -282,7 +282,7 @@ func cpuTime(b *testing.B) time.Duration {
 // plain is a handler that only counts.
 type plain struct{ count func(n int) }
 
-func (p *plain) Handle(_ context.Context, batch []Entry) ([]Verdict, error) {
+func (p *plain) Handle(_ context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
 	p.count(len(batch))
 	return all(batch, Done), nil
 }

@@ -35,7 +35,7 @@ func (l *loop) decideAlone(ctx context.Context, it *item) {
 		it.verdict = Verdict{Status: Dead, Reason: reasonKilled}
 		return // the mark ends by itself; until the entry is a dead letter it must stay
 	}
-	_ = l.decide(ctx, []*item{it}) // logged there; the entry is pending still
+	_ = l.decide(ctx, nil, []*item{it}) // logged there; the entry is pending still
 	l.unmark(ctx, it)
 }
 

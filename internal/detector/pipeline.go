@@ -52,7 +52,7 @@ type Pipeline struct {
 
 // Handle carries a batch through. Whatever fails half way leaves the entries
 // whose effects are not all there pending; every effect may be repeated.
-func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]consumer.Verdict, error) {
+func (p *Pipeline) Handle(ctx context.Context, turn *consumer.Turn, entries []consumer.Entry) ([]consumer.Verdict, error) {
 	late, clockErr := p.shedder.lateBefore(ctx, entries, p.now())
 	b := p.decode(entries, late) // entry → event; or dead; or nothing to detect in
 	ctx, end := p.tracing.start(ctx, b)
@@ -62,8 +62,10 @@ func (p *Pipeline) Handle(ctx context.Context, entries []consumer.Entry) ([]cons
 		return b.verdicts, errors.Join(clockErr, err)
 	}
 
-	p.plan(b) // rules say which windows the events touch
+	p.plan(b)      // rules say which windows the events touch
+	turn.Wait(ctx) // windows see events in the stream's order
 	counts, err := p.windows.Apply(ctx, b.ops)
+	turn.Pass()
 	if err != nil {
 		b.pendPlanned()
 		return b.verdicts, errors.Join(clockErr, err)

@@ -107,7 +107,7 @@ func (b *bench) entry(fields ...string) consumer.Entry {
 // D for done, X for dead, P for pending.
 func (b *bench) handle(entries ...consumer.Entry) (string, error) {
 	b.t.Helper()
-	verdicts, err := b.Handle(b.t.Context(), entries)
+	verdicts, err := b.Handle(b.t.Context(), nil, entries)
 	var out strings.Builder
 	for _, v := range verdicts {
 		out.WriteByte("PDX"[v.Status])
@@ -420,7 +420,7 @@ func BenchmarkHandle(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := p.Handle(b.Context(), entries); err != nil {
+		if _, err := p.Handle(b.Context(), nil, entries); err != nil {
 			b.Fatal(err)
 		}
 	}

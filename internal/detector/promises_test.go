@@ -126,7 +126,7 @@ func TestNothingRunsUnlessListed(t *testing.T) {
 func TestDeadLettersSayWhy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
-	verdicts, err := b.Handle(t.Context(), []consumer.Entry{b.entry("event", "{"), b.entry("user.id", "7")})
+	verdicts, err := b.Handle(t.Context(), nil, []consumer.Entry{b.entry("event", "{"), b.entry("user.id", "7")})
 	if err != nil {
 		t.Fatal(err)
 	}

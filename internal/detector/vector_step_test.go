@@ -69,7 +69,7 @@ func (r *vectorRun) publish(p *Pipeline, attributes map[string]json.RawMessage) 
 	entry := consumer.Entry{
 		Stream: "audit:events", ID: fmt.Sprintf("%d-%d", r.clock.UnixMilli(), r.entries), Fields: []string{"event", string(raw)}, Deliveries: 1,
 	}
-	verdicts, err := p.Handle(r.t.Context(), []consumer.Entry{entry})
+	verdicts, err := p.Handle(r.t.Context(), nil, []consumer.Entry{entry})
 	if err != nil {
 		r.t.Fatalf("handle: %v", err)
 	}
