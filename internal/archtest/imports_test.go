@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"pkg/checker/otelcheck":     {"pkg/checker"},
 	"pkg/checker/pglookup":      {"pkg/checker"},
 	"pkg/checker/promcheck":     {"pkg/checker"},
-	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisurl", "internal/wire"},
+	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisconn", "internal/redisurl", "internal/wire"},
 	"pkg/checker/report":        {"pkg/checker", "internal/wire"},
 	"pkg/publisher":             {},
 	"pkg/publisher/httppublish": {"pkg/checker", "pkg/publisher"},
@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
 
 	// What talks to Redis and Postgres.
-	"internal/consumer":           {"internal/redisurl"},
+	"internal/consumer":           {"internal/redisconn", "internal/redisurl"},
 	"internal/cooldown":           {"internal/wire"},
 	"internal/events":             {"internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redis"},
 	"internal/window/memwindow":   {"internal/window"},
 	"internal/window/rediswindow": {"internal/window", "internal/wire"},
+	"internal/redisconn":          {}, // what go-redis leaves out, for every client alike
 	"internal/redisurl":           {},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
 	"internal/spelling":           {},

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
@@ -66,5 +67,5 @@ func Connect(rawURL string, o ConnectOptions) (Clients, error) {
 	read.PoolSize = max(o.Streams, 1) + 1 // one more, for a connection being replaced
 	read.MinIdleConns, read.MaxIdleConns, read.MaxActiveConns = 0, 0, 0
 	read.PipelinePoolSize = -1 // reads come singly
-	return Clients{Read: redis.NewUniversalClient(&read), Ops: redis.NewUniversalClient(&ops)}, nil
+	return Clients{Read: redisconn.New(&read), Ops: redisconn.New(&ops)}, nil
 }

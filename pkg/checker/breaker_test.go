@@ -89,6 +89,32 @@ func TestStalledStoreIsSpared(t *testing.T) {
 	}
 }
 
+// A memory is a Lookup that knows one block without its store.
+type memory struct{ prompt }
+
+func (memory) Known([]Scope) []Block {
+	return []Block{{Scope: Scope{Type: ScopeUser, Value: "u"}, Message: "known"}}
+}
+
+// TestStalledStoreLeavesWhatIsKnown: a store that is spared doesn't let in whom the Lookup knows to be blocked.
+func TestStalledStoreLeavesWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := New(memory{prompt{func(ctx context.Context, _ []Scope) ([]Block, error) {
+		now, _ = ctx.Deadline()
+		return nil, context.DeadlineExceeded
+	}}}, WithTimeout(200*time.Millisecond))
+	c.call.now = func() time.Time { return now }
+	for range stallLeast {
+		c.Check(t.Context(), everybody)
+	}
+	for user, blocked := range map[string]bool{"u": true, "v": false} {
+		if d := c.Check(t.Context(), Subject{User: user}); !errors.Is(d.Err, ErrStalled) || d.Blocked != blocked {
+			t.Errorf("%s: %+v", user, d)
+		}
+	}
+}
+
 func TestShortDeadlinesDontStallTheStore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

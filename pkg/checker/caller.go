@@ -17,7 +17,8 @@ var ErrBusy = NewError("busy", "too many look-ups are stuck")
 // A caller calls a Lookup and comes back in time.
 type caller struct {
 	lookup  Lookup
-	slots   chan struct{} // nil: the Lookup honours deadlines and is called directly
+	known   func(scopes []Scope) []Block // what it can tell without its store; nil: nothing
+	slots   chan struct{}                // nil: the Lookup honours deadlines and is called directly
 	moments moments
 	breaker breaker
 	now     func() time.Time // what waits is this process, whatever clock blocks expire by
@@ -27,6 +28,9 @@ func newCaller(lookup Lookup, timeout time.Duration) *caller {
 	c := &caller{lookup: lookup, moments: moments{timeout: timeout}, now: time.Now}
 	if l, ok := lookup.(interface{ HonoursDeadline() bool }); !ok || !l.HonoursDeadline() {
 		c.slots = make(chan struct{}, maxDetached)
+	}
+	if l, ok := lookup.(interface{ Known(scopes []Scope) []Block }); ok {
+		c.known = l.Known
 	}
 	return c
 }
@@ -46,7 +50,10 @@ func (c *caller) try(ctx context.Context, scopes []Scope) (blocks []Block, err e
 	}
 	begin := c.now()
 	if !c.breaker.admit(begin) {
-		return nil, ErrStalled
+		if c.known != nil {
+			blocks = c.known(scopes)
+		}
+		return blocks, ErrStalled
 	}
 	end := c.moments.after(begin)
 	if own, ok := ctx.Deadline(); ok && own.Before(end.at) {

@@ -24,6 +24,9 @@ import (
 // A Lookup that returns by its context's deadline, whatever its store does,
 // should say so by a method HonoursDeadline() bool: [Checker.Check] then calls it directly.
 // Any other is called on a goroutine of its own, which costs some microseconds.
+//
+// A Lookup that knows blocks without asking its store may say so by a method Known(scopes []Scope) []Block: they are
+// enforced while the store has stalled and is spared.
 type Lookup interface {
 	Lookup(ctx context.Context, scopes []Scope) ([]Block, error)
 }

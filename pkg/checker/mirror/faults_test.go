@@ -132,6 +132,58 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// TestClusterPrimaryKilled: the mirror of a Cluster that loses a primary, be it the one with the changes, denies what it knows all
+// along, and follows again once the replica is elected.
+func TestClusterPrimaryKilled(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]func(wire.Keys) string{
+		"of the changes": wire.Keys.Changes, "of the membership hash": wire.Keys.Permanent, "of the end of the changes": wire.Keys.ChangesHead,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := testenv.Cluster(t)
+			client, err := redislookup.Connect(env.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = client.Close() })
+			r := newRig(t, client, "ws-test")
+			var known []checker.Scope
+			for i := range 20 {
+				known = append(known, user(fmt.Sprint("known", i)))
+			}
+			r.put(time.Hour, known...)
+			r.mirror = New(client, WithKeyPrefix("ws-test"), WithPermanentTier(), WithReconcile(time.Hour), WithOnState(r.states.add))
+			r.must(env.ClusterClient().HSet(t.Context(), r.keys.Permanent(), wire.CompleteField, "1").Err())
+			r.run()
+			r.becomes(Following)
+			c := checker.New(r.mirror, checker.WithTimeout(100*time.Millisecond))
+			for _, p := range env.Primaries {
+				r.must(p.Client.Wait(t.Context(), 1, time.Minute).Err())
+			}
+			gone := env.PrimaryOf(key(r.keys))
+			env.Primaries[gone].Kill()
+			for elected := false; !elected; time.Sleep(10 * time.Millisecond) {
+				for _, s := range known {
+					if d := c.Check(t.Context(), checker.Subject{User: s.Value}); !d.Blocked {
+						t.Fatalf("%v isn't denied any more: %+v; %+v", s, d, r.mirror.Status())
+					}
+				}
+				role, err := env.Replicas[gone].Client.Do(t.Context(), "ROLE").Slice()
+				r.must(err)
+				elected = role[0] == "master"
+			}
+			env.Elected(gone)
+			r.becomes(Following)
+			testenv.Eventually(t, soon, func() error {
+				_, err := r.blocks.Put(t.Context(), puts(user("new")))
+				return err
+			})
+			r.says([]checker.Scope{user("new"), known[0]}, known[0].Value, "new")
+		})
+	}
+}
+
 // TestGaps: whatever may hide a change is a gap. Turns are taken by hand, so that nothing is read in between.
 func TestGaps(t *testing.T) {
 	t.Parallel()

@@ -98,24 +98,42 @@ func (m *Mirror) glance(ctx context.Context) (glance, error) {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
 	g := glance{at: m.now()}
-	pipe := m.client.Pipeline()
-	head := pipe.Get(ctx, m.keys.ChangesHead())
-	complete := pipe.HExists(ctx, m.keys.Permanent(), wire.CompleteField)
-	clock := pipe.Time(ctx)
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	server, err := m.headServer(ctx)
+	if err != nil {
 		return g, fmt.Errorf("look where changes end: %w", err)
 	}
+	pipe, others := server.Pipeline(), m.client.Pipeline() // in a Cluster the hash is elsewhere
+	if server == m.client {
+		others = pipe
+	}
+	head, clock := pipe.Get(ctx, m.keys.ChangesHead()), pipe.Time(ctx)
+	complete := others.HExists(ctx, m.keys.Permanent(), wire.CompleteField)
+	_, err = pipe.Exec(ctx)
 	end := m.now()
+	if server != m.client && (err == nil || errors.Is(err, redis.Nil)) {
+		_, err = others.Exec(ctx)
+	}
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return g, fmt.Errorf("look where changes end: %w", err)
+	}
 	g.complete = complete.Val()
 	m.offset.Store(clock.Val().Sub(g.at.Add(end.Sub(g.at) / 2)).Microseconds())
 	if errors.Is(head.Err(), redis.Nil) {
 		return g, nil
 	}
-	var err error
 	if g.head, err = wire.ReadPosition(head.Val()); err != nil {
 		return g, fmt.Errorf("look where changes end: %w", err)
 	}
 	return g, nil
+}
+
+// headServer is the server that has the head of the changes. In a Cluster the clock must be that of a server that has to
+// be there anyhow, not of any.
+func (m *Mirror) headServer(ctx context.Context) (redis.Cmdable, error) {
+	if cluster, ok := m.client.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, m.keys.ChangesHead())
+	}
+	return m.client, nil
 }
 
 // end is where to begin to read: the head, or the last entry of a stream that has lost it.

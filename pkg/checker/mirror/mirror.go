@@ -139,6 +139,13 @@ func (m *Mirror) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, fmt.Errorf("look past the mirror: %w", err)
 }
 
+// Known returns the blocks of scopes that are known from memory, however stale: what is left to go by when Redis can't
+// be asked.
+func (m *Mirror) Known(scopes []checker.Scope) []checker.Block {
+	known, _ := m.view.Load().find(scopes, m.redisTime().UnixMicro())
+	return known
+}
+
 // with adds the scopes of known, which may be ranges, to scopes.
 func with(scopes []checker.Scope, known []checker.Block) []checker.Scope {
 	all := slices.Clip(scopes)

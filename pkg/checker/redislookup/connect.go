@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
@@ -18,7 +19,9 @@ const (
 )
 
 // Connect returns a client fit for a [Lookup]: it repeats nothing, keeps the deadlines of its
-// contexts, and a server that can't be reached costs no waiting. It doesn't connect yet. These are the
+// contexts, and a server that can't be reached costs no waiting. It asks a server again within 100 ms of its being back,
+// follows a name to another server within five seconds, and slots of a Cluster as soon as they have moved. It doesn't
+// connect yet. These are the
 // URLs, those of the detector:
 //
 //	redis://user:password@host:6379/0
@@ -45,5 +48,5 @@ func Connect(rawURL string, adjust ...func(*redis.UniversalOptions)) (redis.Univ
 	for _, change := range adjust {
 		change(o)
 	}
-	return redis.NewUniversalClient(o), nil
+	return redisconn.New(o), nil
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // A reader reads what questions ask for in one round trip: on one server by one MGET and one HMGET;
-// elsewhere by a GET for each key, which go-redis sorts by server and sends to all of them at the same time.
+// elsewhere by a GET for each key, which go-redis sorts by server and sends to all of them at the same time. In a
+// Cluster a clusterReader does it.
 type reader struct {
 	client    redis.UniversalClient
 	hash      string // key of the membership hash

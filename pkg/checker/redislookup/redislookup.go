@@ -87,12 +87,16 @@ func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	l.hash = l.keys.Permanent()
 	_, oneServer := client.(*redis.Client)
 	l.flights.apart = !oneServer // a shared trip would fail, or wait, for the worst of a Cluster's servers
-	l.flights.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		l.flights.ask = (&clusterReader{cluster: cluster, hash: l.hash}).read
+	} else {
+		l.flights.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
+	}
 	return l
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline: with
-// a plain client that has ContextTimeoutEnabled, and a cold look-up that does so too.
+// HonoursDeadline reports whether Lookup returns by its context's deadline, with what it has found until then: with
+// a plain or a Cluster client that has ContextTimeoutEnabled, and a cold look-up that does so too.
 func (l *Lookup) HonoursDeadline() bool {
 	if l.cold != nil {
 		cold, ok := l.cold.(interface{ HonoursDeadline() bool })
@@ -100,8 +104,13 @@ func (l *Lookup) HonoursDeadline() bool {
 			return false
 		}
 	}
-	client, ok := l.client.(*redis.Client)
-	return ok && client.Options().ContextTimeoutEnabled
+	switch client := l.client.(type) {
+	case *redis.Client:
+		return client.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return client.Options().ContextTimeoutEnabled
+	}
+	return false
 }
 
 // Lookup implements [checker.Lookup].
