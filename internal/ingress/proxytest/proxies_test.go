@@ -5,11 +5,13 @@ package proxytest
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/ingress/hostile"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -100,21 +102,23 @@ func unreachable(t *testing.T, w *world, addr string, want int) {
 
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	all := only(t, "docs/ingress/nginx.md", "nginx", 2)
+	all, flags := only(t, "docs/ingress/nginx.md", "nginx", 2), command(t, "docs/ingress/nginx.md", "console")
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		addr := nginx(t, w, all[0])
 		decides(t, w, addr)
+		hostileRequests(t, w, addr, nginx(t, w, bareNginx))
 		failsByPath(t, w, addr)
 		unreachable(t, w, addr, 500)
 	})
 	t.Run("open", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		location := all[0][strings.Index(all[0], "  location / {"):strings.Index(all[0], "  location = ")]
 		addr := nginx(t, w, strings.Replace(all[0], location, all[1], 1))
 		decides(t, w, addr)
+		hostileRequests(t, w, addr, nginx(t, w, bareNginx))
 		unreachable(t, w, addr, 200)
 	})
 }
@@ -122,9 +126,10 @@ func TestNginx(t *testing.T) {
 // TestNginxOfREADME: the four lines deny, with nginx's own 403.
 func TestNginxOfREADME(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, command(t, "README.md", "sh"))
 	four := only(t, "README.md", "nginx", 1)[0]
 	addr := nginx(t, w, "upstream ingress_check { server 127.0.0.1:8080; }\nserver {\n"+replaced(t, four, "http://127.0.0.1:8080/", "http://ingress_check/")+"}\n")
+	hostileRequests(t, w, addr, nginx(t, w, bareNginx))
 	if res := ask(t, visitor, addr, "/x"); res.status != 200 || res.body != "app: /x" {
 		t.Errorf("visitor: %d %q", res.status, res.body)
 	}
@@ -137,12 +142,35 @@ func TestNginxOfREADME(t *testing.T) {
 	}
 }
 
+// TestNginxWithoutContentLengthLine: a page's line that is forgotten costs nothing, since ingress-check waits for no body.
+func TestNginxWithoutContentLengthLine(t *testing.T) {
+	t.Parallel()
+	page := only(t, "docs/ingress/nginx.md", "nginx", 2)[0]
+	page = regexp.MustCompile(`(?m)^ *proxy_(pass_request_headers|set_header +Content-Length) .*\n`).ReplaceAllString(page, "")
+	if strings.Contains(page, "Content-Length") || strings.Contains(page, "request_headers") {
+		t.Fatal(page)
+	}
+	w := newWorld(t, command(t, "docs/ingress/nginx.md", "console"))
+	addr := nginx(t, w, page)
+	for _, r := range hostile.All() {
+		if status := converse(t, attacker, addr, r.Raw(same, "")); (strings.HasPrefix(r.Name, "a body") || strings.HasPrefix(r.Name, "100-continue")) && status != 429 {
+			t.Errorf("%s: %d", r.Name, status)
+		}
+	}
+	if n := w.served.Load(); n != 0 {
+		t.Errorf("the application saw %d requests of the blocked", n)
+	}
+}
+
+// bareNginx is nginx without ingress-check.
+const bareNginx = "upstream ingress_check { server 127.0.0.1:8080; }\nserver {\n  location / { proxy_pass http://app; }\n}\n"
+
 // nginx runs a server block of the page.
 func nginx(t *testing.T, w *world, config string) string {
 	t.Helper()
 	addr, dir := freeAddr(t), t.TempDir()
 	config = replaced(t, config, "127.0.0.1:8080", w.ingress, "server {\n", "server {\n  listen "+addr+";\n")
-	config = strings.NewReplacer("100ms", "5s", "250ms", "10s").Replace(config) // the machine may be busy
+	config = w.limits(config)
 	file := write(t, "nginx.conf", `
 daemon off;
 master_process off;
@@ -151,6 +179,7 @@ error_log stderr;
 events {}
 http {
   access_log off;
+  client_body_timeout 1s;
   client_body_temp_path `+dir+`/a; proxy_temp_path `+dir+`/b; fastcgi_temp_path `+dir+`/c; uwsgi_temp_path `+dir+`/d; scgi_temp_path `+dir+`/e;
   upstream app { server `+w.app+`; }
 `+config+"\n}\n")
@@ -158,66 +187,76 @@ http {
 	return addr
 }
 
+// haproxy runs a configuration of the page with its action.
+func haproxy(t *testing.T, w *world, config string) string {
+	t.Helper()
+	addr, inner := freeAddr(t), freeAddr(t)
+	lua := write(t, "wardstream.lua", w.limits(replaced(t, only(t, "docs/ingress/haproxy.md", "lua", 1)[0], "127.0.0.1:8079", inner)))
+	file := write(t, "haproxy.cfg", w.limits(replaced(t, config, "/etc/haproxy/wardstream.lua", lua, ":80\n", addr+"\n", "127.0.0.1:3000", w.app,
+		"127.0.0.1:8079", inner, "127.0.0.1:8080", w.ingress)))
+	w.run(addr, program(t, "haproxy"), "-db", "-f", file)
+	return addr
+}
+
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
-	action, config := only(t, "docs/ingress/haproxy.md", "lua", 1)[0], only(t, "docs/ingress/haproxy.md", "haproxy", 2)
-	haproxy := func(t *testing.T, w *world, config string) string {
-		t.Helper()
-		addr := freeAddr(t)
-		lua := write(t, "wardstream.lua", replaced(t, action, "127.0.0.1:8080", w.ingress, "timeout = 250", "timeout = 10000"))
-		file := write(t, "haproxy.cfg", replaced(t, config, "/etc/haproxy/wardstream.lua", lua, ":80\n", addr+"\n", "127.0.0.1:3000", w.app))
-		w.run(addr, program(t, "haproxy"), "-db", "-f", file)
-		return addr
-	}
+	flags := command(t, "docs/ingress/haproxy.md", "console")
+	config := only(t, "docs/ingress/haproxy.md", "haproxy", 2)
 	t.Run("open", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		addr := haproxy(t, w, config[0])
 		decides(t, w, addr)
+		hostileRequests(t, w, addr, haproxy(t, w, replaced(t, config[0], "  http-request lua.wardstream\n", "")))
 		failsByPath(t, w, addr)
 		unreachable(t, w, addr, 200)
 	})
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		addr := haproxy(t, w, replaced(t, config[0], "  http-request lua.wardstream\n", "  http-request lua.wardstream\n"+config[1]))
 		decides(t, w, addr)
 		unreachable(t, w, addr, 503)
 	})
 }
 
-func TestCaddy(t *testing.T) {
-	t.Parallel()
-	all := only(t, "docs/ingress/caddy.md", "caddyfile", 2)
+// caddy runs a site of the page.
+func caddy(t *testing.T, w *world, config string) string {
+	t.Helper()
 	program := os.Getenv("CADDY")
 	if program == "" {
 		t.Fatal("CADDY names no Caddy: run make test-proxies, which builds one")
 	}
-	caddy := func(t *testing.T, w *world, config string) string {
-		t.Helper()
-		addr := freeAddr(t)
-		file := write(t, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n"+
-			replaced(t, config, "app.example.com", "http://"+addr, "ingress-check:8080", w.ingress, "app:3000", w.app, "100ms", "5s", "250ms", "10s"))
-		w.run(addr, program, "run", "--adapter", "caddyfile", "--config", file)
-		return addr
-	}
+	addr := freeAddr(t)
+	file := write(t, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}\n"+
+		w.limits(replaced(t, config, "app.example.com", "http://"+addr, "ingress-check:8080", w.ingress, "app:3000", w.app)))
+	w.run(addr, program, "run", "--adapter", "caddyfile", "--config", file)
+	return addr
+}
+
+func TestCaddy(t *testing.T) {
+	t.Parallel()
+	all, flags := only(t, "docs/ingress/caddy.md", "caddyfile", 2), command(t, "docs/ingress/caddy.md", "console")
+	bare := "app.example.com {\n\t# not ingress-check:8080 \n\treverse_proxy app:3000\n}\n"
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		addr := caddy(t, w, all[0])
 		decides(t, w, addr)
 		res := ask(t, attacker, addr, "/", "Accept", "application/json")
 		if res.status != 429 || res.body != `{"title":"Too Many Requests","status":429,"detail":"slow down"}` || res.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("attacker who wants JSON: %d %q", res.status, res.body)
 		}
+		hostileRequests(t, w, addr, caddy(t, w, bare))
 		failsByPath(t, w, addr)
 		unreachable(t, w, addr, 502)
 	})
 	t.Run("open", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newWorld(t, flags)
 		addr := caddy(t, w, all[1])
 		decides(t, w, addr)
+		hostileRequests(t, w, addr, caddy(t, w, bare))
 		unreachable(t, w, addr, 200)
 	})
 }

@@ -60,19 +60,23 @@ type world struct {
 	served  *atomic.Int64
 	ingress string // host:port
 	kill    func() // ends ingress-check
+	strict  bool   // proxies keep the page's time limits
+}
+
+// limits makes time limits of a page long, since the machine may be busy, unless it is them that are looked at.
+func (w *world) limits(config string) string {
+	if w.strict {
+		return config
+	}
+	return strings.NewReplacer("100ms", "5s", "250ms", "10s", "timeout = 1000", "timeout = 20000").Replace(config)
 }
 
 // newWorld makes a world in which attacker is blocked for a minute and exile for good, and paths below /pay are
 // closed if that can't be known.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, flags []string) *world {
 	t.Helper()
 	w := &world{t: t, redis: testenv.PrivateRedis(t), served: &atomic.Int64{}}
-	app := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.served.Add(1)
-		_, _ = fmt.Fprintf(rw, "app: %s", r.URL.Path)
-	}))
-	t.Cleanup(app.Close)
-	w.app = strings.TrimPrefix(app.URL, "http://")
+	w.serveApp()
 	keys := wire.Keys{Prefix: w.redis.Prefix}
 	temporary, err := wire.EncodeBlock(checker.Block{
 		Scope: checker.Scope{Type: "ip", Value: attacker}, StatusCode: 429, Message: "slow down", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
@@ -90,15 +94,37 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.serve()
+	w.serve(flags...)
 	return w
 }
 
-// serve starts ingress-check and waits until it listens.
-func (w *world) serve() {
+// serveApp starts the application.
+func (w *world) serveApp() {
+	app := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.served.Add(1)
+		rw.Header().Set("Connection", "close") // it waits for no body
+		_, _ = fmt.Fprintf(rw, "app: %s", r.URL.Path)
+	}))
+	w.t.Cleanup(app.Close)
+	w.app = strings.TrimPrefix(app.URL, "http://")
+}
+
+// command returns the flags with which a page starts ingress-check; networks of proxies become 127.0.0.1.
+func command(t *testing.T, page, language string) []string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)ingress-check serve([^#&\n]*)`).FindStringSubmatch(strings.Join(blocks(t, page, language), ""))
+	if m == nil {
+		t.Fatalf("%s doesn't say how to start ingress-check", page)
+	}
+	flags := regexp.MustCompile(`--addr \S+`).ReplaceAllString(m[1], "")
+	return strings.Fields(strings.ReplaceAll(flags, "10.0.0.0/8", "127.0.0.1"))
+}
+
+// serve starts ingress-check with a page's flags and waits until it listens.
+func (w *world) serve(flags ...string) {
 	w.t.Helper()
-	cmd := exec.Command(binary, "serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
-		"--trusted-proxies", "127.0.0.1", "--fail-closed-paths", "^/pay(/|$)", "--timeout", "2s", "--message", "not now")
+	cmd := exec.Command(binary, append([]string{"serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
+		"--fail-closed-paths", "^/pay(/|$)", "--timeout", "2s", "--message", "not now"}, flags...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -194,7 +220,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// blocks returns a page's blocks of a language.
+// blocks returns a page's blocks of a language, those within lists included.
 func blocks(t *testing.T, page, language string) []string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, page))
@@ -202,8 +228,8 @@ func blocks(t *testing.T, page, language string) []string {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(raw), -1) {
-		out = append(out, m[1])
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)\n *```").FindAllStringSubmatch(string(raw), -1) {
+		out = append(out, m[1]+"\n")
 	}
 	return out
 }

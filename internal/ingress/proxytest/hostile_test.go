@@ -1,0 +1,70 @@
+//go:build proxies
+
+package proxytest
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wardstream/wardstream/internal/ingress/hostile"
+)
+
+func same(target string) string { return target }
+
+// hostileRequests sends the corpus through a proxy: the application sees nothing of a blocked client, and a client that is not
+// blocked gets what the proxy without ingress-check, at bare, gives it.
+func hostileRequests(t *testing.T, w *world, addr, bare string) {
+	t.Helper()
+	for _, r := range hostile.All() {
+		for _, client := range []string{attacker, exile} {
+			before := w.served.Load()
+			status := converse(t, client, addr, r.Raw(same, ""))
+			if w.served.Load() != before {
+				t.Errorf("%s: %s came to the application: %d", r.Name, client, status)
+			}
+		}
+	}
+	var all sync.WaitGroup // at once, since some of these wait for a body that doesn't come
+	for _, r := range hostile.All() {
+		all.Go(func() {
+			raw := r.Raw(same, "")
+			if got, want := converse(t, visitor, addr, raw), converse(t, visitor, bare, raw); got != want {
+				t.Errorf("%s, visitor: %d, without ingress-check %d", r.Name, got, want)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// patience is how long an answer is waited for.
+const patience = 3 * time.Second
+
+// converse sends bytes from a client's address and returns the status of the answer, 0 if there is none.
+func converse(t *testing.T, from, addr, request string) int {
+	t.Helper()
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Error(err)
+		return 0
+	}
+	go func() { _, _ = io.WriteString(conn, request) }()
+	for answers := bufio.NewReader(conn); ; {
+		res, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead}) // the body doesn't matter
+		if err != nil {
+			return 0
+		}
+		if res.StatusCode >= http.StatusOK {
+			return res.StatusCode
+		}
+	}
+}
