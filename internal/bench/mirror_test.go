@@ -56,7 +56,7 @@ func storeOf(t *testing.T, client *redis.Client) *redisstore.Blocks {
 
 func putAddr(i int, now time.Time) store.Put {
 	addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-	return store.Put{EventTime: now, Block: checker.Block{
+	return store.Put{EvidenceTime: now, Block: checker.Block{
 		ID: fmt.Sprintf("%032x", i), Scope: checker.IPScope(addr, 0), Rule: "brute_force_login",
 		Reason: "5 failed logins from " + addr.String(), StatusCode: 429, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 	}}

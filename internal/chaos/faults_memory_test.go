@@ -126,7 +126,7 @@ func (o *oracle) evict(keys []string) {
 			for _, s := range o.scopes {
 				s.untold = !s.told
 			}
-		case kind == "window":
+		case kind == "window", kind == "clears":
 			_, addr, _ := strings.Cut(rest[strings.Index(rest, ":")+1:], ":")
 			o.doubt("ip:" + addr)
 		case kind == "block":

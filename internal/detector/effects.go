@@ -19,6 +19,7 @@ import (
 // block of its kind on its scope: the strongest of them, under the ID of the first.
 type put struct {
 	store.Put
+	at      time.Time // of the latest of its events
 	match   matched
 	ids     []string // of every match: which of them began the block depends on the batches they came in
 	entries []int
@@ -49,7 +50,7 @@ func (p *Pipeline) resolve(b *batch) {
 		d := p.policy.Resolve(e, m.Match)
 		for _, block := range d.Blocks {
 			block.ID = wire.EnforcementID(e.ID, m.Rule, block.Scope.Type, block.Scope.Value)
-			b.addPut(puts, store.Put{Block: block, EventTime: e.Time}, m)
+			b.addPut(puts, store.Put{Block: block, EvidenceTime: m.since}, m)
 		}
 		if d.Alert {
 			b.addAlert(alerts, d, m)
@@ -61,15 +62,18 @@ func (b *batch) addPut(puts map[putKey]*put, want store.Put, m matched) {
 	key, id := putKey{want.Block.Scope, want.Block.Permanent()}, want.Block.ID
 	held, ok := puts[key]
 	if !ok {
-		held = &put{Put: want, match: m}
+		held = &put{Put: want, at: b.events[m.at].Time, match: m}
 		puts[key] = held
 		b.puts = append(b.puts, held)
 	} else if want.Block.Stronger(held.Block) {
 		want.Block.ID, want.Block.CreatedAt = held.Block.ID, held.Block.CreatedAt
 		held.Block, held.match = want.Block, m
 	}
-	if want.EventTime.After(held.EventTime) {
-		held.EventTime = want.EventTime
+	if want.EvidenceTime.After(held.EvidenceTime) {
+		held.EvidenceTime = want.EvidenceTime
+	}
+	if at := b.events[m.at].Time; at.After(held.at) {
+		held.at = at
 	}
 	held.ids = append(held.ids, id)
 	held.entries = append(held.entries, m.at)
@@ -110,7 +114,7 @@ func (p *Pipeline) escalate(ctx context.Context, b *batch) error {
 	}
 	ops := make([]window.Op, len(b.puts))
 	for i, put := range b.puts {
-		ops[i] = p.policy.Escalate.Previous(put.Block.Scope, put.EventTime)
+		ops[i] = p.policy.Escalate.Previous(put.Block.Scope, put.at)
 	}
 	previous, err := p.windows.Apply(ctx, ops)
 	if err != nil {

@@ -34,7 +34,7 @@ func TestAnUnblockStandsThoughClocksDiffer(t *testing.T) {
 			scope := checker.Scope{Type: "user", Value: "42"}
 			put := func(at time.Time) store.Outcome {
 				block := checker.Block{ID: "x", Scope: scope, CreatedAt: at, ExpiresAt: time.Now().Add(time.Hour)}
-				results, err := blocks.Put(t.Context(), []store.Put{{Block: block, EventTime: at}})
+				results, err := blocks.Put(t.Context(), []store.Put{{Block: block, EvidenceTime: at}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -106,7 +106,8 @@ type plan struct {
 // matched is a match of the event of entry at.
 type matched struct {
 	rules.Match
-	at int
+	at    int
+	since time.Time // when its evidence begins
 }
 
 // decode decodes the entries. An entry that can't be decoded is dead, and one
@@ -159,9 +160,22 @@ func (p *Pipeline) judge(b *batch, counts []window.Count) {
 		if !ok {
 			continue
 		}
-		b.matches = append(b.matches, matched{Match: m, at: plan.at})
+		since := evidence(&b.events[plan.at], counts[plan.from:plan.to])
+		b.matches = append(b.matches, matched{Match: m, at: plan.at, since: since})
 		p.metrics.matches.WithLabelValues(m.Rule).Inc()
 	}
+}
+
+// evidence returns when what a match of e rests on begins: with the oldest member that one of its
+// windows needs to reach the threshold, or with the event alone.
+func evidence(e *event.Event, counts []window.Count) time.Time {
+	since := e.Time
+	for _, c := range counts {
+		if !c.Since.IsZero() && c.Since.Before(since) {
+			since = c.Since
+		}
+	}
+	return since
 }
 
 // pendEvents leaves every entry pending that holds an event to detect in.

@@ -329,9 +329,78 @@ func TestAnUnblockStands(t *testing.T) {
 		t.Errorf("emitted %+v", last)
 	}
 	b.start = time.Now().Add(10 * time.Millisecond)
+	b.must("DDDD", b.failures(4, "203.0.113.9")...)
+	if _, ok := b.blocked("ip", "203.0.113.9"); ok {
+		t.Error("what was counted before the unblock counts after it")
+	}
 	b.must("D", b.failures(1, "203.0.113.9")...)
 	if _, ok := b.blocked("ip", "203.0.113.9"); !ok {
 		t.Error("what comes after the unblock does not block")
+	}
+}
+
+// TestUnblockStartsEveryRuleFromZero: after an unblock it takes the whole threshold again, in every rule that counts, in one
+// batch or one by one; of two rules that share a window each by its own threshold.
+func TestUnblockStartsEveryRuleFromZero(t *testing.T) {
+	t.Parallel()
+	const address = "203.0.113.9"
+	const block = "\nactions: {resource_enumeration: {action: temp_block, scopes: [ip]}}\n"
+	request := func(b *bench, _ int) consumer.Entry {
+		return b.entry("event_type", "audit.http.request.pre", "source.address", address, "http.route", "/buy", "url.path", "/buy")
+	}
+	failure := func(b *bench, _ int) consumer.Entry { return b.failures(1, address)[0] }
+	for name, c := range map[string]struct {
+		config string
+		needs  int
+		entry  func(b *bench, i int) consumer.Entry
+	}{
+		"brute_force_login": {"rules: [{name: brute_force_login}]", 5, failure},
+		"two thresholds":    {"rules: [{name: brute_force_login, threshold: 3}, {name: login_throttle, threshold: 8}]", 3, failure},
+		"repeated_route":    {"rules: [{name: repeated_route, paths: [/buy]}]", 10, request},
+		"repeated_client_error": {"rules: [{name: repeated_client_error, threshold: 6}]", 6, func(b *bench, _ int) consumer.Entry {
+			return b.entry("event_type", "http.response.client_error", "source.address", address, "status", "404")
+		}},
+		"resource_enumeration": {"rules: [{name: resource_enumeration, threshold: 7}]" + block, 7, func(b *bench, i int) consumer.Entry {
+			return b.entry("event_type", "http.response.success", "source.address", address, "http.route", "/o/{id}", "url.path", fmt.Sprint("/o/", i))
+		}},
+	} {
+		for _, together := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/together=%t", name, together), func(t *testing.T) {
+				t.Parallel()
+				b, next := newBench(t, c.config), 0
+				handle := func(n int) (blocked bool) {
+					t.Helper()
+					var batch []consumer.Entry
+					for range n {
+						batch = append(batch, c.entry(b, next))
+						next++
+						if !together {
+							b.must("D", batch...)
+							batch = nil
+						}
+					}
+					if together {
+						b.must(strings.Repeat("D", n), batch...)
+					}
+					_, blocked = b.blocked("ip", address)
+					return blocked
+				}
+				if handle(c.needs-1) || !handle(c.needs) {
+					t.Fatal("before the unblock the threshold isn't what the test takes it for")
+				}
+				op := &Operator{Blocks: b.blocks, Sinks: b, StatusCode: 429, Message: "m", Now: time.Now}
+				if _, err := op.Unblock(t.Context(), UnblockRequest{Scope: checker.Scope{Type: "ip", Value: address}, By: "ops"}); err != nil {
+					t.Fatal(err)
+				}
+				b.start = time.Now().Add(10 * time.Millisecond)
+				if handle(c.needs - 1) {
+					t.Error("what was counted before the unblock counts after it")
+				}
+				if !handle(1) {
+					t.Error("the whole threshold after the unblock does not block")
+				}
+			})
+		}
 	}
 }
 

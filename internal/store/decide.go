@@ -40,7 +40,7 @@ func Prepare(p Put, now time.Time) (Put, error) {
 	b.StatusCode = wire.ValidStatus(b.StatusCode)
 	b.CreatedAt = b.CreatedAt.UTC().Truncate(time.Microsecond)
 	b.ExpiresAt = b.ExpiresAt.UTC().Truncate(time.Millisecond)
-	p.EventTime = p.EventTime.UTC().Truncate(time.Millisecond)
+	p.EvidenceTime = p.EvidenceTime.UTC().Truncate(time.Millisecond)
 	return p, nil
 }
 
@@ -76,8 +76,8 @@ func (s State) Decide(p Put, now time.Time) (State, Outcome) {
 	if !s.Held(now) {
 		s.Block, s.Became = checker.Block{}, false
 	}
-	operator := p.EventTime.IsZero()
-	if !operator && !s.Mark.IsZero() && !s.Mark.Before(p.EventTime) {
+	operator := p.EvidenceTime.IsZero()
+	if !operator && !s.Mark.IsZero() && !s.Mark.Before(p.EvidenceTime) {
 		return s, Unblocked
 	}
 	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(now) { // no time is left, not even for Redis to keep the key

@@ -14,14 +14,14 @@ func TestPrepare(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 123456789, time.FixedZone("x", 3600))
 	p, err := Prepare(Put{
-		EventTime: now, Block: checker.Block{Scope: checker.Scope{Type: "ip", Value: "203.0.113.9"}, ExpiresAt: now.Add(time.Hour), StatusCode: -1},
+		EvidenceTime: now, Block: checker.Block{Scope: checker.Scope{Type: "ip", Value: "203.0.113.9"}, ExpiresAt: now.Add(time.Hour), StatusCode: -1},
 	}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := p.Block
 	if b.StatusCode != wire.DefaultStatus || b.Message != wire.DefaultMessage || !b.CreatedAt.Equal(now.Truncate(time.Microsecond)) ||
-		!b.ExpiresAt.Equal(now.Truncate(time.Millisecond).Add(time.Hour)) || !p.EventTime.Equal(now.Truncate(time.Millisecond)) {
+		!b.ExpiresAt.Equal(now.Truncate(time.Millisecond).Add(time.Hour)) || !p.EvidenceTime.Equal(now.Truncate(time.Millisecond)) {
 		t.Errorf("Prepare = %+v", p)
 	}
 	if _, err := Prepare(Put{Block: checker.Block{ID: strings.Repeat("x", 300), Scope: b.Scope}}, now); !errors.Is(err, ErrUnstorable) || Unavailable(err) {
@@ -37,7 +37,7 @@ func TestPrepare(t *testing.T) {
 func TestTheVeryMoment(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_700_000_000, 0).UTC()
-	p := Put{EventTime: now, Block: checker.Block{ID: "a", Scope: checker.Scope{Type: "user", Value: "x"}, ExpiresAt: now.Add(time.Second)}}
+	p := Put{EvidenceTime: now, Block: checker.Block{ID: "a", Scope: checker.Scope{Type: "user", Value: "x"}, ExpiresAt: now.Add(time.Second)}}
 	s, outcome := State{}.Decide(p, now)
 	if outcome != Began || !s.Held(p.Block.ExpiresAt) || s.Held(p.Block.ExpiresAt.Add(1)) {
 		t.Errorf("outcome %d, held %v", outcome, s.Held(p.Block.ExpiresAt))

@@ -13,10 +13,11 @@ import (
 // A Put asks for a block.
 type Put struct {
 	Block checker.Block
-	// EventTime is the time of the event that led to the block. A scope that an
-	// operator unblocked at or after that time is left alone. Zero means the operator's own
-	// wish: it always counts, and it lifts an earlier unblock's mark.
-	EventTime time.Time
+	// EvidenceTime is the time of the event that led to the block, or of the first of
+	// several that it takes together. A scope that an operator unblocked at or after that time is
+	// left alone, so that it takes as much to block it again as it took to block it. Zero means the
+	// operator's own wish: it always counts, and it lifts an earlier unblock's mark.
+	EvidenceTime time.Time
 }
 
 // An Outcome says what a Put came to.
@@ -35,7 +36,7 @@ const (
 	Extended
 	// Lapsed: the block's expiry had passed already, nothing was written.
 	Lapsed
-	// Unblocked: an operator unblocked the scope at or after EventTime; nothing was written.
+	// Unblocked: an operator unblocked the scope at or after EvidenceTime; nothing was written.
 	Unblocked
 )
 

@@ -38,7 +38,7 @@ func TestForgets(t *testing.T) {
 	b := memory.NewBlocks(clock)
 	for i := range 20_000 {
 		at := clock()
-		_, err := b.Put(t.Context(), []store.Put{{EventTime: at, Block: checker.Block{
+		_, err := b.Put(t.Context(), []store.Put{{EvidenceTime: at, Block: checker.Block{
 			Scope: checker.Scope{Type: "user", Value: fmt.Sprint(i)}, ExpiresAt: at.Add(time.Second),
 		}}})
 		if err != nil {

@@ -113,7 +113,7 @@ func (b *Blocks) putTx(ctx context.Context, tx pgx.Tx, puts []store.Put) ([]stor
 		if writes(outcome, p, before, now) {
 			changed[scope] = true
 		}
-		if p.EventTime.IsZero() && outcome != store.Lapsed && !before.Mark.IsZero() {
+		if p.EvidenceTime.IsZero() && outcome != store.Lapsed && !before.Mark.IsZero() {
 			lifted = append(lifted, scope)
 		}
 	}
@@ -128,7 +128,7 @@ func writes(outcome store.Outcome, p store.Put, before store.State, now time.Tim
 	case !before.Held(now) || p.Block.Stronger(before.Block):
 		return true
 	default:
-		return p.EventTime.IsZero() && p.Block.Permanent() && before.Block.Permanent()
+		return p.EvidenceTime.IsZero() && p.Block.Permanent() && before.Block.Permanent()
 	}
 }
 

@@ -24,7 +24,7 @@ func user(value string) checker.Scope { return checker.Scope{Type: checker.Scope
 
 func block(sc checker.Scope, id string, permanent bool) store.Put {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	p := store.Put{EventTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
+	p := store.Put{EvidenceTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
 	if !permanent {
 		p.Block.ExpiresAt = now.Add(time.Hour)
 	}
@@ -117,7 +117,7 @@ func TestRowsTellTheStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := block(user("x"), "c", true)
-	again.EventTime = time.Now().Add(time.Minute)
+	again.EvidenceTime = time.Now().Add(time.Minute)
 	mustPut(t, b, again)
 	rows, err := pool.Query(ctx, `SELECT metadata->>'enforcement.id' || ' ' || (revoked_at IS NULL)::text || ' ' || revoked_by || ' ' || revoked_reason
 FROM permanent_blocks WHERE metadata ? 'enforcement.id' ORDER BY id`)

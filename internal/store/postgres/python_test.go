@@ -93,7 +93,7 @@ created_at, expires_at, revoked_at, revoked_by, revoked_reason) VALUES ('user', 
 		t.Errorf("List = %v, want %v", got, want)
 	}
 	old := block(user("revoked"), "a", true)
-	old.EventTime = at
+	old.EvidenceTime = at
 	results := mustPut(t, b, old, block(user("held"), "b", true), block(user("durable"), "c", true), block(user("ended"), "d", true))
 	for i, want := range []store.Outcome{store.Unblocked, store.Kept, store.BecamePermanent, store.Began} {
 		if results[i].Outcome != want {

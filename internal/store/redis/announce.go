@@ -63,7 +63,7 @@ func changed(p store.Put, r store.Result) bool {
 	case store.Began, store.BecamePermanent, store.Extended:
 		return true
 	case store.Kept:
-		return p.EventTime.IsZero() || !p.Block.Permanent() && r.Block.ExpiresAt.Equal(p.Block.ExpiresAt)
+		return p.EvidenceTime.IsZero() || !p.Block.Permanent() && r.Block.ExpiresAt.Equal(p.Block.ExpiresAt)
 	}
 	return false
 }

@@ -86,7 +86,7 @@ func TestAnnounces(t *testing.T) {
 func announces(t *testing.T, b *redisstore.Blocks, f *follower) {
 	t.Helper()
 	first, longer, shorter := block(user("a"), "1", false), block(user("a"), "2", false), block(user("a"), "3", false)
-	longer.Block.ExpiresAt, shorter.Block.ExpiresAt = longer.Block.ExpiresAt.Add(time.Hour), shorter.EventTime.Add(time.Minute)
+	longer.Block.ExpiresAt, shorter.Block.ExpiresAt = longer.Block.ExpiresAt.Add(time.Hour), shorter.EvidenceTime.Add(time.Minute)
 	late := block(user("late"), "1", false)
 	late.Block.ExpiresAt = time.Now().Add(-time.Minute)
 	mustPut(t, b, first, block(user("b"), "1", true), late)
@@ -102,7 +102,7 @@ func announces(t *testing.T, b *redisstore.Blocks, f *follower) {
 	mustPut(t, b, block(user("a"), "4", true))
 	f.want("becoming permanent", "a")
 	wish := block(user("b"), "5", true)
-	wish.EventTime = time.Time{}
+	wish.EvidenceTime = time.Time{}
 	mustPut(t, b, wish)
 	f.want("an operator's attributes", "b")
 	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("a"), At: time.Now()}); err != nil {

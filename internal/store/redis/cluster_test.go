@@ -83,7 +83,7 @@ func TestClusterConfirmAfterUnblock(t *testing.T) {
 	rebuild(t, b, memory.NewBlocks(time.Now))
 	for i := range 10 {
 		p := block(user(fmt.Sprint(i)), "a", true)
-		if _, err := b.Unblock(t.Context(), store.Revocation{Scope: p.Block.Scope, At: p.EventTime}); err != nil {
+		if _, err := b.Unblock(t.Context(), store.Revocation{Scope: p.Block.Scope, At: p.EvidenceTime}); err != nil {
 			t.Fatal(err)
 		}
 		if outcomes, err := b.Confirm(t.Context(), []store.Put{p}); err != nil || outcomes[0] != store.Unblocked {

@@ -117,7 +117,7 @@ func (b *Blocks) confirmApart(ctx context.Context, puts []store.Put, changes []c
 func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
 	puts := make([]store.Put, len(blocks))
 	for i, block := range blocks {
-		puts[i] = store.Put{Block: block, EventTime: block.CreatedAt}
+		puts[i] = store.Put{Block: block, EvidenceTime: block.CreatedAt}
 	}
 	if _, err := b.copies(ctx, puts, nil, nil); err != nil {
 		return fmt.Errorf("refresh copies: %w", err)
@@ -136,7 +136,7 @@ func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change,
 		}
 		calls[i] = call{
 			script: b.scripts.copyOf, keys: b.blockKeys(p.Block.Scope),
-			args: []any{value, eventTime(p), milliseconds(b.ttl)},
+			args: []any{value, evidenceTime(p), milliseconds(b.ttl)},
 		}
 		if changes != nil {
 			calls[i].keys = b.allKeys(p.Block.Scope)

@@ -64,7 +64,7 @@ func unblockAt(ctx context.Context, b *redisstore.Blocks, scope checker.Scope, a
 // putFrom asks for a block by an event of the given time.
 func putFrom(ctx context.Context, b *redisstore.Blocks, at time.Time, permanent bool) error {
 	p := block(user("a"), "b", permanent)
-	p.EventTime = at
+	p.EvidenceTime = at
 	_, err := b.Put(ctx, []store.Put{p})
 	return err
 }

@@ -73,17 +73,17 @@ func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
 	return call{
 		script: b.scripts.put, keys: keys,
 		args: []any{
-			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), eventTime(p), milliseconds(b.ttl), wire.MemberField(scope),
+			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), evidenceTime(p), milliseconds(b.ttl), wire.MemberField(scope),
 		},
 	}, p, nil
 }
 
-// eventTime is the event's time as the scripts take it: nothing for an operator's wish.
-func eventTime(p store.Put) string {
-	if p.EventTime.IsZero() {
+// evidenceTime is when the evidence begins as the scripts take it: nothing for an operator's wish.
+func evidenceTime(p store.Put) string {
+	if p.EvidenceTime.IsZero() {
 		return ""
 	}
-	return strconv.FormatInt(p.EventTime.UnixMilli(), 10)
+	return strconv.FormatInt(p.EvidenceTime.UnixMilli(), 10)
 }
 
 // alongside has the membership hash read in the same round trip in a Redis

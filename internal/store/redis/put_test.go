@@ -22,7 +22,7 @@ func user(value string) checker.Scope { return checker.Scope{Type: checker.Scope
 // block is a block of an hour, or a permanent one, that an event of now leads to.
 func block(sc checker.Scope, id string, permanent bool) store.Put {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	p := store.Put{EventTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
+	p := store.Put{EvidenceTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
 	if !permanent {
 		p.Block.ExpiresAt = now.Add(time.Hour)
 	}
@@ -121,7 +121,7 @@ func TestOneRoundTrip(t *testing.T) {
 		t.Errorf("a batch of 512 took %d pipelines and %d commands", count.pipelines, count.commands)
 	}
 	for i := range puts {
-		puts[i].Block.ID, puts[i].Block.ExpiresAt = "b", puts[i].EventTime.Add(time.Minute)
+		puts[i].Block.ID, puts[i].Block.ExpiresAt = "b", puts[i].EvidenceTime.Add(time.Minute)
 	}
 	mustPut(t, b, puts...)
 	if count.pipelines != 3 || count.commands != 0 {

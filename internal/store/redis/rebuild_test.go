@@ -191,8 +191,8 @@ func TestConfirmAfterUnblock(t *testing.T) {
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
 	rebuild(t, b, memory.NewBlocks(time.Now))
 	old, newer := block(user("x"), "old", true), block(user("x"), "new", true)
-	newer.EventTime = newer.EventTime.Add(time.Minute)
-	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("x"), At: old.EventTime}); err != nil {
+	newer.EvidenceTime = newer.EvidenceTime.Add(time.Minute)
+	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("x"), At: old.EvidenceTime}); err != nil {
 		t.Fatal(err)
 	}
 	outcomes, err := b.Confirm(t.Context(), []store.Put{old})

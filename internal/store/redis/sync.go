@@ -154,7 +154,7 @@ func (b *Blocks) missing(blocks []checker.Block, members map[checker.Scope]strin
 			return nil, fmt.Errorf("encode member: %w", err)
 		}
 		if members[block.Scope] != string(value) || values[b.keys.Block(block.Scope)] == "" {
-			puts = append(puts, store.Put{Block: block, EventTime: block.CreatedAt})
+			puts = append(puts, store.Put{Block: block, EvidenceTime: block.CreatedAt})
 		}
 	}
 	return puts, nil

@@ -41,7 +41,7 @@ func (c *chapter) inForce() (checker.Block, bool) {
 	if at := c.permanent(); at >= 0 { // the first permanent one, with the attributes that an operator gave it last
 		b = c.puts[at].Block
 		for _, p := range c.puts[at+1:] {
-			if p.Block.Permanent() && p.EventTime.IsZero() {
+			if p.Block.Permanent() && p.EvidenceTime.IsZero() {
 				b = p.Block
 			}
 		}
@@ -65,9 +65,9 @@ func (c *chapter) permanent() int {
 
 // put says what a put comes to, and what is in force then.
 func (a *annals) put(p store.Put) (store.Outcome, checker.Block) {
-	c, operator := a.of(p.Block.Scope), p.EventTime.IsZero()
+	c, operator := a.of(p.Block.Scope), p.EvidenceTime.IsZero()
 	before, held := c.inForce()
-	if !operator && !c.mark.IsZero() && !p.EventTime.After(c.mark) {
+	if !operator && !c.mark.IsZero() && !p.EvidenceTime.After(c.mark) {
 		return store.Unblocked, before
 	}
 	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(a.now()) {

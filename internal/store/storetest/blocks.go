@@ -175,7 +175,7 @@ func temporary(sc checker.Scope, id string, at time.Time, ttl time.Duration) sto
 }
 
 func permanent(sc checker.Scope, id string, at time.Time) store.Put {
-	return store.Put{EventTime: at, Block: checker.Block{
+	return store.Put{EvidenceTime: at, Block: checker.Block{
 		ID: id, Scope: sc, Reason: "because of " + id, Rule: "rule_" + id, StatusCode: 403, Message: "no, " + id,
 		CreatedAt: at, Metadata: map[string]any{"n": json.Number("5"), "of": id},
 	}}
@@ -183,7 +183,7 @@ func permanent(sc checker.Scope, id string, at time.Time) store.Put {
 
 // operator makes a put an operator's own wish.
 func operator(p store.Put) store.Put {
-	p.EventTime = time.Time{}
+	p.EvidenceTime = time.Time{}
 	return p
 }
 

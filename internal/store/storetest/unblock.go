@@ -106,7 +106,7 @@ func (s *suite) epochIsNoOperator(t *testing.T) {
 	s.unblock(t, sc, at)
 	for _, event := range []time.Time{time.UnixMilli(0), time.UnixMilli(1), time.UnixMilli(-1), time.Unix(-3600, 0)} {
 		p := permanent(sc, "old", at)
-		p.EventTime = event
+		p.EvidenceTime = event
 		s.put1(t, p, store.Unblocked)
 	}
 	s.free(t, sc)

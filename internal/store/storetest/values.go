@@ -99,7 +99,7 @@ func (s *suite) defaults(t *testing.T) {
 	for i, p := range []store.Put{
 		{Block: checker.Block{Scope: scope("1"), ExpiresAt: s.Now().Add(time.Hour)}},
 		{Block: checker.Block{Scope: scope("2"), StatusCode: 7}},
-		{Block: checker.Block{Scope: scope("3"), StatusCode: 70000, ExpiresAt: s.Now().Add(time.Hour)}, EventTime: s.base()},
+		{Block: checker.Block{Scope: scope("3"), StatusCode: 70000, ExpiresAt: s.Now().Add(time.Hour)}, EvidenceTime: s.base()},
 	} {
 		s.put1(t, p, store.Began)
 		b := s.lookup(t, p.Block.Scope)

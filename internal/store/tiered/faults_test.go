@@ -142,8 +142,8 @@ func TestOutageMakesNoSecondBlock(t *testing.T) {
 	r := newRig(t, server.Client, server.Prefix, &pg.PostgresEnv, tiered.Options{})
 	pg.Stop()
 	first, second := block(user("u"), "first", true), block(user("u"), "second", true)
-	second.EventTime = first.EventTime.Add(time.Second)
-	second.Block.CreatedAt = second.EventTime
+	second.EvidenceTime = first.EvidenceTime.Add(time.Second)
+	second.Block.CreatedAt = second.EvidenceTime
 	results, err := r.Put(t.Context(), []store.Put{first, second})
 	if err != nil || results[0].Outcome != store.Began || results[1].Outcome != store.Kept || !store.Unavailable(results[1].Err) {
 		t.Fatalf("without Postgres: %+v, %v", results, err)
@@ -256,7 +256,7 @@ func TestUnblockWithoutPostgres(t *testing.T) {
 	}
 	pg.Start()
 	later := block(user("p"), "later", true) // Postgres never heard of the unblock, and the match is after it
-	later.EventTime = time.Now().Add(time.Minute)
+	later.EvidenceTime = time.Now().Add(time.Minute)
 	testenv.Eventually(t, 20*time.Second, func() error {
 		results, err := r.Put(t.Context(), []store.Put{later})
 		if err != nil {

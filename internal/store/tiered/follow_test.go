@@ -50,7 +50,7 @@ func TestMembershipHashIsRebuiltBeforeItExpires(t *testing.T) {
 func (r *rig) foreign(t *testing.T, value string, at time.Time) {
 	t.Helper()
 	p := block(user(value), "", true)
-	p.Block.CreatedAt, p.EventTime = at, at
+	p.Block.CreatedAt, p.EvidenceTime = at, at
 	if _, err := r.durable.Put(context.Background(), []store.Put{p}); err != nil {
 		t.Fatal(err)
 	}

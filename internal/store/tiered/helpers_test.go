@@ -50,7 +50,7 @@ func user(value string) checker.Scope { return checker.Scope{Type: checker.Scope
 
 func block(sc checker.Scope, id string, permanent bool) store.Put {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	p := store.Put{EventTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
+	p := store.Put{EvidenceTime: now, Block: checker.Block{ID: id, Scope: sc, Rule: "r", StatusCode: 403, Message: "m", CreatedAt: now}}
 	if !permanent {
 		p.Block.ExpiresAt = now.Add(time.Hour)
 	}

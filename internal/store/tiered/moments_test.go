@@ -106,7 +106,7 @@ func TestLaterMatchBetweenTheTiers(t *testing.T) {
 	r.drop(t, r.keys.Permanent()) // or the match would be known to change nothing
 	i.afterPut = func() { unblock(t, other, "0") }
 	later := block(user("0"), "later", true)
-	later.EventTime = later.EventTime.Add(time.Minute)
+	later.EvidenceTime = later.EvidenceTime.Add(time.Minute)
 	put(t, r, later, store.Began)
 	if got := blocked(t, r, "0"); got[0] != "later" {
 		t.Errorf("blocked by %q", got)
@@ -187,7 +187,7 @@ func TestLaterMatchDuringUnblock(t *testing.T) {
 	i.afterUnblock = func() {
 		r.drop(t, r.keys.Permanent()) // or the match would be known to change nothing
 		later := block(user("0"), "later", true)
-		later.EventTime = later.EventTime.Add(time.Minute)
+		later.EvidenceTime = later.EvidenceTime.Add(time.Minute)
 		put(t, other, later, store.Began)
 		warm(t, other)
 	}

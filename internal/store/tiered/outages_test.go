@@ -185,7 +185,7 @@ func (o *outages) step() {
 
 func (o *outages) match(scope string) store.Put {
 	o.clock = o.clock.Add(time.Second)
-	return store.Put{EventTime: o.clock, Block: checker.Block{
+	return store.Put{EvidenceTime: o.clock, Block: checker.Block{
 		ID: fmt.Sprint("e", len(o.puts)), Scope: user(scope), Rule: "r", StatusCode: 403, Message: "m", CreatedAt: o.clock,
 	}}
 }
@@ -250,7 +250,7 @@ func (o *outages) compare() {
 	for _, name := range []string{"0", "1"} {
 		var want checker.Block // the strongest of those later than the last unblock
 		for _, p := range o.puts {
-			if p.Block.Scope == user(name) && p.EventTime.After(o.unblocked[name]) && (want.Scope.Type == "" || p.Block.Stronger(want)) {
+			if p.Block.Scope == user(name) && p.EvidenceTime.After(o.unblocked[name]) && (want.Scope.Type == "" || p.Block.Stronger(want)) {
 				want = p.Block
 			}
 		}

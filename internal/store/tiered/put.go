@@ -74,7 +74,7 @@ func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Re
 	for i, p := range puts {
 		// What the durable tier knows better: Redis may have lost it. An operator's
 		// wish goes there all the same, to lift the mark of an unblock.
-		overruled := !p.EventTime.IsZero() &&
+		overruled := !p.EvidenceTime.IsZero() &&
 			(results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent())
 		if !b.both || durableErr != nil || !overruled {
 			todo = append(todo, i)
@@ -108,7 +108,7 @@ func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.
 	var scopes []checker.Scope
 	var at []int
 	for i, p := range puts {
-		if p.EventTime.IsZero() && results[i].Err == nil && results[i].Outcome != store.Lapsed {
+		if p.EvidenceTime.IsZero() && results[i].Err == nil && results[i].Outcome != store.Lapsed {
 			scopes, at = append(scopes, p.Block.Scope), append(at, i)
 		}
 	}
@@ -203,12 +203,12 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 		held := s.Held(now) && s.Block.Permanent()
 		repeated := p.Block.ID == "" || s.Block.ID == p.Block.ID
 		switch {
-		case !p.EventTime.IsZero() && !s.Mark.IsZero() && !s.Mark.Before(p.EventTime):
+		case !p.EvidenceTime.IsZero() && !s.Mark.IsZero() && !s.Mark.Before(p.EvidenceTime):
 			results[i] = store.Result{Outcome: store.Unblocked}
 			if held {
 				results[i].Block = s.Block
 			}
-		case !p.EventTime.IsZero() && held && !repeated:
+		case !p.EvidenceTime.IsZero() && held && !repeated:
 			results[i] = store.Result{Outcome: store.Kept, Block: s.Block}
 		default:
 			puts[i].Block = continued(p, undurable[j])
@@ -221,7 +221,7 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 // continued is the block to put where Redis alone holds one: that block has begun, and was told of, while the durable
 // tier was down, so that whichever of its entries gets there first must not begin another.
 func continued(p store.Put, undurable checker.Block) checker.Block {
-	if undurable.ID != "" && !p.EventTime.IsZero() {
+	if undurable.ID != "" && !p.EvidenceTime.IsZero() {
 		p.Block.ID, p.Block.CreatedAt = undurable.ID, undurable.CreatedAt
 	}
 	return p.Block
@@ -234,9 +234,9 @@ func continued(p store.Put, undurable checker.Block) checker.Block {
 func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, marks map[int]time.Time) (again []int, err error) {
 	copies := make([]store.Put, len(which))
 	for j, i := range which {
-		copies[j] = store.Put{Block: results[i].Block, EventTime: puts[i].EventTime}
-		if marks != nil && !puts[i].EventTime.IsZero() {
-			copies[j].EventTime = after(marks[i])
+		copies[j] = store.Put{Block: results[i].Block, EvidenceTime: puts[i].EvidenceTime}
+		if marks != nil && !puts[i].EvidenceTime.IsZero() {
+			copies[j].EvidenceTime = after(marks[i])
 		}
 	}
 	outcomes, err := b.cache.Confirm(ctx, copies)

@@ -48,8 +48,8 @@ func TestTiersAgreeAfterRaces(t *testing.T) {
 					continue
 				}
 				p := block(user(name), fmt.Sprintf("w%d-%d", w, i), true)
-				p.EventTime = start.Add(time.Duration(random.Int64N(int64(time.Since(start)) + 1)))
-				p.Block.CreatedAt = p.EventTime
+				p.EvidenceTime = start.Add(time.Duration(random.Int64N(int64(time.Since(start)) + 1)))
+				p.Block.CreatedAt = p.EvidenceTime
 				if results, err := r.Put(ctx, []store.Put{p}); err != nil || results[0].Err != nil {
 					t.Errorf("Put = %+v, %v", results, err)
 				}
@@ -125,7 +125,7 @@ func TestUnblockRacesConfirmInCluster(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if _, err := r.Unblock(context.Background(), store.Revocation{Scope: p.Block.Scope, At: p.EventTime}); err != nil {
+			if _, err := r.Unblock(context.Background(), store.Revocation{Scope: p.Block.Scope, At: p.EvidenceTime}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -181,7 +181,7 @@ func newRace(t *testing.T, rt *rapid.T, r *rig, who []*stepper) *race {
 }
 
 func (x *race) match(scope, id string, at time.Time) store.Put {
-	return store.Put{EventTime: at, Block: checker.Block{ID: id, Scope: user(scope), Rule: "r", StatusCode: 403, Message: "m", CreatedAt: at}}
+	return store.Put{EvidenceTime: at, Block: checker.Block{ID: id, Scope: user(scope), Rule: "r", StatusCode: 403, Message: "m", CreatedAt: at}}
 }
 
 func (x *race) draw(id string) deed {

@@ -2,7 +2,7 @@
 -- end over the earlier; store.State.Decide says the same in Go.
 -- KEYS   1 block key; 2 unblock mark, in the same slot; not in a Redis Cluster also 3 membership hash
 -- ARGV   1 value as wire.EncodeBlock writes it; 2 where its part after the head begins; 3 the block's ID; 4 its end in
---        ms since 1970, 0 for a permanent block; 5 event time in ms, '' for an operator's own wish; 6 TTL in ms of a
+--        ms since 1970, 0 for a permanent block; 5 when its evidence begins in ms, '' for an operator's own wish; 6 TTL in ms of a
 --        permanent block; 7 the scope's field in the membership hash
 -- Result {store.Outcome}: what is in force is ARGV 1 (Began), or nothing;
 --        {store.Outcome, value in force}; {store.Outcome, value in force, 1}: it is the membership hash's;
