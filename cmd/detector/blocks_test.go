@@ -63,7 +63,7 @@ func TestBlockForAWhile(t *testing.T) {
 	}
 
 	in.command("block", "ip", attacker, "--ttl", "5m").answers(t, 0).says(t, "ip 203.0.113.9 is blocked until ", "that block is stronger and stays: by rule manual")
-	in.command("block", "ip", attacker, "--ttl", "7d").answers(t, 0).says(t, "ip 203.0.113.9 is blocked until ", "(168h)\n")
+	in.command("block", "ip", attacker, "--ttl", "7d").answers(t, 0).says(t, "ip 203.0.113.9 is blocked until ", "(7d)\n")
 	if n := len(in.told()); n != 1 {
 		t.Errorf("an extension was told of: %d events", n)
 	}
@@ -312,8 +312,8 @@ func TestBlocksOfAnotherConfiguration(t *testing.T) {
 	put(t, in, checker.Block{Scope: checker.Scope{Type: "gone", Value: "x"}, Rule: "r", ExpiresAt: time.Now().Add(time.Hour)})
 	in.command("blocks", "gone", "x").answers(t, 0)
 	in.command("unblock", "gone", "x").answers(t, 0)
-	in.command("unblock", "gone", "x").fails(t, `"gone": is no scope that can be blocked`)
-	in.command("blocks", "gone", "x").fails(t, `"gone": is no scope that can be blocked`)
+	in.command("unblock", "gone", "x").fails(t, `"gone" is not a scope that can be blocked`)
+	in.command("blocks", "gone", "x").fails(t, `"gone" is not a scope that can be blocked`)
 }
 
 // put writes a block as other software may.

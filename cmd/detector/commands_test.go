@@ -166,9 +166,25 @@ func TestMistakesAreOneLine(t *testing.T) {
 	t.Parallel()
 	env := []string{"WARDSTREAM_REDIS_URL=redis://:hunter2@127.0.0.1:1"}
 	for line, want := range map[string]string{
-		"nonsense":                             `"nonsense" is no command; detector --help lists them`,
-		"rules nonsense":                       `"nonsense" is no command; detector rules --help lists them`,
-		"dead-letters nonsense":                `"nonsense" is no command`,
+		"nonsense":                             `"nonsense" is not a command; detector --help lists them`,
+		"rules nonsense":                       `"nonsense" is not a command; detector rules --help lists them`,
+		"dead-letters nonsense":                `"nonsense" is not a command`,
+		"bloks":                                `"bloks" is not a command; did you mean "blocks"?; detector --help lists them`,
+		"blokc ip 203.0.113.9":                 `"blokc" is not a command; did you mean "block"?`,
+		"Unblcok ip 203.0.113.9":               `"Unblcok" is not a command; did you mean "unblock"?`,
+		"unban ip 203.0.113.9":                 `"unban" is not a command; did you mean "unblock"?`,
+		"dead-leters list":                     `"dead-leters" is not a command; did you mean "dead-letters"?`,
+		"dead-letters lst":                     `"lst" is not a command; did you mean "list"?; detector dead-letters --help lists them`,
+		"dead-letters rqueue 1-1":              `"rqueue" is not a command; did you mean "requeue"?`,
+		"rules lits":                           `"lits" is not a command; did you mean "list"?`,
+		"completion bsh":                       `"bsh" is not a command; did you mean "bash"?`,
+		"help bloks":                           `"bloks" is not a command; did you mean "blocks"?`,
+		"help dead-letters prge":               `"prge" is not a command; did you mean "purge"?`,
+		"demo extra":                           `"extra": demo takes no arguments`,
+		"rules list brute_force_logni --all":   `"brute_force_logni" is not a rule that is listed; did you mean "brute_force_login"?`,
+		"blocks --limti 5":                     `unknown flag: --limti; did you mean "--limit"?`,
+		"run --http-adr x":                     `unknown flag: --http-adr; did you mean "--http-addr"?`,
+		"dead-letters list --ouput json":       `unknown flag: --ouput; did you mean "--output"?`,
 		"version extra":                        `"extra": version takes no arguments; see detector version --help`,
 		"check extra":                          "takes no arguments",
 		"check --nonsense":                     "unknown flag: --nonsense",
@@ -181,11 +197,11 @@ func TestMistakesAreOneLine(t *testing.T) {
 		"block ip nonsense --ttl 1m":           `ip "nonsense": is neither an address nor a range; write 203.0.113.9`,
 		"block ip 10.0.0.0/8 --ttl 1m":         "is a very wide range; add --yes",
 		"block route /a --ttl 1m":              "routes are counted, never blocked; use one of user, username, session, ip",
-		"block usr 1 --ttl 1m":                 `"usr": is no scope that can be blocked; use one of user, username, session, ip, or list it in scopes with block: true`,
-		"block user 1 --ttl 0":                 `--ttl "0s": must be between 1s and 8760h; leave it out for a permanent block`,
-		"block user 1 --ttl -5m":               "--ttl \"-5m0s\": must be between",
+		"block usr 1 --ttl 1m":                 `"usr" is not a scope that can be blocked; use one of user, username, session, ip, or list it in scopes with block: true; did you mean "user"?`,
+		"block user 1 --ttl 0":                 `--ttl "0s": must be between 1s and 365d; leave it out for a permanent block`,
+		"block user 1 --ttl -5m":               "--ttl \"-5m\": must be between",
 		"block user 1 --ttl 2y":                `invalid argument "2y" for "--ttl" flag: must be a duration such as 30s, 10m, 12h or 7d`,
-		"block user 1 --ttl 9000h":             "must be between 1s and 8760h",
+		"block user 1 --ttl 9000h":             "must be between 1s and 365d",
 		"block user 1 --status 200":            "--status 200: must be between 400 and 599",
 		"block user 1 --status x":              `invalid argument "x" for "--status"`,
 		"block user 1 --reason " + long(1025):  "--reason: must be text of up to 1024 bytes",
@@ -222,7 +238,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 	}
 	command(t, env, "block", "user", "").fails(t, "value of user: is empty")
 	command(t, env, "block", "user", "a\xffb").fails(t, "must be text")
-	command(t, env, "non\x1b[2J\nsense").fails(t, "is no command")
+	command(t, env, "non\x1b[2J\nsense").fails(t, "is not a command")
 }
 
 func long(n int) string { return strings.Repeat("x", n) }

@@ -63,12 +63,13 @@ var allowed = map[string][]string{
 		"pkg/publisher", "internal/lenienthttp", "internal/redisurl", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
-		"pkg/checker", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/rules", "internal/wire",
+		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
+		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/wire",
 	},
-	"internal/cli/doctor": {"internal/config", "internal/consumer", "internal/detector"},
+	"internal/cli/display": {},
+	"internal/cli/doctor":  {"internal/config", "internal/consumer", "internal/detector"},
 	"internal/demo": {
-		"pkg/checker", "internal/config", "internal/detector", "internal/ingress",
+		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress",
 		"internal/store", "internal/store/memory", "internal/wire",
 	},
 	"internal/bench": {},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -63,7 +64,8 @@ output, are told (audit.enforcement.block_applied).`,
 	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
 	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
 	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, a very wide range, or what the allowlist names")
-	o.output = outputFlag(f)
+	o.output = a.outputFlag(cmd)
+	a.complete(cmd, scopeTypes)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		o.temporary = f.Changed("ttl")
 		scope, err := o.check(cfg, args[0], args[1])
@@ -86,7 +88,7 @@ func scopeArgs(cmd *cobra.Command, args []string) error {
 
 func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.Operator, o blockOrder, scope checker.Scope) error {
 	if !o.temporary && cfg.Postgres.URL == "" {
-		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
+		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
 	}
 	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
 		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
@@ -99,7 +101,7 @@ func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.O
 	case errors.Is(err, detector.ErrUntold):
 		a.warn("%v", err)
 	case err != nil && !o.temporary && cfg.Postgres.URL != "":
-		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, config.FormatDuration(cfg.Blocks.PermanentCacheTTL))
+		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))
 	case err != nil:
 		return err
 	}
@@ -123,7 +125,7 @@ func (o *blockOrder) checkFlags() error {
 	ttl := time.Duration(o.ttl)
 	switch {
 	case o.temporary && (ttl < minTTL || ttl > maxTTL):
-		return fmt.Errorf("--ttl %q: must be between %s and %s; leave it out for a permanent block", ttl, minTTL, config.FormatDuration(maxTTL))
+		return fmt.Errorf("--ttl %q: must be between %s and %s; leave it out for a permanent block", exact(ttl), minTTL, exact(maxTTL))
 	case o.status != 0 && (o.status < minStatus || o.status > maxStatus):
 		return fmt.Errorf("--status %d: must be between %d and %d", o.status, minStatus, maxStatus)
 	}

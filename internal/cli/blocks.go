@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -17,7 +19,7 @@ import (
 const defaultLimit = 1000
 
 func (a App) blocksCommand() *cobra.Command {
-	var typ string
+	var which selector
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "blocks [TYPE VALUE]",
@@ -26,6 +28,7 @@ func (a App) blocksCommand() *cobra.Command {
 what blocks that scope, for an address its ranges too; the exit code is 1 if nothing does.`,
 		Example: `  detector blocks
   detector blocks --scope user --output json
+  detector blocks --rule brute_force_login
   detector blocks ip 203.0.113.9`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -35,16 +38,20 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&typ, "scope", "", "only scopes of this type, such as ip or user")
+	f.StringVar(&which.typ, "scope", "", "only scopes of this type, such as ip or user")
+	f.StringVar(&which.rule, "rule", "", "only blocks by this rule; "+byOperator+" are those of operators")
 	f.IntVar(&limit, "limit", defaultLimit, "most blocks to list; 0 is all")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
+	a.complete(cmd, scopeTypes)
+	a.completeFlag(cmd, "scope", scopeTypes)
+	a.completeFlag(cmd, "rule", blockers)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		if limit < 0 {
 			return fmt.Errorf("--limit %d: must be 0 or more", limit)
 		}
 		if len(args) == 0 {
 			return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
-				return a.listBlocks(ctx, s, *output, typ, limit)
+				return a.listBlocks(ctx, s, *output, which, limit)
 			})
 		}
 		scope, err := scopeOf(cfg, args[0], args[1])
@@ -74,18 +81,16 @@ func (a App) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stor
 	return a.printBlocks(f, blocks, "")
 }
 
-func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, typ string, limit int) error {
+func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which selector, limit int) error {
 	ask := 0 // all
-	if typ == "" && limit > 0 {
+	if which == (selector{}) && limit > 0 {
 		ask = limit + 1 // one more says that there are more
 	}
 	blocks, err := s.Blocks.List(ctx, ask)
 	if err != nil {
 		return err
 	}
-	if typ != "" {
-		blocks = only(blocks, typ)
-	}
+	blocks = which.of(blocks)
 	if limit > 0 && len(blocks) > limit {
 		blocks = blocks[:limit]
 		a.warn("there are more than %d; --limit 0 lists all", limit)
@@ -93,14 +98,13 @@ func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, typ s
 	return a.printBlocks(f, blocks, "nobody is blocked")
 }
 
-func only(blocks []checker.Block, typ string) []checker.Block {
-	kept := blocks[:0]
-	for _, b := range blocks {
-		if b.Scope.Type == typ {
-			kept = append(kept, b)
-		}
-	}
-	return kept
+// A selector says which blocks are listed; what is empty says nothing.
+type selector struct{ typ, rule string }
+
+func (s selector) of(blocks []checker.Block) []checker.Block {
+	return slices.DeleteFunc(blocks, func(b checker.Block) bool {
+		return s.typ != "" && b.Scope.Type != s.typ || s.rule != "" && b.Rule != s.rule
+	})
 }
 
 func (a App) printBlocks(f format, blocks []checker.Block, none string) error {
@@ -114,7 +118,7 @@ func (a App) printBlocks(f format, blocks []checker.Block, none string) error {
 		for i, v := range views {
 			rows[i] = []string{v.ScopeType, v.ScopeValue, v.remaining(), v.Rule, v.CreatedAt, v.Reason}
 		}
-		table(w, []string{"SCOPE", "VALUE", "REMAINING", "RULE", "SINCE", "REASON"}, rows)
+		a.table(w, []string{"SCOPE", "VALUE", "REMAINING", "RULE", "SINCE", "REASON"}, rows, "REASON", "VALUE", "RULE", "SINCE")
 	})
 }
 
@@ -159,7 +163,7 @@ func (v blockView) remaining() string {
 	if v.Permanent {
 		return "permanent"
 	}
-	return config.FormatDuration(time.Duration(v.RemainingSeconds) * time.Second)
+	return display.Duration(time.Duration(v.RemainingSeconds) * time.Second)
 }
 
 func (v blockView) until() string {

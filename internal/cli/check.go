@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/cli/doctor"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
@@ -29,7 +30,8 @@ would keep a detector from working.`,
 		Example: "  detector check\n  detector check --config detector.yaml --output json",
 		Args:    noArgs,
 	}
-	output := outputFlag(cmd.Flags())
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
 		s, err := detector.OpenStores(ctx, cfg)
 		if err != nil {
@@ -45,7 +47,7 @@ would keep a detector from working.`,
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := a.print(*output, r, func(w io.Writer) { writeReport(w, r) }); err != nil {
+		if err := a.print(*output, r, func(w io.Writer) { a.writeReport(w, r) }); err != nil {
 			return err
 		}
 		if !r.OK {
@@ -55,15 +57,18 @@ would keep a detector from working.`,
 	})
 }
 
-func writeReport(w io.Writer, r report) {
+func (a App) writeReport(w io.Writer, r report) {
 	width := 0
 	for _, f := range r.Checks {
 		width = max(width, len(f.Check))
 	}
+	columns := display.Width(a.Stdout)
+	const status = 4
+	indent := status + 2 + width + 2
 	for _, f := range r.Checks {
-		_, _ = fmt.Fprintf(w, "%-4s  %-*s  %s\n", f.Status, width, f.Check, f.Found)
+		_, _ = fmt.Fprintf(w, "%-*s  %-*s  %s\n", status, f.Status, width, f.Check, display.Fold(f.Found, indent, columns))
 		if f.Advice != "" {
-			_, _ = fmt.Fprintf(w, "%-4s  %-*s  → %s\n", "", width, "", f.Advice)
+			_, _ = fmt.Fprintf(w, "%*s→ %s\n", indent, "", display.Fold(f.Advice, indent+2, columns))
 		}
 	}
 }

@@ -43,8 +43,6 @@ type App struct {
 func (a App) Main(ctx, kill context.Context) int {
 	root := a.root(kill)
 	root.SetArgs(a.Args)
-	root.SetOut(a.Stdout)
-	root.SetErr(a.Stderr)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -76,7 +74,11 @@ detector.example.yaml has them all.`
   detector run --config detector.yaml
   detector blocks`
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetOut(a.Stdout) // the command of completion keeps it
+	root.SetErr(a.Stderr)
+	root.SetUsageFunc(a.usage)
+	root.SetFlagErrorFunc(wrongFlag)
+	root.SetHelpCommand(a.helpCommand())
 	root.Version = a.version()
 	root.SetVersionTemplate("detector {{.Version}}\n")
 	root.AddCommand(
@@ -85,6 +87,7 @@ detector.example.yaml has them all.`
 		a.rulesCommand(), a.deadLettersCommand(), a.versionCommand(),
 		a.demoCommand(), a.devCommand(),
 	)
+	addCompletionCommand(root)
 	return root
 }
 
@@ -103,11 +106,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	given := clip(args[0])
 	if cmd.HasSubCommands() {
-		return fmt.Errorf("%q is no command; %s --help lists them", given, cmd.CommandPath())
+		return notACommand(cmd, args[0])
 	}
-	return fmt.Errorf("%q: %s takes no arguments; see %s --help", given, cmd.Name(), cmd.CommandPath())
+	return fmt.Errorf("%q: %s takes no arguments; see %s --help", clip(args[0]), cmd.Name(), cmd.CommandPath())
 }
 
 // complain says what went wrong, each mistake of a configuration on its own line.

@@ -43,7 +43,9 @@ handled, how often they were delivered, and what they hold.`,
 	f := cmd.Flags()
 	f.StringVar(&stream, "stream", "", "only those of this stream (default: all configured streams)")
 	f.IntVar(&limit, "limit", defaultLetters, "most to list of each stream; 0 is all")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
+	a.completeFlag(cmd, "stream", streamNames)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
 		if limit < 0 {
 			return fmt.Errorf("--limit %d: must be 0 or more", limit)
@@ -57,7 +59,7 @@ handled, how often they were delivered, and what they hold.`,
 			if err != nil {
 				return err
 			}
-			return a.print(*output, views, func(w io.Writer) { writeLetters(w, views) })
+			return a.print(*output, views, func(w io.Writer) { a.writeLetters(w, views) })
 		})
 	})
 }
@@ -139,7 +141,7 @@ func letterViewOf(stream string, l consumer.DeadLetter) letterView {
 	return v
 }
 
-func writeLetters(w io.Writer, views []letterView) {
+func (a App) writeLetters(w io.Writer, views []letterView) {
 	if len(views) == 0 {
 		_, _ = fmt.Fprintln(w, "no dead letters")
 		return
@@ -148,7 +150,7 @@ func writeLetters(w io.Writer, views []letterView) {
 	for i, v := range views {
 		rows[i] = []string{v.ID, v.Stream, v.At, strconv.Itoa(v.Deliveries), v.Reason, v.fields()}
 	}
-	table(w, []string{"ID", "STREAM", "AT", "DELIVERIES", "REASON", "FIELDS"}, rows)
+	a.table(w, []string{"ID", "STREAM", "AT", "DELIVERIES", "REASON", "FIELDS"}, rows, "FIELDS", "REASON", "STREAM")
 }
 
 // fields is the beginning of what the entry holds.
@@ -231,7 +233,9 @@ count it once, however often it is requeued. The exit code is 1 if one that was 
 	}
 	chosen.flags(cmd)
 	fix.flags(cmd)
-	output := outputFlag(cmd.Flags())
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
+	a.completeFlag(cmd, "stream", streamNames)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		stream, err := chosen.check(cfg, args, false)
 		if err != nil {
@@ -274,7 +278,9 @@ stream. The exit code is 1 if one that was named isn't there.`,
 	chosen.flags(cmd)
 	f := cmd.Flags()
 	f.Var(&chosen.olderThan, "older-than", "those that became dead letters longer ago than this, such as 7d")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
+	a.completeFlag(cmd, "stream", streamNames)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		stream, err := chosen.check(cfg, args, f.Changed("older-than"))
 		switch {

@@ -25,13 +25,13 @@ blocked and then denied at ingress, and what became of everybody.
 
 The exit code is 0 if every attacker was blocked and no visitor was, else 1. Ctrl-C ends it early.`,
 		Example: "  detector demo\n  detector demo --duration 1m --seed 7\n  detector demo --output json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	f := cmd.Flags()
 	f.Var(&length, "duration", "how long it takes; it is played faster if that is less than 20s")
 	f.Uint64Var(&o.Seed, "seed", 1, "who comes and what they do")
 	f.BoolVar(&quiet, "quiet", false, "print the summary alone")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
 	f.BoolVar(&verbose, "verbose", false, "show the logs of worker and ingress-check on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.Duration, o.Output = time.Duration(length), a.demoOutput(*output, verbose)
@@ -58,13 +58,13 @@ clients. Everything is kept in memory and gone at the end.
 
 It runs all built-in rules, or what --config says, besides where Redis and Postgres are.`,
 		Example: "  detector dev\n  detector dev --config detector.yaml --redis-addr 127.0.0.1:7000",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "YAML file with rules and actions of your own")
 	f.StringVar(&o.RedisAddr, "redis-addr", "", "address of Redis (default: "+demo.DefaultRedisAddr+", or a free port if that is taken)")
 	f.StringVar(&o.IngressAddr, "ingress-addr", "", "address of ingress-check (default: "+demo.DefaultIngressAddr+", or a free port if that is taken)")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
 	f.BoolVar(&verbose, "verbose", false, "show the logs of worker and ingress-check on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if file != "" {

@@ -40,7 +40,7 @@ func TestDemoExitCodes(t *testing.T) {
 		"demo --duration soon":                      {t.Context(), exitError, "", "must be a duration such as"},
 		"demo --output xml":                         {t.Context(), exitError, "", "must be text or json"},
 		"demo --seed -1":                            {t.Context(), exitError, "", "detector: invalid argument"},
-		"demo now":                                  {t.Context(), exitError, "", "detector: unknown command"},
+		"demo now":                                  {t.Context(), exitError, "", "detector: \"now\": demo takes no arguments; see detector demo --help\n"},
 		"dev --config nowhere.yaml":                 {t.Context(), exitError, "", "detector: nowhere.yaml: there is no such file"},
 		"dev --redis-addr " + taken.Addr().String(): {t.Context(), exitError, "", "detector: --redis-addr: listen tcp"},
 	} {

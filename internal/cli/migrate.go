@@ -21,7 +21,8 @@ search_path. Any number of processes may do so at once: one works, the others wa
   detector migrate --postgres-url postgres://postgres@localhost:5432/postgres`,
 		Args: noArgs,
 	}
-	output := outputFlag(cmd.Flags())
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
 		s, err := detector.OpenStores(ctx, cfg)
 		if err != nil {

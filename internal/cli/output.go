@@ -7,15 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -42,10 +43,11 @@ func (f *format) Set(text string) error {
 	return nil
 }
 
-// outputFlag adds --output.
-func outputFlag(flags *pflag.FlagSet) *format {
+// outputFlag adds --output, -o for short.
+func (a App) outputFlag(cmd *cobra.Command) *format {
 	f := textFormat
-	flags.VarP(&f, "output", "o", "text or json")
+	cmd.Flags().VarP(&f, "output", "o", "text or json")
+	a.completeFlag(cmd, "output", words(string(textFormat), string(jsonFormat)))
 	return &f
 }
 
@@ -58,7 +60,16 @@ func (d *duration) String() string {
 	if *d == 0 {
 		return ""
 	}
-	return config.FormatDuration(time.Duration(*d))
+	return exact(time.Duration(*d))
+}
+
+// exact writes a duration in full, whole days as days.
+func exact(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= 2*day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return config.FormatDuration(d)
 }
 
 func (d *duration) Type() string { return "duration" }
@@ -101,17 +112,20 @@ func encodeJSON(v any) ([]byte, error) {
 	return wire.PrintableJSON(bytes.TrimRight(raw.Bytes(), "\n")), nil
 }
 
-// table writes rows in columns, each cell fit for a terminal.
-func table(w io.Writer, header []string, rows [][]string) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{header}, rows...) {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = printable(cell)
+// table writes rows in columns, each cell fit for a terminal, and all of them for its width: the columns named in yield
+// give way, in this order.
+func (a App) table(w io.Writer, header []string, rows [][]string, yield ...string) {
+	t := display.Table{Header: header, Rows: make([][]string, len(rows))}
+	for i, row := range rows {
+		t.Rows[i] = make([]string, len(row))
+		for j, cell := range row {
+			t.Rows[i][j] = printable(cell)
 		}
-		_, _ = fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
-	_ = t.Flush() // w keeps its error
+	for _, name := range yield {
+		t.Yield = append(t.Yield, slices.Index(header, name))
+	}
+	_ = t.Write(w, display.Width(a.Stdout)) // w keeps its error
 }
 
 // maxCell is how much of a value a table shows, in characters. JSON shows all of it.

@@ -78,7 +78,7 @@ func TestOneLine(t *testing.T) {
 func TestTableAligns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	table(&out, []string{"A", "LONGER", "LAST"}, [][]string{{"wide cell", "", "x"}, {"é", "y", ""}})
+	(App{Stdout: &out}).table(&out, []string{"A", "LONGER", "LAST"}, [][]string{{"wide cell", "", "x"}, {"é", "y", ""}})
 	if want := "A          LONGER  LAST\nwide cell  -       x\né          y       -\n"; out.String() != want {
 		t.Errorf("table\n%s\nwant\n%s", out.String(), want)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -24,36 +25,60 @@ func (a App) rulesCommand() *cobra.Command {
 func (a App) rulesListCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "list",
+		Use:   "list [RULE...]",
 		Short: "List rules, what they look at and what follows from a match",
 		Long: `Lists the rules that the configuration names, in their order: the event types they look at, their
 parameters, and the action that results from actions, block_rules, decisions and defaults. With
---all it lists every built-in rule with its defaults, whether it is configured or not.`,
-		Example: "  detector rules list\n  detector rules list --all --output json",
-		Args:    noArgs,
+--all it lists every built-in rule with its defaults, whether it is configured or not. With names
+it lists those alone.`,
+		Example: "  detector rules list\n  detector rules list brute_force_login\n  detector rules list --all -o json",
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list all built-in rules with their defaults")
-	output := outputFlag(cmd.Flags())
-	return a.configured(cmd, func(_ context.Context, cfg *config.Config, _ []string) error {
+	output := a.outputFlag(cmd)
+	a.completeAll(cmd, ruleNames)
+	return a.configured(cmd, func(_ context.Context, cfg *config.Config, args []string) error {
 		views := configuredRules(cfg)
 		if all {
 			views = builtinRules(cfg)
 		}
-		return a.print(*output, views, func(w io.Writer) { writeRules(w, views, cfg.Mode) })
+		views, err := named(views, args)
+		if err != nil {
+			return err
+		}
+		return a.print(*output, views, func(w io.Writer) { a.writeRules(w, views, cfg.Mode) })
 	})
+}
+
+// named returns the views of the named rules in their order, or all if none is named.
+func named(views []ruleView, names []string) ([]ruleView, error) {
+	if len(names) == 0 {
+		return views, nil
+	}
+	known := make([]string, len(views))
+	for i, v := range views {
+		known[i] = v.Name
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%q is not a rule that is listed%s; detector rules list --all shows what there is", clip(name), spelling.Suggestion(name, known))
+		}
+	}
+	return slices.DeleteFunc(views, func(v ruleView) bool { return !slices.Contains(names, v.Name) }), nil
 }
 
 // A ruleView is a rule as it is printed.
 type ruleView struct {
-	Name       string         `json:"name"`
-	Configured bool           `json:"configured"`
-	Events     []string       `json:"events"` // "*" stands for any end
-	Severity   int            `json:"severity"`
-	Parameters map[string]any `json:"parameters"`
-	Action     string         `json:"action"`
-	Scopes     []string       `json:"scopes,omitempty"` // that are blocked
-	TTL        string         `json:"ttl,omitempty"`    // of the block; none if it is permanent
-	order      []string       // of the parameters
+	Name       string                   `json:"name"`
+	Configured bool                     `json:"configured"`
+	Events     []string                 `json:"events"` // "*" stands for any end
+	Severity   int                      `json:"severity"`
+	Parameters map[string]any           `json:"parameters"`
+	Action     string                   `json:"action"`
+	Scopes     []string                 `json:"scopes,omitempty"` // that are blocked
+	TTL        string                   `json:"ttl,omitempty"`    // of the block; none if it is permanent
+	order      []string                 // of the parameters
+	lengths    map[string]time.Duration // those of the parameters that are durations
+	ttl        time.Duration
 }
 
 func configuredRules(cfg *config.Config) []ruleView {
@@ -80,14 +105,14 @@ func builtinRules(cfg *config.Config) []ruleView {
 }
 
 func ruleViewOf(r *config.Rule, wants rules.Wants, policy *enforce.Policy) ruleView {
-	v := ruleView{Name: r.Name, Events: eventsOf(wants), Parameters: map[string]any{}}
+	v := ruleView{Name: r.Name, Events: eventsOf(wants), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
 	var m rules.Match
 	for _, p := range r.Params() {
 		switch value := p.Value.(type) {
 		case nil:
 			continue
 		case time.Duration:
-			v.Parameters[p.Key] = config.FormatDuration(value)
+			v.Parameters[p.Key], v.lengths[p.Key] = config.FormatDuration(value), value
 			if p.Key == "block_ttl" {
 				m.BlockTTL = value
 			}
@@ -129,12 +154,13 @@ func (v *ruleView) resolve(policy *enforce.Policy, m rules.Match) {
 	for _, b := range d.Blocks {
 		v.Scopes = append(v.Scopes, b.Scope.Type)
 		if !b.Permanent() {
-			v.TTL = config.FormatDuration(b.ExpiresAt.Sub(e.Time))
+			v.ttl = b.ExpiresAt.Sub(e.Time)
+			v.TTL = config.FormatDuration(v.ttl)
 		}
 	}
 }
 
-func writeRules(w io.Writer, views []ruleView, mode string) {
+func (a App) writeRules(w io.Writer, views []ruleView, mode string) {
 	if len(views) == 0 {
 		_, _ = fmt.Fprintln(w, "no rules are configured, so nothing is detected; detector rules list --all shows what there is")
 		return
@@ -143,7 +169,7 @@ func writeRules(w io.Writer, views []ruleView, mode string) {
 	for i, v := range views {
 		rows[i] = []string{v.Name, strings.Join(v.Events, ","), v.parameters(), v.action(mode)}
 	}
-	table(w, []string{"RULE", "EVENTS", "PARAMETERS", "ACTION"}, rows)
+	a.table(w, []string{"RULE", "EVENTS", "PARAMETERS", "ACTION"}, rows, "PARAMETERS", "EVENTS", "ACTION")
 }
 
 // parameters are those that say when the rule matches.
@@ -154,6 +180,9 @@ func (v ruleView) parameters() string {
 		text := fmt.Sprint(v.Parameters[key])
 		if list, ok := v.Parameters[key].([]string); ok {
 			text = strings.Join(list, ",")
+		}
+		if d, ok := v.lengths[key]; ok {
+			text = exact(d)
 		}
 		if text != "" && !slices.Contains(said, key) {
 			out = append(out, key+"="+text)
@@ -168,7 +197,7 @@ func (v ruleView) action(mode string) string {
 		text += " " + strings.Join(v.Scopes, ",")
 	}
 	if v.TTL != "" {
-		text += " " + v.TTL
+		text += " " + exact(v.ttl)
 	}
 	if mode == "observe" && len(v.Scopes) > 0 {
 		text += " (observed only)"

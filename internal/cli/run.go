@@ -20,7 +20,7 @@ import (
 var errUnfinished = errors.New("stopped before everything was finished; entries in hand will be delivered again")
 
 func (a App) runCommand(kill context.Context) *cobra.Command {
-	return a.configured(&cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the worker (the default)",
 		Long: `Reads the streams, runs the rules and writes blocks, until SIGTERM or SIGINT: then the batch in
@@ -33,7 +33,9 @@ after a second signal), 2 if the worker could not start.`,
 		Example: `  detector run --config detector.yaml
   detector run --redis-url redis://localhost:6379/0 --mode observe --log-format text`,
 		Args: noArgs,
-	}, func(ctx context.Context, cfg *config.Config, _ []string) error {
+	}
+	a.complete(cmd)
+	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
 		return a.run(ctx, kill, cfg)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -91,7 +92,8 @@ func noType(cfg *config.Config, typ string) error {
 	if typ == checker.ScopeRoute {
 		return fmt.Errorf("%q: routes are counted, never blocked; use one of %s", typ, known)
 	}
-	return fmt.Errorf("%q: is no scope that can be blocked; use one of %s, or list it in scopes with block: true", clip(typ), known)
+	return fmt.Errorf("%q is not a scope that can be blocked; use one of %s, or list it in scopes with block: true%s",
+		clip(typ), known, spelling.Suggestion(typ, cfg.Policy.Blockable))
 }
 
 // knownScope refuses a scope of a type that the configuration doesn't know, unless

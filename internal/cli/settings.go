@@ -39,7 +39,9 @@ func newSettings(flags *pflag.FlagSet) *settings {
 	flags.StringVar(&s.file, "config", "", "YAML file of the configuration (default: "+config.DefaultFile+", if it is there)")
 	for _, o := range overrides() {
 		flags.String(o.name, "", o.usage)
+		markGlobal(flags, o.name)
 	}
+	markGlobal(flags, "config")
 	return s
 }
 
@@ -57,6 +59,7 @@ func (s *settings) load(environ []string) (*config.Config, error) {
 // configured makes a command of what it does with a configuration.
 func (a App) configured(cmd *cobra.Command, do func(ctx context.Context, cfg *config.Config, args []string) error) *cobra.Command {
 	s := newSettings(cmd.Flags())
+	a.completeGlobal(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := s.load(a.Environ)
 		if err != nil {

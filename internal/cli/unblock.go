@@ -30,7 +30,8 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 	f := cmd.Flags()
 	f.StringVar(&reason, "reason", "", "why, for whoever looks at it later")
 	f.StringVar(&by, "by", "", "who wants it (default: your user name)")
-	output := outputFlag(f)
+	output := a.outputFlag(cmd)
+	a.complete(cmd, scopeTypes)
 	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
 		scope, err := scopeOf(cfg, args[0], args[1])
 		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {

@@ -16,7 +16,8 @@ func (a App) versionCommand() *cobra.Command {
 		Example: "  detector version\n  detector version --output json",
 		Args:    noArgs,
 	}
-	output := outputFlag(cmd.Flags())
+	output := a.outputFlag(cmd)
+	a.complete(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		v := a.build()
 		return a.print(*output, v, func(w io.Writer) {

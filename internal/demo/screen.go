@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/wardstream/wardstream/internal/cli/display"
 )
 
 // A screen is what text is written to. Use it from one goroutine.
@@ -87,33 +89,13 @@ func (s *screen) setStatus(text string) error {
 	return nil
 }
 
-// leastRoom is the narrowest column that text is folded into.
-const leastRoom = 20
-
 // fold breaks text between words where a terminal would break it anywhere. It
 // begins in column indent, and so do the lines after the first.
 func (s *screen) fold(text string, indent int) string {
-	if s.width == nil || s.width()-indent < leastRoom {
+	if s.width == nil {
 		return text
 	}
-	room := s.width() - indent
-	var b strings.Builder
-	used := 0
-	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case used+1+n > room:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			used = 0
-		default:
-			b.WriteByte(' ')
-			used++
-		}
-		b.WriteString(word)
-		used += n
-	}
-	return b.String()
+	return display.Fold(text, indent, s.width())
 }
 
 // clip cuts text to so many characters.
