@@ -8,7 +8,14 @@ import (
 
 const (
 	backoffFirst = 50 * time.Millisecond
-	backoffCap   = 5 * time.Second
+	backoffCap   = time.Second // soon enough after an election that nobody waits for a block
+
+	// outagePause is how long to wait between attempts to read from a server that is gone: trying costs little, and the
+	// stream should be read again as soon as it can be.
+	outagePause = 100 * time.Millisecond
+
+	// complainEvery is how often the log says that reading fails still.
+	complainEvery = 5 * time.Second
 )
 
 // backoff returns how long to wait after the attempt-th failure in a row, which
@@ -16,7 +23,7 @@ const (
 // chance, so that workers that failed together don't come back together.
 func backoff(attempt int) time.Duration {
 	d := backoffCap
-	if shift := attempt - 1; shift < 7 { // 50 ms · 2⁷ is past the cap
+	if shift := attempt - 1; shift < 5 { // 50 ms · 2⁵ is past the cap
 		d = backoffFirst << max(shift, 0)
 	}
 	return jitter(d)

@@ -63,8 +63,8 @@ func Connect(rawURL string, o ConnectOptions) (Clients, error) {
 
 	ops, read := *base, *base
 	ops.ReadTimeout = o.Timeout
-	read.ReadTimeout = o.Block + o.Timeout
-	read.PoolSize = max(o.Streams, 1) + 1 // one more, for a connection being replaced
+	read.ReadTimeout = o.Block + o.Timeout + maxOvertime // each read has a deadline of its own
+	read.PoolSize = max(o.Streams, 1) + 1                // one more, for a connection being replaced
 	read.MinIdleConns, read.MaxIdleConns, read.MaxActiveConns = 0, 0, 0
 	read.PipelinePoolSize = -1 // reads come singly
 	return Clients{Read: redisconn.New(&read), Ops: redisconn.New(&ops)}, nil

@@ -58,7 +58,7 @@ func TestClientsAreTuned(t *testing.T) {
 			t.Errorf("options are %+v", o)
 		}
 	}
-	if read.ReadTimeout != 3*time.Second || ops.ReadTimeout != 2*time.Second || read.PoolSize != 4 || ops.PoolSize != 50 || read.MinIdleConns != 0 {
+	if read.ReadTimeout != 3*time.Second+maxOvertime || ops.ReadTimeout != 2*time.Second || read.PoolSize != 4 || ops.PoolSize != 50 || read.MinIdleConns != 0 {
 		t.Errorf("timeouts are %s and %s, pools %d and %d", read.ReadTimeout, ops.ReadTimeout, read.PoolSize, ops.PoolSize)
 	}
 }

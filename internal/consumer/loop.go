@@ -42,6 +42,8 @@ type loop struct {
 	late       bool      // what was read last was late
 	shedDue    time.Time // when the script that skips late entries may be called again
 
+	complainDue time.Time // when the next failure in a row is logged
+
 	dated   string    // up to which entry upkeep has looked at the times of deliveries
 	warnDue time.Time // when the next warning that the group is behind may come; upkeep's
 }
@@ -68,6 +70,9 @@ func (l *loop) run(stop, work context.Context) {
 		if err != nil && work.Err() == nil {
 			l.fail(stop, err)
 			continue
+		}
+		if l.failures > 0 {
+			l.log.Info("the stream can be read again", "failures", l.failures)
 		}
 		l.failures = 0
 	}
@@ -119,8 +124,27 @@ func (l *loop) fail(stop context.Context, err error) {
 		l.joined = false
 	}
 	wait := backoff(l.failures)
-	l.log.Warn("reading the stream failed", "error", err, "failures", l.failures, "wait", wait)
+	if passes(err) {
+		wait = min(wait, jitter(outagePause))
+	}
+	if now := l.Now(); l.failures == 1 || !now.Before(l.complainDue) {
+		l.complainDue = now.Add(complainEvery)
+		l.log.Warn("reading the stream failed", "error", err, "failures", l.failures, "wait", wait)
+	}
 	pause(stop, wait)
+}
+
+// passes reports whether what failed may be over at any moment: an outage, an election, a restart.
+func passes(err error) bool {
+	if !isReply(err, "") {
+		return true
+	}
+	for _, code := range []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "READONLY ", "TRYAGAIN "} {
+		if isReply(err, code) {
+			return true
+		}
+	}
+	return false
 }
 
 // roomy says whether there is room for entries that other batches may have to

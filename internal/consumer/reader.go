@@ -73,7 +73,7 @@ func (l *loop) fetchNew(ctx context.Context) ([]Entry, error) {
 	if l.behind() {
 		return l.fetchBehind(ctx)
 	}
-	entries, err := l.fetch(ctx, unread, l.idleTime())
+	entries, err := l.fetchBlocking(ctx)
 	l.late = l.isLate(entries)
 	return entries, err
 }
@@ -92,6 +92,7 @@ func (l *loop) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.ready.Store(true) // Redis lets us read, however long the next read takes
 	if len(page) == 0 {
 		l.owed, l.drained = 0, ""
 		return nil
@@ -181,17 +182,17 @@ func (l *loop) countDeliveries(ctx context.Context, entries []Entry) error {
 // fetch reads at most l.count entries after the ID from, or new ones, and waits
 // for those up to block. The deadline ends a read whose reply never comes.
 func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, block+l.Timeout)
+	limit, patience := l.replyBytes, l.Timeout
+	if from == unread {
+		limit, patience = 0, patience+l.sequence.pace.overtime
+	}
+	ctx, cancel := context.WithTimeout(ctx, block+patience)
 	defer cancel()
 	args := []any{"XREADGROUP", "GROUP", l.Group, l.consumer, "COUNT", l.count}
 	if block >= time.Millisecond { // BLOCK 0 would wait for ever
 		args = append(args, "BLOCK", block.Milliseconds())
 	}
 	args = append(args, "STREAMS", l.stream, from)
-	limit := l.replyBytes
-	if from == unread {
-		limit = 0
-	}
 	raw, err := l.fetchRaw(ctx, l.Clients.Read, limit, args)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)

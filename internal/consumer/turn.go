@@ -14,7 +14,8 @@ const turnPatience = time.Second
 // at a time, and what they read takes turns in the order of reading.
 type sequence struct {
 	reading chan struct{} // holds a token while no loop reads
-	last    *Turn         // of what was read last; whoever has the token may change it
+	last    *Turn         // of what was read last; whoever has the token may change it, and this:
+	pace    pace
 }
 
 func newSequence() *sequence {

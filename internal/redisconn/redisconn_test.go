@@ -115,48 +115,6 @@ func TestFailedDialsStandForOthersOnlyBriefly(t *testing.T) {
 	}
 }
 
-// A name is an address that leads to one server after the other. Connections that were made stay where they are.
-type name struct {
-	net.Listener
-
-	to atomic.Pointer[string]
-}
-
-func newName(t *testing.T, to string) *name {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &name{Listener: l}
-	n.to.Store(&to)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go n.serve(conn)
-		}
-	}()
-	return n
-}
-
-func (n *name) serve(conn net.Conn) {
-	defer conn.Close()
-	server, err := net.Dial("tcp", *n.to.Load())
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() {
-		_, _ = io.Copy(server, conn)
-		_ = server.Close()
-	}()
-	_, _ = io.Copy(conn, server)
-}
-
 // TestClientFollowsANameToAnotherServer: the old one lives on, and so do its connections.
 func TestClientFollowsANameToAnotherServer(t *testing.T) {
 	t.Parallel()
@@ -166,13 +124,13 @@ func TestClientFollowsANameToAnotherServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := newName(t, a.Addr)
-	client := New(options(n.Addr().String(), nil))
+	n := testenv.NewName(t, a.Addr)
+	client := New(options(n.Addr, nil))
 	t.Cleanup(func() { _ = client.Close() })
 	if got := client.Get(t.Context(), "who").Val(); got != "a" {
 		t.Fatalf("at first %q", got)
 	}
-	n.to.Store(&b.Addr)
+	n.LeadTo(b.Addr)
 	testenv.Eventually(t, 3*Lifetime, func() error {
 		if got := client.Get(t.Context(), "who").Val(); got != "b" {
 			return fmt.Errorf("still %q", got)
