@@ -108,7 +108,7 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 
 // ordered returns the keys of a rule, what it counts first.
 func ordered(n *schemaNode) []string {
-	order := []string{"threshold", "window", "field", "fields", "model_labels", "actor", "success_clears", "paths", "decision", "block_ttl"}
+	order := []string{"threshold", "window", "field", "fields", "model_labels", "actor", "ignore_status_codes", "success_clears", "paths", "decision", "block_ttl"}
 	var out, rest []string
 	for _, key := range order {
 		if n.Properties[key] != nil {

@@ -357,6 +357,7 @@ func TestWarnings(t *testing.T) {
 		"shed what is counted": {postgres + "rules: [{name: resource_enumeration}, {name: suspicious_proxy_header}, {name: repeated_client_error}]\nstream: {max_lag: 30s, overload: shed}\n", nil, []string{
 			"stream.shed_types has http.response.success and http.response.redirect, which resource_enumeration looks at: what is shed escapes it",
 			"stream.shed_types has http.response.success and http.response.redirect, which suspicious_proxy_header looks at: what is shed escapes it",
+			"stream.shed_types has http.response.success, which repeated_client_error looks at: what is shed escapes it",
 		}},
 		"shed a beginning": {postgres + "rules: [{name: resource_enumeration}]\nstream: {max_lag: 30s, overload: shed, shed_types: [\"http.*\"]}\n", nil, []string{
 			"stream.shed_types has http.*, which resource_enumeration looks at: what is shed escapes it",

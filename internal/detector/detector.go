@@ -96,7 +96,8 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	windows := rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, windowMetrics)
+	windows := rediswindow.NewRareTags(rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, windowMetrics),
+		d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now)
 	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics, windows)); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 type pipelineMetrics struct {
 	evaluated prometheus.Counter
 	skipped   prometheus.Counter // they speak of enforcement
+	denied    prometheus.Counter // they are denials of our own
 	shed      prometheus.Counter
 	future    prometheus.Counter
 	malformed *prometheus.CounterVec
@@ -31,10 +32,10 @@ func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
 		reg.MustRegister(c)
 		return c
 	}
-	skipped := vec("wardstream_events_skipped_total", "Events acked without a look: they speak of enforcement, or were late and shed.", "reason")
+	skipped := vec("wardstream_events_skipped_total", "Events acknowledged without evaluation: about enforcement, denials of Wardstream's own, or late and shed.", "reason")
 	m := &pipelineMetrics{
 		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
-		skipped:   skipped.WithLabelValues("enforcement"), shed: skipped.WithLabelValues("shed"),
+		skipped:   skipped.WithLabelValues("enforcement"), denied: skipped.WithLabelValues("denied"), shed: skipped.WithLabelValues("shed"),
 		future:    counter("wardstream_events_of_the_future_total", "Events with a time that hadn't come, taken to be of now; redeliveries included."),
 		malformed: vec("wardstream_events_malformed_total", "Entries that are no event, by what is wrong with them.", "class"),
 		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),

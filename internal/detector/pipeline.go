@@ -127,6 +127,8 @@ func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 			p.metrics.malformed.WithLabelValues("other").Inc()
 		case wire.Filtered(e.Type):
 			p.metrics.skipped.Inc()
+		case wire.OwnDenial(&e):
+			p.metrics.denied.Inc()
 		case p.shedder.drops(&entry, e.Type, late):
 			p.metrics.shed.Inc()
 		default:

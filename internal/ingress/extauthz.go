@@ -141,6 +141,7 @@ func (a *extAuthz) denied(d checker.Decision, accept []string) *authv3.CheckResp
 	}
 	headers := []*corev3.HeaderValueOption{
 		setHeader("content-type", contentType), setHeader("cache-control", "no-store"), setHeader("x-content-type-options", "nosniff"),
+		setHeader(strings.ToLower(checker.HeaderDenied), "true"),
 	}
 	if d.RetryAfter > 0 {
 		headers = append(headers, setHeader("retry-after", strconv.FormatInt(int64(d.RetryAfter/time.Second), 10)))

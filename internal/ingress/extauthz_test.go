@@ -108,8 +108,8 @@ func TestExtAuthz(t *testing.T) {
 		headers[h.GetHeader().GetKey()] = h.GetHeader().GetValue()
 	}
 	if code(res) != 429 || codes.Code(res.GetStatus().GetCode()) != codes.PermissionDenied || res.GetDeniedResponse().GetBody() != "slow down" ||
-		(headers["retry-after"] != "60" && headers["retry-after"] != "59") || headers["cache-control"] != "no-store" ||
-		headers["content-type"] != "text/plain; charset=utf-8" || len(headers) != 4 || res.GetDynamicMetadata() != nil {
+		(headers["retry-after"] != "60" && headers["retry-after"] != "59") || headers["cache-control"] != "no-store" || headers["x-wardstream-denied"] != "true" ||
+		headers["content-type"] != "text/plain; charset=utf-8" || len(headers) != 5 || res.GetDynamicMetadata() != nil {
 		t.Errorf("temporary: %v", res)
 	}
 	res = check(t, conn, request(exile, "/x", "accept", "application/json"))

@@ -188,7 +188,7 @@ func TestDenied(t *testing.T) {
 		text := res.body
 		retry := res.header.Get("Retry-After")
 		if res.status != 429 || text != "slow down" || (retry != "60" && retry != "59") ||
-			res.header.Get("Cache-Control") != "no-store" || res.header.Get("Content-Type") != "text/plain; charset=utf-8" {
+			res.header.Get("Cache-Control") != "no-store" || res.header.Get(checker.HeaderDenied) != "true" || res.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("%s, temporary: %d %q %v", path, res.status, text, res.header)
 		}
 		res = i.ask(path, "X-Forwarded-For", exile)
@@ -211,7 +211,7 @@ func deniedForNginx(t *testing.T, i *instance, path string) {
 	res := i.ask(path, "X-Forwarded-For", attacker)
 	h := res.header
 	if retry := h.Get("Retry-After"); res.status != 403 || h.Get("X-Error-Status") != "429" || h.Get("X-Error-Body") != "slow down" ||
-		(retry != "60" && retry != "59") || h.Get("Cache-Control") != "no-store" {
+		(retry != "60" && retry != "59") || h.Get("Cache-Control") != "no-store" || h.Get(checker.HeaderDenied) != "true" {
 		t.Fatalf("temporary: %d %v", res.status, h)
 	}
 	res = i.ask(path, "X-Forwarded-For", exile)

@@ -99,7 +99,7 @@ func TestEventTypesThatRulesSee(t *testing.T) {
 	const anyType = "suspicious_proxy_header"
 	for typ, want := range map[string]string{
 		"auth.login.failed": "brute_force_login", "auth.login.success": "brute_force_login", "auth.logout.user": "",
-		"http.response.success": "resource_enumeration", "http.response.redirect": "resource_enumeration", "http.response.server_error": "resource_enumeration",
+		"http.response.success": "repeated_client_error resource_enumeration", "http.response.redirect": "resource_enumeration", "http.response.server_error": "resource_enumeration",
 		"http.response.client_error": "repeated_client_error resource_enumeration",
 		"audit.http.request.pre":     "login_throttle repeated_route request_body_threshold",
 		"model.update":               "sensitive_field_change", "model.create": "", "model.delete": "", "model.access": "", "shop.order.placed": "",

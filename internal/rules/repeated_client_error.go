@@ -1,6 +1,10 @@
 package rules
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/event"
@@ -11,26 +15,46 @@ import (
 type repeatedClientErrorParams struct {
 	Said     `yaml:",inline"`
 	Counting `yaml:",inline"`
+
+	IgnoreStatusCodes []int `yaml:"ignore_status_codes"`
 }
 
-// repeatedClientError matches client errors of an address that has too many.
+// repeatedClientError matches client errors of an address that has too many. A
+// 401 that the same address answers with a success on the same route was a
+// challenge (Basic, Digest, DAV), which is no error.
 type repeatedClientError struct {
 	base
 	threshold int
+	ignored   []int
 	errors    *window.Spec
 }
+
+// maxChallenged is how many routes of an address may have answered challenges.
+const maxChallenged = 1024
+
+const statusUnauthorized = "401"
 
 func newRepeatedClientError(spec Spec, common *shared) (Rule, error) {
 	p := repeatedClientErrorParams{
 		Said:     Said{Severity: 6, Message: "Repeated HTTP client errors from source IP", Tags: []string{"http", "scan"}},
 		Counting: Counting{Threshold: 20, Window: 5 * time.Minute},
+		// Those that a limit and a client that hung up lead to; 429 is also what blocks answer.
+		IgnoreStatusCodes: []int{429, 499},
 	}
 	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
 		return nil, err
 	}
+	for i, code := range p.IgnoreStatusCodes {
+		if code < 100 || code > 599 {
+			return nil, &ParamError{fmt.Sprintf("ignore_status_codes[%d]", i), fmt.Errorf("%d is not between 100 and 599", code)}
+		}
+	}
+	errors := p.spec(spec.Name, common)
+	errors.MaxClears, errors.RareTags = maxChallenged, true
+	errors.Variant = fmt.Sprint(p.IgnoreStatusCodes)
 	return &repeatedClientError{
-		base:      base{spec.Name, Wants{Types: []string{clientError}}, p.Said, p.Window},
-		threshold: p.Threshold, errors: neverCleared(p.spec(spec.Name, common)),
+		base:      base{spec.Name, Wants{Types: []string{clientError, responseSuccess}}, p.Said, p.Window},
+		threshold: p.Threshold, ignored: p.IgnoreStatusCodes, errors: errors,
 	}, nil
 }
 
@@ -39,11 +63,56 @@ func (r *repeatedClientError) Plan(e *event.Event, ops []window.Op) []window.Op 
 	if address == "" {
 		return ops
 	}
-	return append(ops, window.Op{Spec: r.errors, Group: address, Time: e.Time, Member: e.Member})
+	if e.Type == responseSuccess {
+		return r.answer(e, address, ops)
+	}
+	status := strings.TrimSpace(e.Text("http.response.status_code"))
+	if r.ignores(status) {
+		return ops
+	}
+	op := window.Op{Spec: r.errors, Group: address, Time: e.Time, Member: e.Member}
+	if status == statusUnauthorized {
+		if route := routeOf(e); route != "" {
+			op.Tag = challenge(route, e.Scope(checker.ScopeUsername))
+		}
+	}
+	return append(ops, op)
 }
 
+func (r *repeatedClientError) ignores(status string) bool {
+	code, err := strconv.Atoi(status)
+	return err == nil && slices.Contains(r.ignored, code)
+}
+
+// answer takes back the challenges that a success answers: those on its route,
+// or on its path where the 401 came before there was a route. One that was given
+// somebody's name is taken back by a success of that name alone, so that an account of
+// his own hides no attacker.
+func (r *repeatedClientError) answer(e *event.Event, address string, ops []window.Op) []window.Op {
+	route, path, name := routeOf(e), strings.TrimSpace(e.Text("url.path")), e.Scope(checker.ScopeUsername)
+	op := window.Op{Spec: r.errors, Group: address, Kind: window.Clear, Time: e.Time}
+	if path == route {
+		path = ""
+	}
+	for _, where := range [...]string{route, path} {
+		if where == "" {
+			continue
+		}
+		op.Tag = challenge(where, "")
+		ops = append(ops, op)
+		if name != "" {
+			op.Tag = challenge(where, name)
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+// challenge is the tag of a 401 on a route to a client that gave a name, or none.
+func challenge(route, name string) string { return strconv.Itoa(len(route)) + ":" + route + ":" + name }
+
 func (r *repeatedClientError) Judge(e *event.Event, counts []int) (Match, bool) {
-	if len(counts) == 0 || counts[0] < r.threshold {
+	if len(counts) == 0 || e.Type != clientError || counts[0] < r.threshold {
 		return Match{}, false
 	}
 	return r.match(e.Scope(checker.ScopeIP), map[string]any{"error_count": counts[0]}), true

@@ -60,6 +60,7 @@ const (
 	loginSuccess    = "auth.login.success"
 	requestPre      = "audit.http.request.pre"
 	clientError     = "http.response.client_error"
+	responseSuccess = "http.response.success"
 	responsePrefix  = "http.response."
 	modelUpdate     = "model.update"
 	defaultCooldown = 5 * time.Minute

@@ -46,6 +46,9 @@ type Spec struct {
 	// DefaultMaxClears, NeverCleared that no clear ever comes, which spares the store
 	// from looking for one.
 	MaxClears int
+	// RareTags says that most clears are of a tag that no member has in any window of the spec:
+	// a store may leave those out.
+	RareTags bool
 	// Variant tells apart specs that differ in a rule's other parameters.
 	Variant string
 }

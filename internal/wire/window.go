@@ -10,3 +10,7 @@ func (k Keys) Window(id, group string) string {
 func (k Keys) WindowClears(id, group string) string {
 	return k.Prefix + ":clears:" + id + ":" + keyValue(group)
 }
+
+// WindowTags is the sorted set of the tags that members of windows of id have had,
+// scored by when that was last written.
+func (k Keys) WindowTags(id string) string { return k.Prefix + ":tags:" + id }

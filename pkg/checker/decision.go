@@ -9,6 +9,11 @@ const (
 	DefaultMessage    = "Request blocked by audit enforcement policy"
 )
 
+// HeaderDenied is the response header, in its canonical form, that marks every denial of
+// Wardstream's own, with the value "true". Publishers hand the mark on, so that the answers
+// that a blocked client gets never count against it.
+const HeaderDenied = "X-Wardstream-Denied"
+
 // A Decision answers a Subject.
 type Decision struct {
 	// Blocked says to deny the request.

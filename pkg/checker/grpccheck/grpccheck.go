@@ -65,7 +65,8 @@ func WithSkipMethods(methods ...string) Option {
 }
 
 // WithDenied replaces [Denied] as the answer to blocked calls. The error that answer returns is the
-// call's; where it returns nil, the call is answered with [Denied] all the same.
+// call's; where it returns nil, the call is answered with [Denied] all the same. Either way
+// the trailer has [checker.HeaderDenied].
 func WithDenied(answer func(context.Context, checker.Decision) error) Option {
 	return func(i *interceptor) { i.denied = answer }
 }
@@ -111,6 +112,8 @@ func (i *interceptor) admit(ctx context.Context, method string) error {
 	if !d.Blocked {
 		return nil
 	}
+	// Without a transport stream, as in tests of a handler, there is nobody to tell.
+	_ = grpc.SetTrailer(ctx, metadata.Pairs(checker.HeaderDenied, "true"))
 	if i.denied != nil {
 		if err := i.denied(ctx, d); err != nil {
 			return err

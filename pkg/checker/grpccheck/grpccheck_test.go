@@ -233,6 +233,26 @@ func TestSkip(t *testing.T) {
 	}
 }
 
+func TestDenialsAreMarkedInTheTrailer(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.block("ip", "127.0.0.1", 403, time.Minute)
+	own := grpccheck.WithDenied(func(context.Context, checker.Decision) error { return status.Error(codes.Aborted, "no") })
+	for name, opts := range map[string][]grpccheck.Option{"denied": nil, "own answer": {own}} {
+		var trailer metadata.MD
+		_, err := serve(t, "tcp", s.checker(), opts...).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.Trailer(&trailer))
+		if got := trailer.Get(checker.HeaderDenied); err == nil || len(got) != 1 || got[0] != "true" {
+			t.Errorf("%s: %v, trailer %v", name, err, trailer)
+		}
+	}
+	var trailer metadata.MD
+	free := newStore(t)
+	_, err := serve(t, "tcp", free.checker()).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.Trailer(&trailer))
+	if err != nil || trailer.Get(checker.HeaderDenied) != nil {
+		t.Errorf("allowed: %v, trailer %v", err, trailer)
+	}
+}
+
 func TestDeniedAnswerCanBeReplaced(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -95,6 +95,7 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		}
 	}
 	if d := m.check(r); d.Blocked {
+		w.Header().Set(checker.HeaderDenied, "true") // whatever answers
 		m.denied(w, r, d)
 		return
 	}
@@ -127,9 +128,10 @@ func WriteDenied(w http.ResponseWriter, d checker.Decision) {
 	_, _ = w.Write([]byte(d.Message)) // a client that is gone needs no answer
 }
 
-// SetDeniedHeaders sets Cache-Control and, where d has it, Retry-After: what
-// every denial should carry, for answers other than [WriteDenied]'s.
+// SetDeniedHeaders sets Cache-Control, [checker.HeaderDenied] and, where d has it,
+// Retry-After: what every denial should carry, for answers other than [WriteDenied]'s.
 func SetDeniedHeaders(h http.Header, d checker.Decision) {
+	h.Set(checker.HeaderDenied, "true")
 	h.Set("Cache-Control", "no-store")
 	if d.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(d.RetryAfter/time.Second), 10))

@@ -77,7 +77,7 @@ func request(path, peer string, header ...string) *http.Request {
 func TestAllowedRequestsReachTheHandler(t *testing.T) {
 	t.Parallel()
 	res, _, ran := ask(blocks{blocked("ip", "203.0.113.9", 0)}, request("/", "203.0.113.10:1"), nil)
-	if !ran || res.Code != http.StatusNoContent || res.Header().Get("Cache-Control") != "" {
+	if !ran || res.Code != http.StatusNoContent || res.Header().Get("Cache-Control") != "" || res.Header().Get(checker.HeaderDenied) != "" {
 		t.Fatalf("handler ran %v, status %d, header %v", ran, res.Code, res.Header())
 	}
 }
@@ -95,7 +95,7 @@ func TestDenial(t *testing.T) {
 				t.Fatalf("handler ran %v, status %d, body %q", ran, res.Code, body)
 			}
 			for header, want := range map[string]string{
-				"Retry-After": tc.retry, "Cache-Control": "no-store", "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff",
+				"Retry-After": tc.retry, "Cache-Control": "no-store", "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", checker.HeaderDenied: "true",
 			} {
 				if got := res.Header().Get(header); got != want {
 					t.Errorf("%s = %q, want %q", header, got, want)

@@ -1,8 +1,9 @@
 // Package httppublish publishes an event for each response of a net/http handler, and if asked one for each
 // request before it is handled, so that detection knows what an application does without being called by it.
 //
-// Put the checker's middleware outside of this one: the answers that it gives to blocked clients would
-// otherwise count against them for as long as they ask.
+// The answers that the checker's middleware gives to blocked clients are marked by the attribute
+// [AttributeDenied], and detection skips them: they don't count against a client for as long as it asks. Put
+// that middleware outside of this one to publish nothing of them.
 package httppublish
 
 import (
@@ -23,6 +24,10 @@ const (
 	TypeClientError = "http.response.client_error"
 	TypeServerError = "http.response.server_error"
 )
+
+// AttributeDenied is true in the event of a response that Wardstream itself gave a blocked client, known
+// by its header [checker.HeaderDenied].
+const AttributeDenied = "wardstream.denied"
 
 // maxText is how much of a string detection looks at, in bytes. What is longer isn't kept in the buffer.
 const maxText = 4096
@@ -119,7 +124,13 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	}
 	var seen httpsnoop.Metrics
 	panicked := true
-	defer func() { m.publish(r, m.response(r, path, &seen, panicked)) }()
+	defer func() {
+		e := m.response(r, path, &seen, panicked)
+		if w.Header().Get(checker.HeaderDenied) != "" {
+			e.Attributes[AttributeDenied] = true
+		}
+		m.publish(r, e)
+	}()
 	seen.CaptureMetrics(w, func(w http.ResponseWriter) { next.ServeHTTP(w, r) })
 	panicked = false
 }

@@ -362,6 +362,42 @@ func TestBlockedRequestsAreNotPublished(t *testing.T) {
 	}
 }
 
+// TestDenialsInsideAreMarked: with the checker inside, its denials are published as what they are,
+// also where the application answers in its own way; the application's errors are not.
+func TestDenialsInsideAreMarked(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	c := checker.New(redislookup.New(env.Client, redislookup.WithKeyPrefix(env.Prefix)), checker.WithTimeout(30*time.Second))
+	scope, _ := checker.NewScope(checker.ScopeIP, "127.0.0.1")
+	raw, err := wire.EncodeBlock(checker.Block{Scope: scope, StatusCode: 403, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute)})
+	if err == nil {
+		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := httpcheck.WithDenied(func(w http.ResponseWriter, _ *http.Request, _ checker.Decision) {
+		http.Error(w, "no", http.StatusTeapot)
+	})
+	for name, tc := range map[string]struct {
+		handler http.Handler
+		status  string
+		denied  string
+	}{
+		"a denial":            {httpcheck.Middleware(c)(status(200)), "403", "true"},
+		"a denial of its own": {httpcheck.Middleware(c, own)(status(200)), "418", "true"},
+		"an error":            {status(403), "403", ""},
+	} {
+		s := serve(t, tc.handler)
+		s.get("/x")
+		e := s.one()
+		want(t, e, map[string]string{"http.response.status_code": tc.status, "wardstream.denied": tc.denied})
+		if wire.OwnDenial(&e) != (tc.denied != "") {
+			t.Errorf("%s: detection takes it for a denial of Wardstream's: %t", name, wire.OwnDenial(&e))
+		}
+	}
+}
+
 // BenchmarkMiddleware is what a request pays. "full" leaves out what the sending costs the other core: the event is
 // made and finds no room.
 func BenchmarkMiddleware(b *testing.B) {
