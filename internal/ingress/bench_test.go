@@ -18,7 +18,7 @@ func asked(t testing.TB) (*forwardAuth, *http.Request) {
 	}
 	o := Options{UserHeader: "X-User"}
 	f := &forwardAuth{
-		gate:      &gate{metrics: newMetrics(), now: time.Now, log: discard(), distrust: &limiter{}},
+		gate:      &gate{metrics: newMetrics(), now: time.Now, log: discard(), distrust: &limiter{}, lone: &lonePeer{}},
 		clients:   clients{proxies: proxies, identities: o.identities()},
 		endpoints: endpoints(),
 	}

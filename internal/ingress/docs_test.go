@@ -76,7 +76,7 @@ func attempts(t *testing.T, below string) []attempt {
 // third column is the one that counts, and failures are told from certainty.
 func TestSpoofingTable(t *testing.T) {
 	t.Parallel()
-	for header, below := range map[string]string{"X-Forwarded-For": "What clients try, with", "Forwarded": "With `--client-header Forwarded`:"} {
+	for header, below := range map[string]string{"X-Forwarded-For": "What clients try, with", "Forwarded": "With `--client-header Forwarded`:", "CloudFront-Viewer-Address": "With `--client-header CloudFront-Viewer-Address`"} {
 		rows := attempts(t, below)
 		if len(rows) < 10 {
 			t.Fatalf("only %d rows", len(rows))

@@ -54,6 +54,7 @@ func (a *extAuthz) subject(ctx context.Context, remote string, attributes *authv
 	from := a.clients.peer(remote)
 	s := checker.Subject{IP: from.addr}
 	source, known := sourceAddr(attributes)
+	a.gate.cameFrom(from, known && source != from.addr)
 	if !from.trusted {
 		if known {
 			a.gate.distrusted(ctx, remote)

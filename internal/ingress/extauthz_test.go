@@ -322,7 +322,7 @@ func FuzzExtAuthzSubject(f *testing.F) {
 		f.Fatal(err)
 	}
 	o := Options{UserHeader: "X-User"}
-	a := &extAuthz{gate: &gate{metrics: newMetrics(), distrust: &limiter{}, now: time.Now, log: discard()}, clients: clients{proxies: trust, identities: o.identities()}}
+	a := &extAuthz{gate: &gate{metrics: newMetrics(), distrust: &limiter{}, lone: &lonePeer{}, now: time.Now, log: discard()}, clients: clients{proxies: trust, identities: o.identities()}}
 	f.Fuzz(func(t *testing.T, source, path, xff, user string) {
 		req := request(source, path, "x-forwarded-for", xff, "x-user", user)
 		for _, remote := range []string{"10.0.0.9:1", "192.0.2.1:1"} {

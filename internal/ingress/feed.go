@@ -24,7 +24,7 @@ type feed struct {
 }
 
 // openFeed makes what the options ask for. Failed checks are logged in any case.
-func openFeed(o *Options, log *slog.Logger, m *metrics) (*feed, error) {
+func openFeed(o *Options, proxies checker.TrustedProxies, log *slog.Logger, m *metrics) (*feed, error) {
 	f := &feed{}
 	if o.Publish || o.EventsStream != "" {
 		client, err := connectRedis(o)
@@ -47,7 +47,7 @@ func openFeed(o *Options, log *slog.Logger, m *metrics) (*feed, error) {
 		counterOf("wardstream_ingress_events_dropped_total", "Enforcement events that a sink failed to take.",
 			func() uint64 { return f.reporter.Stats().Dropped }))
 	if o.Publish {
-		f.requests = newRequests(o, f.client, log, m.registry)
+		f.requests = newRequests(o, proxies, f.client, log, m.registry)
 	}
 	return f, nil
 }
@@ -81,14 +81,18 @@ func (f *feed) close(ctx context.Context) error {
 }
 
 // requests publishes the requests that are let pass, as audit.http.request.pre.
-type requests struct{ publisher *publisher.Publisher }
+type requests struct {
+	publisher *publisher.Publisher
+	proxies   checker.TrustedProxies
+	nobody    prometheus.Counter // requests of which nobody is known whom they would count against
+}
 
 const typeRequest = "audit.http.request.pre"
 
-func newRequests(o *Options, client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *requests {
+func newRequests(o *Options, proxies checker.TrustedProxies, client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *requests {
 	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wardstream_ingress_publish_dropped_total",
-		Help: "Requests that were not published: the buffer was full, Redis was away for too long, or the process stopped.",
+		Help: "Requests that were not published: the buffer was full, Redis was away for too long, the process stopped, or no client is known.",
 	}, []string{"reason"})
 	reasons := map[error]prometheus.Counter{
 		publisher.ErrFull: dropped.WithLabelValues("full"), publisher.ErrExpired: dropped.WithLabelValues("expired"),
@@ -113,14 +117,15 @@ func newRequests(o *Options, client redis.UniversalClient, log *slog.Logger, reg
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wardstream_ingress_publish_queued", Help: "Requests that wait to be published.",
 		}, func() float64 { return float64(p.Stats().Queued) }))
-	return &requests{p}
+	return &requests{p, proxies, dropped.WithLabelValues("no_client")}
 }
 
 // maxPublished bounds what is kept of a text that a client chose, in bytes: detection looks at no more.
 const maxPublished = 4096
 
 // publish tells of a request that is let pass. Those that are denied would keep their own block alive; report
-// counts them. r may be nil.
+// counts them. A trusted proxy is never told of: what it can't name a client for, such as a balancer's health
+// checks, would be counted against it, and a block on it would deny everyone behind it. r may be nil.
 func (r *requests) publish(s *checker.Subject, method string, d checker.Decision) {
 	if r == nil || d.Blocked {
 		return
@@ -134,15 +139,19 @@ func (r *requests) publish(s *checker.Subject, method string, d checker.Decision
 			attributes[name] = value
 		}
 	}
-	if s.IP.IsValid() {
+	if s.IP.IsValid() && !r.proxies.Trusts(s.IP) {
 		set("source.address", s.IP.Unmap().WithZone("").String())
+	}
+	set("user.id", s.User)
+	set("user.name", s.Username)
+	set("session.id", s.Session)
+	if len(attributes) == 0 {
+		r.nobody.Inc()
+		return
 	}
 	set("url.path", s.Path)
 	if s.Path != "" { // else the peer isn't trusted to speak of the request
 		set("http.request.method", method)
 	}
-	set("user.id", s.User)
-	set("user.name", s.Username)
-	set("session.id", s.Session)
 	r.publisher.Publish(publisher.Event{Type: typeRequest, Attributes: attributes})
 }

@@ -102,6 +102,36 @@ func TestPublishBelievesNobody(t *testing.T) {
 	}
 }
 
+// TestPublishNeverNamesAProxy: what a trusted proxy names no client for, such as a balancer's health checks, is counted
+// against nobody, and against the user alone where there is one.
+func TestPublishNeverNamesAProxy(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	i := start(t, publishing(env))
+	for _, path := range []string{"/", "/nginx", "/traefik", "/envoy/healthz"} {
+		for _, header := range [][]string{
+			nil, {"X-Forwarded-For", ""}, {"X-Forwarded-For", "unknown"}, {"X-Forwarded-For", "10.0.0.9"}, {"X-Forwarded-For", "10.0.0.9, 127.0.0.1"},
+			{"X-Forwarded-For", visitor + ", junk, 10.0.0.9"}, {"X-Forwarded-For", "::ffff:10.0.0.9"}, {"Connection", "X-Forwarded-For"},
+		} {
+			if res := i.ask(path, header...); res.status != 200 {
+				t.Errorf("%s, %v: %d", path, header, res.status)
+			}
+		}
+	}
+	i.ask("/", "X-Forwarded-For", "10.0.0.9", "X-User", "42")
+	metrics := i.ask("/metrics").body
+	if err := i.stop(); err != nil {
+		t.Fatal(err)
+	}
+	events := published(t, env, env.Prefix+":events")
+	if len(events) != 1 || events[0].Scope("ip") != "" || events[0].Scope("user") != "42" {
+		t.Errorf("events %+v", events)
+	}
+	if want := `wardstream_ingress_publish_dropped_total{reason="no_client"} 32`; !strings.Contains(metrics, want) {
+		t.Errorf("no %s in\n%s", want, metrics)
+	}
+}
+
 // TestPublishDuringAnOutage: requests are answered all the same, and what is lost is counted.
 func TestPublishDuringAnOutage(t *testing.T) {
 	t.Parallel()

@@ -86,7 +86,9 @@ func (f *forwardAuth) endpoint(path string) (endpoint, bool) {
 func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, error) {
 	from := f.clients.peer(r.RemoteAddr)
 	s := checker.Subject{IP: from.addr}
-	lines := r.Header[f.clients.proxies.HeaderName()]
+	header := f.clients.proxies.HeaderName()
+	lines := r.Header[header]
+	f.gate.cameFrom(from, !from.trusted && namesOther(header, lines, from.addr))
 	if !from.trusted {
 		if len(lines) > 0 {
 			f.gate.distrusted(r.Context(), r.RemoteAddr)

@@ -16,6 +16,7 @@ type gate struct {
 	requests *requests
 	log      *slog.Logger
 	distrust *limiter
+	lone     *lonePeer
 	header   string // that names the client
 	now      func() time.Time
 }
@@ -35,6 +36,20 @@ func (g *gate) decide(ctx context.Context, s checker.Subject, method string, err
 	g.metrics.decided(d, g.now().Sub(start))
 	g.requests.publish(&s, method, d)
 	return d
+}
+
+// cameFrom notes who asked, and whether that is a peer that isn't trusted and names another client.
+func (g *gate) cameFrom(from peer, named bool) {
+	if g.lone.saw(g.now(), from.addr, named && !from.trusted) {
+		time.AfterFunc(observed, g.tellOfLonePeer)
+	}
+}
+
+// tellOfLonePeer warns of a proxy that nobody named.
+func (g *gate) tellOfLonePeer() {
+	if warning := g.lone.verdict(g.now()); warning != "" {
+		g.log.Warn("a proxy is probably missing in trusted_proxies", "detail", warning)
+	}
 }
 
 // distrusted hears of peers that name a client and aren't believed.

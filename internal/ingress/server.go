@@ -34,6 +34,7 @@ type Server struct {
 	metrics  *metrics
 	grace    time.Duration
 	draining atomic.Bool
+	lone     lonePeer
 	services []service // health first: it is the last to go
 
 	addr, grpcAddr, httpAddr string
@@ -83,7 +84,7 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if s.store.mirror != nil {
 		s.metrics.registry.MustRegister(mirrorMetrics(s.store.mirror)...)
 	}
-	if s.feed, err = openFeed(o, s.log, s.metrics); err != nil {
+	if s.feed, err = openFeed(o, proxies, s.log, s.metrics); err != nil {
 		return err
 	}
 	if err := s.listen(o, proxies, checker.New(s.store.lookup, append(opts, s.feed.reporter.Option())...)); err != nil {
@@ -107,7 +108,8 @@ func (s *Server) warn(proxies checker.TrustedProxies) {
 // listen opens the listeners and gives each its handler.
 func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.Checker) error {
 	g := &gate{
-		checker: c, metrics: s.metrics, requests: s.feed.requests, log: s.log, distrust: &limiter{every: time.Minute}, header: proxies.HeaderName(), now: time.Now,
+		checker: c, metrics: s.metrics, requests: s.feed.requests, log: s.log, distrust: &limiter{every: time.Minute}, lone: &s.lone,
+		header: proxies.HeaderName(), now: time.Now,
 	}
 	who := func(addr string) clients {
 		return clients{proxies: proxies, trustUnix: o.TrustUnix && isUnix(addr), identities: o.identities()}
@@ -201,6 +203,9 @@ func (s *Server) operations() operations {
 				return
 			}
 			_, _ = io.WriteString(w, "ready\n")
+			if warning := s.lone.verdict(time.Now()); warning != "" {
+				_, _ = io.WriteString(w, "warning: "+warning+"\n")
+			}
 		},
 		"/metrics": promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP,
 	}

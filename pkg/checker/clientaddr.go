@@ -13,10 +13,11 @@ import (
 const maxHops = 64
 
 // The headers in which proxies say who the client is. [HeaderForwarded] has the syntax of
-// RFC 7239, any other is a list of addresses.
+// RFC 7239, [HeaderCloudFrontViewer] an address with its port, and any other is a list of addresses.
 const (
-	HeaderXForwardedFor = "X-Forwarded-For" // the default
-	HeaderForwarded     = "Forwarded"
+	HeaderXForwardedFor    = "X-Forwarded-For" // the default
+	HeaderForwarded        = "Forwarded"
+	HeaderCloudFrontViewer = "Cloudfront-Viewer-Address" // canonical, as CloudFront-Viewer-Address is in net/http
 )
 
 // What a header of a trusted proxy may leave open. See [TrustedProxies.Client].
@@ -123,8 +124,11 @@ func (t TrustedProxies) ClientAddr(peer string, lines []string) (netip.Addr, boo
 func (t TrustedProxies) Client(lines []string) (netip.Addr, error) {
 	c := chain{lines: lines}
 	parse, cut := ParseAddr, lastComma
-	if t.Header == HeaderForwarded {
+	switch t.Header {
+	case HeaderForwarded:
 		parse, cut = forwardedFor, lastCommaUnquoted
+	case HeaderCloudFrontViewer:
+		parse = addrWithPort
 	}
 	hops := 0
 	for range maxHops {
@@ -176,6 +180,19 @@ func (c *chain) next(cut func(string) int) (string, bool) {
 		c.pending = false
 	}
 	return strings.TrimSpace(element), true
+}
+
+// addrWithPort reads an address that is known to have a port behind its last colon, although an IPv6 address has no
+// brackets: "2001:db8::7:9985" is 2001:db8::7, and not another client for each port.
+func addrWithPort(s string) (netip.Addr, bool) {
+	colon := strings.LastIndexByte(s, ':')
+	if digits := len(s) - colon - 1; colon < 0 || len(s) > maxAddrText || digits == 0 || digits > len("65535") || strings.Trim(s[colon+1:], "0123456789") != "" {
+		return ParseAddr(s)
+	}
+	if addr, ok := ParseAddr(s[:colon]); ok {
+		return addr, true
+	}
+	return ParseAddr(s)
 }
 
 func lastComma(s string) int { return strings.LastIndexByte(s, ',') }

@@ -79,6 +79,24 @@ func TestSpoofing(t *testing.T) {
 	}
 }
 
+// TestHeaderWithPort: in a header that always carries a port one client is one address, whatever its port.
+func TestHeaderWithPort(t *testing.T) {
+	t.Parallel()
+	trust := proxies(t, 0, "10.0.0.0/8")
+	trust.Header = HeaderCloudFrontViewer
+	for value, want := range map[string]string{
+		"2001:db8:a:b::7:9985": "2001:db8:a:b::7", "2001:db8:a:b::7:1": "2001:db8:a:b::7", "2001:db8:a:b::7:49152": "2001:db8:a:b::7", "2001:db8:a:b::7:443": "2001:db8:a:b::7",
+		"2001:db8:1:2:3:4:5:6:9985": "2001:db8:1:2:3:4:5:6", "::1:80": "::1", "::ffff:198.51.100.7:80": "198.51.100.7", "fe80::1%eth0:80": "fe80::1",
+		"198.51.100.7:46532": "198.51.100.7", "[2001:db8::7]:9985": "2001:db8::7", "[2001:db8::7]": "2001:db8::7", "198.51.100.7": "198.51.100.7",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2:3:4:5:6", "2001:db8::abcd": "2001:db8::abcd", "6.6.6.6:1, 198.51.100.7:2": "198.51.100.7",
+		"unknown": "10.0.0.1", "198.51.100.7:x": "10.0.0.1", "198.51.100.7:": "10.0.0.1", ":80": "10.0.0.1", "": "10.0.0.1",
+	} {
+		if got, ok := trust.ClientAddr("10.0.0.1:1", []string{value}); !ok || got.String() != want {
+			t.Errorf("%q: %v, %v; want %s", value, got, ok, want)
+		}
+	}
+}
+
 func TestNobodyIsTrustedByDefault(t *testing.T) {
 	t.Parallel()
 	got, ok := TrustedProxies{Count: 1}.ClientAddr("127.0.0.1:80", []string{"198.51.100.7"})

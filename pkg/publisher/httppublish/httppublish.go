@@ -47,7 +47,7 @@ type middleware struct {
 }
 
 // WithTrustedProxies says which peers' X-Forwarded-For, or other header, is believed, as for the checker. By default nobody's
-// is, and the peer is the client.
+// is, and the peer is the client. An event whose client is not known, or is one of the proxies, has no address.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
 }
@@ -145,7 +145,9 @@ func (m *middleware) publish(r *http.Request, e publisher.Event) {
 // event is what the events of a request have in common.
 func (m *middleware) event(typ string, r *http.Request, path string) publisher.Event {
 	s := checker.Subject{Path: path}
-	s.IP, _ = m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values(m.proxies.HeaderName()))
+	if addr, ok := m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values(m.proxies.HeaderName())); ok && !m.proxies.Trusts(addr) {
+		s.IP = addr // what a proxy does itself, or can't name a client for, is not counted against it
+	}
 	if m.subject != nil {
 		m.subject(r, &s)
 	}

@@ -224,6 +224,23 @@ func TestWhoAsked(t *testing.T) {
 	}
 }
 
+// TestProxiesAreNeverNamed: a request that a trusted proxy names no client for has no address, so that nobody counts it
+// against the proxy.
+func TestProxiesAreNeverNamed(t *testing.T) {
+	t.Parallel()
+	proxies, err := checker.ParseTrustedProxies([]string{"127.0.0.0/8", "10.0.0.0/8"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range [][]string{
+		nil, {"X-Forwarded-For", "unknown"}, {"X-Forwarded-For", "10.0.0.9"}, {"X-Forwarded-For", "10.0.0.9, 127.0.0.1"}, {"X-Forwarded-For", "203.0.113.9, junk"},
+	} {
+		s := serve(t, status(200), httppublish.WithTrustedProxies(proxies))
+		s.get("/health", header...)
+		want(t, s.one(), map[string]string{"source.address": "", "url.path": "/health"})
+	}
+}
+
 func TestRequestsSkipAndAmend(t *testing.T) {
 	t.Parallel()
 	s := serve(t, status(200), httppublish.WithRequests(),
