@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
 		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",

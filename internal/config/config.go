@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -35,6 +36,10 @@ type Config struct {
 
 	// IPv6Prefix is how many bits of an IPv6 address make one scope; 128: all.
 	IPv6Prefix int `yaml:"ipv6_prefix" range:"32..128"`
+	// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is: "unknown", part of the "address", or a "port".
+	IPv6Port string `yaml:"ipv6_port" oneof:"unknown|address|port"`
+	// Placeholders are texts that are no scope's value and no event_id, in place of [event.DefaultPlaceholders].
+	Placeholders []string `yaml:"placeholders"`
 	// Scopes are the operator's scopes, besides ip, user, username, session and route.
 	Scopes  []Scope `yaml:"scopes"`
 	Windows Windows `yaml:"windows"`
@@ -221,6 +226,9 @@ type Shutdown struct {
 	Grace time.Duration `yaml:"grace" range:"1s..10m"`
 }
 
+// portUnknown is the default of ipv6_port.
+const portUnknown = "unknown"
+
 // DefaultFile is read where no file is named, if it exists.
 const DefaultFile = "detector.yaml"
 
@@ -310,8 +318,8 @@ func defaults(hostname string) *Config {
 		Limits: Limits{
 			EntryBytes: limits.EntryBytes, Attributes: limits.Attributes, Depth: limits.Depth, StringBytes: limits.StringBytes,
 		},
-		IPv6Prefix: 128,
-		Windows:    Windows{Lateness: 5 * time.Minute},
+		IPv6Prefix: 128, IPv6Port: portUnknown, Placeholders: event.DefaultPlaceholders(),
+		Windows: Windows{Lateness: 5 * time.Minute},
 		Blocks: Blocks{
 			DefaultTTL: enforce.DefaultTTL, PermanentCacheTTL: time.Hour, BlockSeverity: 8,
 			StatusCode: wire.DefaultStatus, Message: wire.DefaultMessage,

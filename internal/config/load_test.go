@@ -92,6 +92,8 @@ func TestPolicyAndDecoder(t *testing.T) {
 	t.Parallel()
 	c := load(t, specExample+`
 ipv6_prefix: 64
+ipv6_port: port
+placeholders: [none, "?"]
 limits: {entry_bytes: 1000000, attributes: 200, depth: 9, string_bytes: 100}
 escalate: {factor: 1.5, permanent_after: 3}
 trusted_proxies: [192.0.2.10, "2001:db8:7::/48"]
@@ -125,10 +127,26 @@ trusted_proxies: [192.0.2.10, "2001:db8:7::/48"]
 	wantDecoder := wire.DecoderOptions{
 		Limits:     wire.Limits{EntryBytes: 1000000, Attributes: 200, Depth: 9, StringBytes: 100},
 		Scopes:     []wire.ScopeSpec{{Name: "tenant", Attributes: []string{"tenant.id"}, Block: true}},
-		IPv6Prefix: 64,
+		IPv6Prefix: 64, IPv6Port: wire.PortAlways, Placeholders: []string{"none", "?"},
 	}
 	if !reflect.DeepEqual(c.Decoder, wantDecoder) {
 		t.Errorf("decoder %+v, want %+v", c.Decoder, wantDecoder)
+	}
+}
+
+// TestComparisons: the decoder knows which attributes the configured rules compare.
+func TestComparisons(t *testing.T) {
+	t.Parallel()
+	c := load(t, "rules: [{name: request_body_threshold, field: order.total}, {name: sensitive_field_change, fields: [email]}, {name: suspicious_proxy_header}]\n")
+	for _, want := range []wire.Comparison{
+		{Type: "audit.http.request.pre", Attribute: "request.body.order.total"}, {Type: "model.update", Attribute: "changed_fields"}, {Attribute: "trusted_route"},
+	} {
+		if !slices.Contains(c.Decoder.Comparisons, want) {
+			t.Errorf("%+v is not among %+v", want, c.Decoder.Comparisons)
+		}
+	}
+	if c := load(t, "placeholders: []\n"); c.Decoder.Placeholders == nil || c.Decoder.IPv6Port != wire.PortUnknown {
+		t.Errorf("decoder %+v", c.Decoder)
 	}
 }
 

@@ -185,6 +185,8 @@ var ruleRefusals = map[string]struct {
 	"allowlist range":  {"allowlist:\n- 10.0.0.0/8\n- 10.0.0.0/33\n", `3: allowlist[1]: "10.0.0.0/33" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`, true},
 	"allowlist name":   {"allowlist: [localhost]\n", `1: allowlist[0]: "localhost" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`, true},
 	"allowlist scope":  {"allowlist:\n- \"usr:1\"\n", `2: allowlist[0]: "usr" is no scope; use one of user, username, session, ip or list it in scopes; did you mean "user"?`, true},
+	"placeholder":      {"placeholders: [none, \" \"]\n", `1: placeholders[1]: is not text of 1 to 64 bytes`, true},
+	"ipv6_port":        {"ipv6_port: maybe\n", `1: ipv6_port: "maybe" is none of unknown, address, port`, true},
 	"trusted proxy":    {"trusted_proxies: [10.0.0.0/8, \"user:1\"]\n", `1: trusted_proxies[1]: "user:1" is neither an address nor a range like 10.0.0.0/8`, true},
 	"default action":   {"blocks: {default_action: deny}\n", `1: blocks.default_action: "deny" is none of observe, alert, temp_block, persist_block, block`, false},
 }

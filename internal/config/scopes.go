@@ -167,6 +167,22 @@ func rangeOf(entry string) (netip.Prefix, bool) {
 	return p, true
 }
 
+const (
+	maxPlaceholders    = 64
+	longestPlaceholder = 64
+)
+
+func (v *validator) checkPlaceholders() {
+	if n := len(v.c.Placeholders); n > maxPlaceholders {
+		v.refuse("placeholders", "has %d elements; up to %d are allowed", n, maxPlaceholders)
+	}
+	for i, text := range v.c.Placeholders {
+		if strings.TrimSpace(text) == "" || len(text) > longestPlaceholder {
+			v.refuse(fmt.Sprintf("placeholders[%d]", i), "is not text of 1 to %d bytes", longestPlaceholder)
+		}
+	}
+}
+
 func (v *validator) decoderOptions() wire.DecoderOptions {
 	c := v.c
 	o := wire.DecoderOptions{
@@ -174,8 +190,16 @@ func (v *validator) decoderOptions() wire.DecoderOptions {
 			EntryBytes: c.Limits.EntryBytes, Attributes: c.Limits.Attributes,
 			Depth: c.Limits.Depth, StringBytes: c.Limits.StringBytes,
 		},
-		IPv6Prefix: c.IPv6Prefix,
-		OwnTime:    c.Stream.EventTime == "event",
+		IPv6Prefix:   c.IPv6Prefix,
+		IPv6Port:     wire.IPv6Port(c.IPv6Port),
+		OwnTime:      c.Stream.EventTime == "event",
+		Placeholders: c.Placeholders,
+	}
+	if o.IPv6Port == portUnknown {
+		o.IPv6Port = wire.PortUnknown
+	}
+	for _, compared := range c.RuleSet.Comparisons() {
+		o.Comparisons = append(o.Comparisons, wire.Comparison(compared))
 	}
 	for _, s := range c.Scopes {
 		o.Scopes = append(o.Scopes, wire.ScopeSpec(s))

@@ -31,6 +31,7 @@ func (v *validator) validate() {
 	v.checkAddr()
 	v.checkSigma()
 	v.checkScopes()
+	v.checkPlaceholders()
 	v.checkPrecedence()
 	v.checkMessages()
 	v.checkEscalate()

@@ -11,7 +11,8 @@ import (
 )
 
 // A Shedding says which entries are skipped once they are older than MaxLag: those that have one field named Field with one
-// of Values, and none named Unless. Where that can't be told in Redis they are read, for the handler to tell.
+// of Values, and none named Unless. Where that can't be told in Redis, because there is more in the field than letters (a line end, quotes, bytes that are
+// no text), they are read, for the handler to tell.
 type Shedding struct {
 	Field  string
 	Values []string // one that ends in * stands for all that begin so
@@ -57,6 +58,7 @@ for i = 7, #ARGV do
 end
 local function may(value)
 	if values[value] then return true end
+	if string.find(value, '[^\32-\126]') then return false end
 	for _, beginning in ipairs(beginnings) do
 		if string.sub(value, 1, #beginning) == beginning then return true end
 	end

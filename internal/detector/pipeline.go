@@ -47,6 +47,7 @@ type Pipeline struct {
 	sinks     emitter
 	now       func() time.Time
 	metrics   *pipelineMetrics
+	notices   *notices
 	tracing   tracing
 }
 
@@ -122,6 +123,7 @@ func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 		case errors.As(err, &malformed):
 			b.verdicts[i] = consumer.Verdict{Status: consumer.Dead, Reason: malformed.Error()}
 			p.metrics.malformed.WithLabelValues(malformed.Class).Inc()
+			p.notices.malformed(malformed.Class, entry.Stream, entry.ID)
 		case err != nil:
 			b.verdicts[i] = consumer.Verdict{Status: consumer.Dead, Reason: err.Error()}
 			p.metrics.malformed.WithLabelValues("other").Inc()
@@ -133,6 +135,7 @@ func (p *Pipeline) decode(entries []consumer.Entry, late time.Time) *batch {
 			p.metrics.shed.Inc()
 		default:
 			b.events[i] = e
+			p.notices.event(&b.events[i])
 		}
 	}
 	return b

@@ -208,8 +208,8 @@ func TestAnEntryThatIsNoEventIsDeadAndTheNextIsHandled(t *testing.T) {
 	b := newBench(t, bruteForce)
 	good := b.failures(4, "203.0.113.9")
 	entries := []consumer.Entry{
-		b.entry("event", "{"), good[0], b.entry("no", "type"), good[1], b.entry("event_type", "x", "a", "nul\x00"),
-		good[2], b.entry("event_type", "\xff\xfe"), b.entry("event_type", "x", "big", strings.Repeat("x", 300<<10)), good[3],
+		b.entry("event", "{"), good[0], b.entry("no", "type"), good[1], b.entry("event_type", "x", "user.id", "1", "user.id", "2"),
+		good[2], b.entry("event_type", "\xff\xfe"), b.entry("event_type", "x", "big", strings.Repeat("x", 2<<20)), good[3],
 		b.entry("event", strings.Repeat(`{"a":`, 5000)+strings.Repeat("}", 5000)), b.entry(), b.failures(1, "203.0.113.9")[0],
 	}
 	b.must("XDXDXDXXDXXD", entries...)

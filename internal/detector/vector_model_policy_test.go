@@ -89,7 +89,7 @@ func (c *vectorConfig) consequences(e *modelEvent, m modelMatch) (puts, alerts [
 	}
 	for _, typ := range []string{"user", "username", "session", "ip"} {
 		value := map[string]string{
-			"user": e.trimmed("user.id"), "username": e.trimmed("user.name"), "session": e.trimmed("session.id"), "ip": e.ip(),
+			"user": e.scope("user.id"), "username": e.scope("user.name"), "session": e.scope("session.id"), "ip": e.ip(),
 		}[typ]
 		if value == "" || !slices.Contains(scopes, typ) {
 			continue

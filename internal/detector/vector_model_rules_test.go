@@ -3,6 +3,8 @@ package detector
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -25,11 +27,8 @@ func (m *vectorModel) event(attributes map[string]json.RawMessage) (e *modelEven
 	numbers := json.NewDecoder(bytes.NewReader(raw))
 	numbers.UseNumber()
 	_ = numbers.Decode(&e.attrs)
-	if bytes.Contains(raw, []byte(`\u0000`)) {
-		return nil, "a NUL"
-	}
 	for _, name := range []string{"event_name", "event_type"} {
-		if text := modelText(e.attrs[name]); strings.TrimSpace(text) != "" {
+		if text := strings.TrimSpace(modelText(e.attrs[name])); text != "" {
 			e.typ = text
 		}
 	}
@@ -44,7 +43,7 @@ func (m *vectorModel) event(attributes map[string]json.RawMessage) (e *modelEven
 func modelText(v any) string {
 	switch v := v.(type) {
 	case string:
-		return v
+		return strings.ReplaceAll(v, "\x00", "\ufffd")
 	case json.Number:
 		return v.String()
 	case bool:
@@ -91,6 +90,27 @@ func (e *modelEvent) slotValue(canonical string) any {
 }
 
 func (e *modelEvent) trimmed(canonical string) string { return strings.TrimSpace(e.slot(canonical)) }
+
+// scope is the value of a scope: none of a placeholder, and with a hash of what it was where a NUL had to be replaced.
+func (e *modelEvent) scope(canonical string) string {
+	value := e.trimmed(canonical)
+	if value == "0" && canonical != "user.name" {
+		return ""
+	}
+	if was, _ := e.slotValue(canonical).(string); strings.Contains(was, "\x00") {
+		return modelReplaced(was)
+	}
+	return value
+}
+
+// modelReplaced is what a value becomes that holds a NUL.
+func modelReplaced(value string) string {
+	if !strings.Contains(value, "\x00") {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return strings.ReplaceAll(value, "\x00", "\ufffd") + "~sha256-" + hex.EncodeToString(sum[:16])
+}
 
 func (e *modelEvent) ip() string { return modelIP(e.slot("source.address")) }
 

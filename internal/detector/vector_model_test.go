@@ -276,7 +276,7 @@ func modelScope(typ, value string) checker.Scope {
 	if typ == "ip" {
 		value = modelIP(value)
 	}
-	return checker.Scope{Type: typ, Value: value}
+	return checker.Scope{Type: typ, Value: modelReplaced(value)}
 }
 
 // modelIP is the canonical form of an address, "" for what is none.

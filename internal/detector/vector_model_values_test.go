@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"encoding/json"
 	"maps"
 	"math/big"
 	"net/netip"
@@ -29,8 +30,8 @@ func modelDecimal(text string) (value *big.Float, written string, ok bool) {
 	if strings.HasPrefix(p[5], "-") {
 		exponent = -exponent
 	}
-	if err != nil || max(exponent, -exponent) > 999999999999999999 {
-		return nil, "", false
+	if err != nil || max(exponent, -exponent) > 999999999999999999 { // as good as endless, and shown as it came
+		return big.NewFloat(0).SetInf(sign == "-"), text, !strings.HasPrefix(p[5], "-")
 	}
 	digits := strings.TrimLeft(p[2]+p[3]+p[4], "0")
 	if digits == "" {
@@ -62,19 +63,31 @@ func decimalText(digits string, exponent int64) string {
 	return out
 }
 
+// modelDocument is v, or what it says as JSON.
+func modelDocument(v any) any {
+	text, _ := v.(string)
+	numbers := json.NewDecoder(strings.NewReader(text))
+	numbers.UseNumber()
+	var members map[string]any
+	if numbers.Decode(&members) == nil {
+		return members
+	}
+	return v
+}
+
 func (e *modelEvent) bodyThreshold(params modelParams, out *modelMatch) bool {
 	field := params.text("field", "amount")
 	if e.typ != "audit.http.request.pre" || !params.on(e.slot("url.path")) {
 		return false
 	}
-	body := e.get("request.body")
+	body := modelDocument(e.get("request.body"))
 	value := e.get("request.body." + field)
 	if members, ok := body.(map[string]any); ok {
 		value = members[field]
 	} else if body != nil {
 		value = nil
 	} else if value == nil {
-		members, _ := e.get("body").(map[string]any)
+		members, _ := modelDocument(e.get("body")).(map[string]any)
 		value = members[field]
 	}
 	number, written, ok := modelDecimal(modelText(value))
@@ -98,7 +111,9 @@ func (e *modelEvent) fieldChange(params modelParams, out *modelMatch) bool {
 	}
 	switch v := e.get("changed_fields").(type) {
 	case string:
-		note(v)
+		for name := range strings.SplitSeq(v, ",") {
+			note(strings.TrimSpace(name))
+		}
 	case map[string]any:
 		for name := range v {
 			note(name)

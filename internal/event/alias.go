@@ -18,8 +18,8 @@ const (
 	slots
 )
 
-// rawNames is the most raw names a canonical attribute has.
-const rawNames = 2
+// rawNames is the most raw names that a canonical attribute has.
+const rawNames = 4
 
 // canonicalName is the name of a slot.
 func canonicalName(s slot) string {
@@ -32,7 +32,7 @@ func canonicalName(s slot) string {
 }
 
 // classify says which slot name belongs to: rank 0 is the canonical name, 1
-// and 2 are the raw ones in the order in which they are asked.
+// and above are the raw ones in the order in which they are asked.
 func classify(name string) (s slot, rank int) {
 	switch name {
 	case "source.address":
@@ -41,6 +41,10 @@ func classify(name string) (s slot, rank int) {
 		return slotAddress, 1
 	case "client.address":
 		return slotAddress, 2
+	case "source.ip":
+		return slotAddress, 3
+	case "client.ip":
+		return slotAddress, 4
 	case "user.id":
 		return slotUserID, 0
 	case "user_id":
@@ -127,11 +131,12 @@ func isHead(name string) bool {
 
 // Canonicalize makes every canonical attribute that attrs has under another
 // spelling an attribute of its own, appended to attrs or filled in where it
-// stood empty. A canonical value that is neither absent, null nor "" stays; else it is
+// stood empty. A canonical value that is neither absent, null, "" nor a placeholder stays; else it is
 // taken from the canonical name as nested objects, else from the first raw
-// name that holds a scalar other than "". It returns the extended list; an
-// empty srcip, user_id, session_id, route or route_name takes the canonical value.
-func Canonicalize(attrs []Attr) []Attr {
+// name that holds a scalar other than that, else from the first that holds a placeholder. It returns the extended list; an
+// empty srcip, user_id, session_id, route or route_name takes the canonical value. conflict says that
+// the names of the client's address hold different text.
+func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	var at [slots][rawNames + 1]int // 1 + index in attrs
 	nested := false
 	for i := range attrs {
@@ -147,65 +152,190 @@ func Canonicalize(attrs []Attr) []Attr {
 		if at[s] == [rawNames + 1]int{} && !nested {
 			continue
 		}
-		attrs = settle(attrs, given, s, at[s], nested)
+		l := lookUp{given: given, slot: s, at: at[s], nested: nested, placeholders: p}
+		if s == slotAddress {
+			conflict = l.differ()
+		}
+		attrs = l.settle(attrs)
 	}
-	return attrs
+	return attrs, conflict
 }
 
-// settle gives slot s its one value.
-func settle(attrs, given []Attr, s slot, at [rawNames + 1]int, nested bool) []Attr {
-	name := canonicalName(s)
-	if i := at[0]; i == 0 || given[i-1].Value == "" {
-		v, ok := spelled(given, s, at, nested)
+// A lookUp finds the one value of a slot.
+type lookUp struct {
+	given        []Attr
+	slot         slot
+	at           [rawNames + 1]int
+	nested       bool
+	placeholders *Placeholders
+}
+
+// settle gives the slot its one value.
+func (l *lookUp) settle(attrs []Attr) []Attr {
+	name := canonicalName(l.slot)
+	if i := l.at[0]; i == 0 || l.blank(l.given[i-1].Value) {
+		v, ok := l.spelled()
 		switch {
 		case !ok:
-			return attrs
 		case i == 0:
 			attrs = append(attrs, Attr{Name: name, Value: v})
 		default:
 			attrs[i-1].Value = v
 		}
 	}
-	if i := at[1]; i > 0 && attrs[i-1].Value == "" && canonicalOf(attrs[i-1].Name) != "" {
-		attrs[i-1].Value, _ = Find(attrs, name)
+	if i := l.at[1]; i > 0 && attrs[i-1].Value == "" && canonicalOf(attrs[i-1].Name) != "" {
+		if v, ok := Find(attrs, name); ok {
+			attrs[i-1].Value = v
+		}
 	}
 	return attrs
 }
 
-// spelled looks for the value of s under its other spellings.
-func spelled(given []Attr, s slot, at [rawNames + 1]int, nested bool) (any, bool) {
-	if nested {
-		if v, ok := FindPath(given, canonicalName(s)); ok && v != "" {
-			return v, true
+// blank reports whether v is a scalar that says nothing.
+func (l *lookUp) blank(v any) bool {
+	text, ok := Text(v)
+	switch {
+	case !ok:
+		return false
+	case text == "":
+		return true
+	case l.slot == slotUserID || l.slot == slotSession:
+		return l.placeholders.HoldsID(text)
+	case l.slot == slotAddress || l.slot == slotUserName || l.slot == slotRoute || l.slot == slotRouteName:
+		return l.placeholders.Holds(text)
+	}
+	return false
+}
+
+// spelled looks for the value under its other spellings. A placeholder is taken where the canonical name is absent and
+// nothing better is there, so that it can be seen.
+func (l *lookUp) spelled() (found any, ok bool) {
+	if l.nested {
+		if v, ok := FindPath(l.given, canonicalName(l.slot)); ok && v != "" {
+			if !l.blank(v) {
+				return v, true
+			}
+			found = v
 		}
 	}
 	for rank := 1; rank <= rawNames; rank++ {
-		var v any
-		switch i := at[rank]; {
-		case i > 0:
-			v = given[i-1].Value
-		case nested && nestedRaw(s, rank) != "":
-			v, _ = FindPath(given, nestedRaw(s, rank))
+		v := l.raw(rank)
+		if text, ok := Text(v); !ok || text == "" {
+			continue
 		}
-		if text, ok := Text(v); ok && text != "" {
+		if !l.blank(v) {
 			return v, true
 		}
+		if found == nil {
+			found = v
+		}
 	}
-	return nil, false
+	return found, found != nil && l.at[0] == 0
+}
+
+// raw is the value under the raw name of a rank.
+func (l *lookUp) raw(rank int) any {
+	if i := l.at[rank]; i > 0 {
+		return l.given[i-1].Value
+	}
+	if l.nested {
+		if name := nestedRaw(l.slot, rank); name != "" {
+			v, _ := FindPath(l.given, name)
+			return v
+		}
+	}
+	return nil
+}
+
+// differ reports whether two names hold different text.
+func (l *lookUp) differ() bool {
+	first := ""
+	for rank := 0; rank <= rawNames; rank++ {
+		v := l.raw(rank)
+		if rank == 0 && v == nil && l.nested {
+			v, _ = FindPath(l.given, canonicalName(l.slot))
+		}
+		text, ok := Text(v)
+		if !ok || l.blank(v) {
+			continue
+		}
+		if first != "" && text != first {
+			return true
+		}
+		first = text
+	}
+	return false
 }
 
 // nestedRaw returns the raw name of s and rank if it is a dotted one.
 func nestedRaw(s slot, rank int) string {
-	if rank != 2 {
-		return ""
-	}
-	switch s {
-	case slotAddress:
+	switch {
+	case s == slotAddress && rank == 2:
 		return "client.address"
-	case slotUserID:
+	case s == slotAddress && rank == 3:
+		return "source.ip"
+	case s == slotAddress && rank == 4:
+		return "client.ip"
+	case s == slotUserID && rank == 2:
 		return "actor.id"
-	case slotUserName:
+	case s == slotUserName && rank == 2:
 		return "actor.name"
 	}
 	return ""
+}
+
+// Decides reports whether an attribute of this name is one that says what happened to whom: a canonical
+// name, a raw one, or an object in which one may be spelled.
+func Decides(name string) bool {
+	s, _ := classify(name)
+	return s != slotNone || isHead(name)
+}
+
+// IsText reports whether values of the name are text and never a list or an object, whatever a client has them look like.
+func IsText(name string) bool {
+	switch s, _ := classify(name); s {
+	case slotAddress, slotUserID, slotUserName, slotSession, slotPath:
+		return true
+	}
+	return false
+}
+
+// Addresses returns what attrs hold under each name of the client's address.
+func Addresses(attrs []Attr) []string {
+	var out []string
+	for rank := 0; rank <= rawNames; rank++ {
+		name := [rawNames + 1]string{"source.address", "srcip", "client.address", "source.ip", "client.ip"}[rank]
+		v, ok := Find(attrs, name)
+		if !ok {
+			v, _ = FindPath(attrs, name)
+		}
+		if text, ok := Text(v); ok && text != "" {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// AddressNames are names that address the client in logs and frameworks and that are not taken for source.address, because
+// they may as well be a proxy's, or an object's.
+func AddressNames() []string {
+	return []string{"ip", "remote_addr", "remote_ip", "remote.address", "client_ip", "ip_address", "host.ip", "peer", "x_forwarded_for"}
+}
+
+// AddressHint returns the one of [AddressNames] that the event has, for a report on an event without source.address; "" is none.
+func (e *Event) AddressHint() string {
+	for _, name := range AddressNames() {
+		if text := e.Text(name); text != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// ScopeNames returns the names, canonical and raw, of the attributes that are the built-in scopes.
+func ScopeNames() []string {
+	return []string{
+		"source.address", "srcip", "client.address", "source.ip", "client.ip", "user.id", "user_id", "actor.id", "user.name", "username", "actor.name",
+		"session.id", "session_id", "http.route", "route", "route_pattern",
+	}
 }

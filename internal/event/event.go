@@ -29,9 +29,20 @@ type Event struct {
 	// whatever a nested object says.
 	Nulls []string
 	// Scopes are the values that can be counted or blocked, canonical, at most one
-	// of each type.
+	// of each type. An attribute that should be one and is not, such as an address that can't be read, stays
+	// among Attrs: Get finds it where Scope does not.
 	Scopes []checker.Scope
+	// Truncated says that parts were cut, replaced or dropped so that the rest counts; the event has the attribute
+	// [TruncatedName] then.
+	Truncated bool
+	// AddressConflict says that several attributes name the client's address, and not the same one.
+	AddressConflict bool
+	// Untimed says that the event was to be dated by its own timestamp and has none, so that Time is the entry's.
+	Untimed bool
 }
+
+// TruncatedName is the attribute, true, of an event of which parts were cut, replaced or dropped.
+const TruncatedName = "wardstream.truncated"
 
 // An Attr is one attribute. Value is a string, Number, bool, map[string]any or
 // []any; never nil. Inside maps and lists nil stands for null.
@@ -111,12 +122,12 @@ func FindPath(attrs []Attr, name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return walk(v, rest)
+	return Walk(v, rest)
 }
 
-// walk follows a dotted path inside an object; at each level the longest
-// spelling ("a.b" as one member) wins over the split one.
-func walk(v any, path string) (any, bool) {
+// Walk follows a dotted path inside an object; at each level the longest
+// spelling ("a.b" as one member) wins over the split one. Null counts as absent.
+func Walk(v any, path string) (any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return nil, false
@@ -129,7 +140,7 @@ func walk(v any, path string) (any, bool) {
 			continue
 		}
 		if inner, ok := m[path[:i]]; ok {
-			if v, ok := walk(inner, path[i+1:]); ok {
+			if v, ok := Walk(inner, path[i+1:]); ok {
 				return v, true
 			}
 		}

@@ -14,6 +14,7 @@ type decimal struct {
 	infinite bool
 	digits   string // "0" or without leading zeros
 	exp      int64
+	beyond   string // as it was written, of a number whose exponent is beyond maxExponent
 }
 
 // A number is a parameter that is a decimal, as it was written in the
@@ -26,7 +27,8 @@ func (n *number) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// maxExponent bounds exponents, as the General Decimal Arithmetic Specification's 64-bit implementations do; what is beyond is no number.
+// maxExponent bounds the exponents that can be told apart, as the General Decimal Arithmetic Specification's 64-bit implementations do. What is
+// beyond is larger, or nearer to 0, than all that are not.
 const maxExponent = 999_999_999_999_999_999
 
 // parseDecimal reads a number as JSON and SQL write them; surrounding blanks,
@@ -43,9 +45,15 @@ func parseDecimal(s string) (decimal, bool) {
 	}
 	mantissa, exponent, scientific := cutExponent(s)
 	if scientific {
+		if !isExponent(exponent) {
+			return decimal{}, false
+		}
 		e, err := strconv.ParseInt(exponent, 10, 64)
 		if err != nil || e > maxExponent || e < -maxExponent {
-			return decimal{}, false
+			d.beyond, e = s, 2*maxExponent
+			if exponent[0] == '-' {
+				e = -e
+			}
 		}
 		d.exp = e
 	}
@@ -59,6 +67,14 @@ func parseDecimal(s string) (decimal, bool) {
 		d.digits = "0"
 	}
 	return d, true
+}
+
+func isExponent(s string) bool {
+	digits := s
+	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") {
+		digits = s[1:]
+	}
+	return digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 func cutExponent(s string) (mantissa, exponent string, found bool) {
@@ -114,6 +130,9 @@ func (d decimal) String() string {
 	}
 	if d.infinite {
 		return sign + "Infinity"
+	}
+	if d.beyond != "" && d.digits != "0" {
+		return sign + d.beyond
 	}
 	switch point := int64(len(d.digits)) + d.exp; {
 	case d.exp == 0:

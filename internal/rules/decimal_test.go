@@ -12,14 +12,33 @@ func TestDecimalText(t *testing.T) {
 		"10000": "10000", "30000.50": "30000.50", "1e5": "1E+5", "0.1e6": "1E+5", "12e3": "1.2E+4", "1e-7": "1E-7",
 		"0.000001": "0.000001", "0.0000001": "1E-7", "+20": "20", "0020": "20", "20.": "20", ".5": "0.5", "-0.50": "-0.50",
 		" 7\t": "7", "inf": "Infinity", "-Infinity": "-Infinity", "0": "0", "0.00": "0.00", "1.2345678901234568e+17": "1.2345678901234568E+17",
+		"1e9999999999999999999": "1e9999999999999999999", "-2.50E+9999999999999999999": "-2.50E+9999999999999999999", "1e-9999999999999999999": "1e-9999999999999999999",
 	} {
 		if d, ok := parseDecimal(in); !ok || d.String() != want {
 			t.Errorf("%q is %q (%t), want %q", in, d.String(), ok, want)
 		}
 	}
-	for _, in := range []string{"", " ", "nan", "NaN", "-", ".", "1.2.3", "1e", "1e+", "e5", "0x10", "1_000", "20,000", "$5", "--1", "1e9999999999999999999", "٣"} {
+	for _, in := range []string{"", " ", "nan", "NaN", "-", ".", "1.2.3", "1e", "1e+", "e5", "0x10", "1_000", "20,000", "$5", "--1", "1e--9", "1e9999999999999999999x", "٣"} {
 		if d, ok := parseDecimal(in); ok {
 			t.Errorf("%q was read as %s", in, d)
+		}
+	}
+}
+
+// TestDecimalsOfAnySize: what no exponent can hold is still larger, or nearer to 0, than everything else.
+func TestDecimalsOfAnySize(t *testing.T) {
+	t.Parallel()
+	ascending := []string{
+		"-inf", "-1e9999999999999999999", "-1e999999999999999999", "-1", "-1e-999999999999999999", "-1e-9999999999999999999", "0e9999999999999999999",
+		"1e-9999999999999999999", "1e-999999999999999999", "10000", "1e999999999999999999", "1e9999999999999999999", "Infinity",
+	}
+	for i, a := range ascending {
+		for j, b := range ascending {
+			x, okX := parseDecimal(a)
+			y, okY := parseDecimal(b)
+			if got := x.compare(y); !okX || !okY || got != max(-1, min(1, i-j)) {
+				t.Errorf("%s to %s: %d", a, b, got)
+			}
 		}
 	}
 }

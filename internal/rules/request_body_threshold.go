@@ -38,7 +38,7 @@ func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 		return nil, err
 	}
 	limit, ok := parseDecimal(string(p.Threshold))
-	if !ok || limit.infinite {
+	if !ok || limit.infinite || limit.beyond != "" {
 		return nil, &ParamError{"threshold", fmt.Errorf("%q is no decimal number", p.Threshold)}
 	}
 	compiled, err := compilePaths(p.Paths)
@@ -69,17 +69,22 @@ func (r *requestBodyThreshold) Judge(e *event.Event, _ []int) (Match, bool) {
 	return r.decision.of(m), true
 }
 
-// value is the field of the request's body: of the object request.body, else
+// value is the field of the request's body, by its name or its dotted path: of the object request.body, else
 // the attribute request.body.<field>, else of the object body.
 func (r *requestBodyThreshold) value(e *event.Event) any {
 	if body, ok := e.Get("request.body"); ok {
-		members, _ := body.(map[string]any)
-		return members[r.field]
+		v, _ := event.Walk(body, r.field)
+		return v
 	}
 	if v, ok := e.Get("request.body." + r.field); ok {
 		return v
 	}
 	body, _ := e.Get("body")
-	members, _ := body.(map[string]any)
-	return members[r.field]
+	v, _ := event.Walk(body, r.field)
+	return v
+}
+
+// Compares implements comparer.
+func (r *requestBodyThreshold) Compares() []string {
+	return []string{"request.body." + r.field, "body." + r.field}
 }

@@ -70,7 +70,8 @@ func (r *sensitiveFieldChange) Judge(e *event.Event, _ []int) (Match, bool) {
 		return Match{}, false
 	}
 	touched := map[string]bool{}
-	for _, name := range changedFields(e) {
+	changed, _ := changedFields(e)
+	for _, name := range changed {
 		if name = strings.ToLower(name); r.fields[name] {
 			touched[name] = true
 		}
@@ -95,23 +96,7 @@ func (r *sensitiveFieldChange) byActor(e *event.Event) bool {
 	return actor != "" && object != "" && (actor == object) == (r.actor == actorSelf)
 }
 
-// changedFields are the names in changed_fields: a list, one name, or the
-// members of an object.
-func changedFields(e *event.Event) []string {
-	v, _ := e.Get("changed_fields")
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case map[string]any:
-		return slices.Collect(maps.Keys(v))
-	case []any:
-		names := make([]string, 0, len(v))
-		for _, item := range v {
-			if name, ok := event.Text(item); ok {
-				names = append(names, name)
-			}
-		}
-		return names
-	}
-	return nil
+// Compares implements comparer.
+func (r *sensitiveFieldChange) Compares() []string {
+	return []string{"changed_fields", "model_label", "object_id"}
 }

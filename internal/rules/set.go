@@ -128,6 +128,33 @@ func NewSet(rules ...Rule) *Set {
 // Rules returns all rules of the set.
 func (s *Set) Rules() []Rule { return s.rules }
 
+// A Comparison says that a rule compares the value of an attribute, for events of a type; "" is every type.
+type Comparison struct{ Type, Attribute string }
+
+// A comparer is a rule that compares values of attributes besides scopes. An event in which such an attribute has two values is not judged.
+type comparer interface{ Compares() []string }
+
+// Comparisons returns what the rules compare.
+func (s *Set) Comparisons() []Comparison {
+	var out []Comparison
+	for _, r := range s.rules {
+		c, ok := r.(comparer)
+		if !ok {
+			continue
+		}
+		types := r.Wants().Types
+		if r.Wants().Any || len(r.Wants().Prefixes) > 0 {
+			types = []string{""}
+		}
+		for _, typ := range types {
+			for _, name := range c.Compares() {
+				out = append(out, Comparison{typ, name})
+			}
+		}
+	}
+	return out
+}
+
 // For returns the rules that want events of the type.
 func (s *Set) For(eventType string) []Rule {
 	if rules, ok := s.listed[eventType]; ok {

@@ -50,6 +50,9 @@ func (r *suspiciousProxyHeader) Judge(e *event.Event, _ []int) (Match, bool) {
 	return r.match(e.Scope(checker.ScopeIP), map[string]any{"header_count": len(headers), "suspicious_headers": suspicious}), true
 }
 
+// Compares implements comparer.
+func (r *suspiciousProxyHeader) Compares() []string { return []string{"trusted_route"} }
+
 // A client is where an event comes from: an address, and the range that its ip
 // scope stands for. Both are zero where the event has no address.
 type client struct {
@@ -59,8 +62,12 @@ type client struct {
 
 func clientOf(e *event.Event) client {
 	var c client
+	scope := e.Scope(checker.ScopeIP)
+	if c.prefix, _ = netip.ParsePrefix(scope); !c.prefix.IsValid() { // of a single address: none
+		c.addr, _ = netip.ParseAddr(scope)
+		return c
+	}
 	c.addr, _ = checker.ParseAddr(e.Text("source.address"))
-	c.prefix, _ = netip.ParsePrefix(e.Scope(checker.ScopeIP)) // of a single address: none
 	return c
 }
 

@@ -8,11 +8,11 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// Limits bound what one entry may hold. An entry over a limit is malformed,
-// but for StringBytes: longer strings are cut. A zero field means its default.
+// Limits bound what one entry may hold. What is over a limit is cut or dropped, the event is marked, and the rest
+// counts; only an entry of far more than EntryBytes is malformed. A zero field means its default.
 type Limits struct {
-	EntryBytes  int // bytes of all field names and values; 262,144
-	Attributes  int // attributes, nested ones not counted; 128
+	EntryBytes  int // bytes of names and values that are kept; 262,144. Entries of up to four times that are read
+	Attributes  int // attributes, nested ones not counted, nor those that say what happened to whom; 128
 	Depth       int // objects and lists within one another in an attribute's value; 8
 	StringBytes int // bytes of a string that are kept, cut at a rune's start; 4,096
 	Values      int // values at all depths, which bounds the memory of a decoded entry; 4,096
@@ -39,13 +39,23 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
+// readBytes is the size of the largest entry that is read: a string in it that is far too long is cut, and must not hide
+// the rest.
+func (l Limits) readBytes() int { return max(l.EntryBytes, min(4*l.EntryBytes, 16<<20)) }
+
 // A ScopeSpec is a scope that the operator added: its value is the first of
-// Attributes that is not blank. Block says whether it may be blocked or only
+// Attributes that is neither blank nor a placeholder. Block says whether it may be blocked or only
 // counted.
 type ScopeSpec struct {
 	Name       string
 	Attributes []string
 	Block      bool
+}
+
+// A Comparison says that a rule compares an attribute of events of a type. An event in which that
+// attribute is ambiguous is malformed. Type "" is every type.
+type Comparison struct {
+	Type, Attribute string
 }
 
 // DecoderOptions say how entries are decoded; the zero value is the default.
@@ -56,24 +66,35 @@ type DecoderOptions struct {
 	// IPv6Prefix makes one scope of all addresses with these many bits in
 	// common; 0 and 128 keep addresses apart.
 	IPv6Prefix int
-	// OwnTime takes an event's time from its own timestamp where it has one,
-	// instead of from the entry ID.
+	// IPv6Port says what the last group of 2001:db8::7:9985 is, which may be part of the address or a port.
+	IPv6Port IPv6Port
+	// OwnTime takes an event's time from its own timestamp instead of from the entry ID. An event
+	// whose timestamp can't be read is malformed then; one without keeps the entry's time, marked Untimed.
 	OwnTime bool
+	// Placeholders are texts that are neither a scope's value nor an event_id; nil means [event.DefaultPlaceholders].
+	Placeholders []string
+	// Comparisons are what rules compare.
+	Comparisons []Comparison
 }
 
 // A Decoder turns stream entries into events. It does no I/O and reads no
 // clock: the same entry always gives the same event or the same error. It is
 // safe for concurrent use.
 type Decoder struct {
-	opts    DecoderOptions
-	scratch sync.Pool // of *scratch
+	opts         DecoderOptions
+	placeholders *event.Placeholders
+	deciding     map[string][]string // attributes that must not be ambiguous, and for which types; nil: for all
+	scratch      sync.Pool           // of *scratch
 }
 
 // NewDecoder returns a Decoder.
 func NewDecoder(o DecoderOptions) *Decoder {
 	o.Limits = o.Limits.orDefaults()
-	d := &Decoder{opts: o}
-	d.scratch.New = func() any { return newScratch(o.Limits) }
+	if o.Placeholders == nil {
+		o.Placeholders = event.DefaultPlaceholders()
+	}
+	d := &Decoder{opts: o, placeholders: event.NewPlaceholders(o.Placeholders), deciding: deciding(o)}
+	d.scratch.New = func() any { return newScratch(o.Limits, d.deciding) }
 	return d
 }
 
@@ -85,31 +106,33 @@ func (d *Decoder) Decode(stream, id string, fields []string) (event.Event, error
 	if !ok {
 		return event.Event{}, malformed(BadID, "the entry ID is not of the form milliseconds-sequence")
 	}
-	if err := d.check(fields); err != nil {
-		return event.Event{}, err
-	}
 	s, _ := d.scratch.Get().(*scratch)
 	defer d.scratch.Put(s)
 	defer s.clear()
+	if err := d.check(s, fields); err != nil {
+		return event.Event{}, err
+	}
 	if err := s.read(fields); err != nil {
 		return event.Event{}, err
 	}
-	s.attrs = event.Canonicalize(s.attrs)
+	var conflict bool
+	s.attrs, conflict = event.Canonicalize(s.attrs, d.placeholders)
 
 	e := event.Event{Stream: stream, ID: id, Time: at, Member: id}
 	e.Attrs = append(make([]event.Attr, 0, len(s.attrs)), s.attrs...)
 	if len(s.nulls) > 0 {
 		e.Nulls = append([]string(nil), s.nulls...)
 	}
-	if err := d.finish(&e); err != nil {
+	if err := d.finish(&e, s); err != nil {
 		return event.Event{}, err
 	}
+	e.AddressConflict = conflict && d.conflict(e.Attrs)
+	s.polish(&e)
 	return e, nil
 }
 
-// check refuses entries that are not worth reading: the limits of the whole
-// entry, text that is no text.
-func (d *Decoder) check(fields []string) error {
+// check refuses entries that are not worth reading, and notes which hold bytes that are no text.
+func (d *Decoder) check(s *scratch, fields []string) error {
 	if len(fields) == 0 || len(fields)%2 != 0 {
 		return malformed(Empty, "the entry has no fields")
 	}
@@ -117,38 +140,56 @@ func (d *Decoder) check(fields []string) error {
 	for _, text := range fields {
 		size += len(text)
 	}
-	if size > d.opts.Limits.EntryBytes {
+	if size > d.opts.Limits.readBytes() {
 		return malformed(Oversized, "the entry is larger than the limit")
 	}
+	s.large = size > d.opts.Limits.EntryBytes
 	for _, text := range fields {
-		if strings.IndexByte(text, 0) >= 0 {
-			return malformed(NUL, "a field holds a NUL")
-		}
-		if !utf8.ValidString(text) {
-			return malformed(NotUTF8, "a field is not UTF-8")
+		if strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+			s.dirty = true
+			break
 		}
 	}
 	return nil
 }
 
 // finish derives what an event has besides attributes.
-func (d *Decoder) finish(e *event.Event) error {
+func (d *Decoder) finish(e *event.Event, s *scratch) error {
 	var m marks
 	m.find(e.Attrs)
-	if e.Type = m.eventType(); e.Type == "" {
-		return malformed(NoEventType, "the entry has neither event_type nor event_name")
+	if e.Type = m.eventType(e); e.Type == "" {
+		return malformed(NoEventType, untyped(e.Attrs))
 	}
-	if id, ok := event.Text(m.id); ok && strings.TrimSpace(id) != "" {
-		e.Member = keyValue(id)
+	if !utf8.ValidString(e.Type) || strings.IndexByte(e.Type, 0) >= 0 {
+		return malformed(NoEventType, "the event type is not UTF-8 text")
+	}
+	for _, i := range m.documents {
+		if i > 0 {
+			s.serialised(&e.Attrs[i-1])
+		}
+	}
+	if err := s.ambiguity(e.Type); err != nil {
+		return err
+	}
+	if id, ok := event.Text(m.id); ok && strings.TrimSpace(id) != "" && !d.placeholders.HoldsID(id) {
+		e.Member = member(id)
 	}
 	e.TraceParent = m.traceParent()
 	if d.opts.OwnTime {
-		if at, ok := ownTime(m.timestamp); ok {
-			e.Time = at
+		if err := m.date(e); err != nil {
+			return err
 		}
 	}
 	e.Scopes = d.scopesOf(e, &m)
 	return nil
+}
+
+// member is a producer's ID of an event as a member of windows.
+func member(id string) string {
+	if utf8.ValidString(id) {
+		return keyValue(id)
+	}
+	return hashOf(id)
 }
 
 // Filtered reports whether events of this type are skipped before any rule
@@ -157,15 +198,4 @@ func Filtered(eventType string) bool {
 	rest, ok := strings.CutPrefix(eventType, "audit.")
 	return ok && (strings.HasPrefix(rest, "enforcement.") ||
 		strings.HasPrefix(rest, "rule.") || strings.HasPrefix(rest, "context."))
-}
-
-// cut returns the first n bytes of s, or fewer where a rune would be split.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -36,25 +36,39 @@ func bombs() map[string]bomb {
 		"escapes":                  doc("", begin+`"`, `\u0061`, `"}`),
 		"lone surrogates":          doc("", begin+`"`, `\ud800`, `"}`),
 		"blanks":                   doc("", begin, " ", `1}`),
-		"lists":                    doc(wire.TooDeep, begin, "[", ""),
-		"lists, closed":            {[]string{"event", begin + nest(100_000) + "}"}, wire.TooDeep},
-		"objects":                  doc(wire.TooDeep, begin, `{"a":`, ""),
-		"lists, flat":              {flat(nest(120_000)), wire.TooDeep},
+		"lists":                    doc(wire.NotJSON, begin, "[", ""),
+		"lists, closed":            {[]string{"event", begin + nest(100_000) + "}"}, ""},
+		"objects":                  doc(wire.NotJSON, begin, `{"a":`, ""),
+		"lists, flat":              {flat(nest(120_000)), ""},
 		"lists, flat and broken":   {flat(nest(4000) + "x"), ""},
-		"lists in OTLP":            doc(wire.TooDeep, `{"event_name":"x","attributes":`, "[", ""),
-		"one name":                 doc(wire.Duplicate, begin+`{`, `"b":1,`, `"b":1}}`),
-		"one name at the top":      doc(wire.Duplicate, `{"event_type":"x",`, `"b":1,`, `"b":1}`),
-		"distinct names":           {[]string{"event", begin + `{` + distinct.String() + `"z":0}}`}, wire.TooMany},
-		"distinct names, at top":   {[]string{"event", `{"event_type":"x",` + distinct.String() + `"z":0}`}, wire.TooMany},
-		"numbers":                  doc(wire.TooMany, begin+`[`, `1,`, `1]}`),
-		"empty objects":            doc(wire.TooMany, begin+`[`, `{},`, `1]}`),
-		"empty objects, and wrong": doc(wire.TooMany, begin+`[`, `{},`, `1}`),
-		"a huge number":            doc(wire.Oversized, begin, "9", `}`),
+		"lists in OTLP":            doc(wire.NotJSON, `{"event_name":"x","attributes":`, "[", ""),
+		"one name":                 doc("", begin+`{`, `"b":1,`, `"b":1}}`),
+		"one name at the top":      doc("", `{"event_type":"x",`, `"b":1,`, `"b":1}`),
+		"two values of one name":   doc("", begin+`{`, `"b":1,"b":[],`, `"b":1}}`),
+		"two users":                doc(wire.Duplicate, `{"event_type":"x",`, `"user":{"id":1},"user":{"id":2},`, `"b":1}`),
+		"two OTLP values":          doc("", `{"event_name":"x","attributes":[`, `{"key":"a","value":{"intValue":1}},`, `{"key":"a"}]}`),
+		"no OTLP":                  doc(wire.BadAttributes, `{"event_name":"x","attributes":[`, `1,`, `1]}`),
+		"an export request":        doc(wire.Batch, `{"resourceLogs":[{"scopeLogs":[{"logRecords":[`, `{},`, `{}]}]}]}`),
+		"bytes that are no text":   doc("", begin+`"`, "\xff", `"}`),
+		"names that are no text":   doc("", begin+`{`, "\"\xff\":1,\"\xfe\":2,", `"b":1}}`),
+		"NULs":                     doc("", begin+`"`, `\u0000`, `"}`),
+		"control characters":       doc("", begin+`"`, "\x01", `"}`),
+		"words":                    doc("", begin+`[`, `NaN,`, `1]}`),
+		"quoted twice":             {[]string{"event", `"` + begin + strings.Repeat(`[`, 90_000) + `"`}, wire.NotJSON},
+		"many addresses":           {[]string{"event_type", "x", "source.address", strings.Repeat("192.0.2.1,", limit/10)}, ""},
+		"distinct names":           {[]string{"event", begin + `{` + distinct.String() + `"z":0}}`}, ""},
+		"distinct names, at top":   {[]string{"event", `{"event_type":"x",` + distinct.String() + `"z":0}`}, ""},
+		"numbers":                  doc("", begin+`[`, `1,`, `1]}`),
+		"empty objects":            doc("", begin+`[`, `{},`, `1]}`),
+		"empty objects, and wrong": doc(wire.NotJSON, begin+`[`, `{},`, `1}`),
+		"a huge number":            doc("", begin, "9", `}`),
 		"huge exponents":           doc("", begin+`[`, strings.Repeat("9", 4000)+`e999999999,`, `1]}`),
-		"a huge name":              doc(wire.Oversized, begin+`{"`, "x", `":1}}`),
+		"a huge name":              doc("", begin+`{"`, "x", `":1}}`),
 		"broken at the end":        doc(wire.NotJSON, begin+`"`, "x", `"`),
-		"two candidates":           {[]string{"data", begin + nest(60_000) + "}", "payload", begin + nest(60_000) + "}"}, wire.TooDeep},
-		"a byte too many":          {[]string{"event", begin + `"` + strings.Repeat("x", limit-len(begin)-2) + `"}`}, wire.Oversized},
+		"two candidates":           {[]string{"data", begin + nest(60_000) + "}", "payload", begin + nest(60_000) + "}"}, wire.NoEventType},
+		"far too large":            {[]string{"event", begin + `"` + strings.Repeat("x", 3*limit) + `"}`}, ""},
+		"far too many":             {[]string{"event", begin + `[` + strings.Repeat(`"abcdefg",`, 3*limit/10) + `1]}`}, ""},
+		"more than is read":        {[]string{"event", begin + `"` + strings.Repeat("x", 4*limit+64) + `"}`}, wire.Oversized},
 	}
 }
 
@@ -62,7 +76,7 @@ func bombs() map[string]bomb {
 // limit says which. BenchmarkBombs has the time.
 func TestBombs(t *testing.T) { //nolint:paralleltest // it looks at what the process allocates
 	limits := wire.DefaultLimits()
-	const perByte, fixed = 16, 1 << 20
+	const perByte, fixed = 24, 1 << 20
 	for name, b := range bombs() {
 		d := wire.NewDecoder(wire.DecoderOptions{Limits: limits})
 		size := 0

@@ -16,8 +16,8 @@ import (
 //
 // jsontext checks the grammar to the letter and keeps no tree, so depth and size
 // are bounded by who asks for the next token. It is told to let duplicate names
-// pass because they are looked for here, and lone surrogates (written as escapes;
-// the bytes are known to be UTF-8) become U+FFFD, as in encoding/json.
+// pass because they are looked for here, and bytes that are not UTF-8 because they are cleaned once it is known who
+// they stand for.
 type tokens struct {
 	src   string
 	buf   bytes.Buffer
@@ -51,14 +51,33 @@ func (t *tokens) release() {
 	}
 }
 
+// errNesting is returned for JSON that nests deeper than can be read.
+var errNesting = errors.New("the JSON nests deeper than can be read")
+
+// jsonDepth is the depth at which jsontext gives up.
+const jsonDepth = 10000
+
 // next reads a token.
 func (t *tokens) next() (jsontext.Token, error) {
 	t.start = int(t.dec.InputOffset())
 	tok, err := t.dec.ReadToken()
-	if err != nil {
-		return tok, malformed(NotJSON, "the JSON is not well-formed")
+	switch {
+	case err == nil:
+		return tok, nil
+	case t.dec.StackDepth() >= jsonDepth:
+		return tok, errNesting
 	}
-	return tok, nil
+	return tok, malformed(NotJSON, "the JSON is not well-formed")
+}
+
+// leave reads to the end of the object or list whose beginning was read last.
+func (t *tokens) leave() error {
+	for around := t.dec.StackDepth(); t.dec.StackDepth() >= around; {
+		if _, err := t.next(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // raw returns the text of tok, the string or number just read, with its quotes.
@@ -75,19 +94,6 @@ func (t *tokens) raw() string {
 	return t.src[i:end]
 }
 
-// str returns the value of tok, the string just read.
-func (t *tokens) str(tok jsontext.Token) (string, error) {
-	raw := t.raw()
-	if strings.IndexByte(raw, '\\') < 0 {
-		return raw[1 : len(raw)-1], nil
-	}
-	s := tok.String()
-	if strings.IndexByte(s, 0) >= 0 {
-		return "", malformed(NUL, "a string holds a NUL")
-	}
-	return s, nil
-}
-
 // end makes sure that nothing follows the value just read.
 func (t *tokens) end() error {
 	if _, err := t.dec.ReadToken(); !errors.Is(err, io.EOF) {
@@ -96,80 +102,102 @@ func (t *tokens) end() error {
 	return nil
 }
 
-// value reads a value in which at most depth objects and lists may lie within one another.
-func (s *scratch) value(depth int) (any, error) {
+// str returns the value of tok, the string just read, as it was meant: with bytes that are no text, if it has any.
+func (s *scratch) str(tok jsontext.Token) string {
+	raw := s.json.raw()
+	if strings.IndexByte(raw, '\\') < 0 {
+		return s.text(raw[1 : len(raw)-1])
+	}
+	text := tok.String()
+	if strings.IndexByte(text, 0) >= 0 || strings.Contains(text, "\ufffd") {
+		s.dirty = true
+		text = unescape(raw[1 : len(raw)-1])
+	}
+	return s.text(text)
+}
+
+// value reads a value in which at most depth objects and lists may lie within one another. It reports false for one that is dropped.
+func (s *scratch) value(depth int) (v any, kept bool, err error) {
 	tok, err := s.json.next()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := s.count(); err != nil {
-		return nil, err
+	kind := tok.Kind()
+	composite := kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray
+	size := 0
+	if s.large && !composite {
+		size = int(s.json.dec.InputOffset()) - s.json.start
 	}
-	switch tok.Kind() {
+	if !s.admit(size) || composite && depth <= 0 {
+		s.dropped = true
+		if composite {
+			err = s.json.leave()
+		}
+		return nil, false, err
+	}
+	switch kind {
 	case jsontext.KindString:
-		v, err := s.json.str(tok)
-		return cut(v, s.limits.StringBytes), err
+		v = s.str(tok)
 	case jsontext.KindNumber:
-		return s.number()
+		v = event.Number(shortNumber(s.json.raw(), s.limits.StringBytes))
 	case jsontext.KindTrue, jsontext.KindFalse:
-		return tok.Bool(), nil
+		v = tok.Bool()
 	case jsontext.KindBeginObject:
-		return s.object(depth - 1)
+		v, err = s.object(depth - 1)
 	case jsontext.KindBeginArray:
-		return s.list(depth - 1)
+		v, err = s.list(depth - 1)
 	}
-	return nil, nil
+	return v, err == nil, err
 }
 
-func (s *scratch) number() (any, error) {
-	raw := s.json.raw()
-	if len(raw) > s.limits.StringBytes {
-		return nil, malformed(Oversized, "a number is longer than the limit")
-	}
-	return event.Number(raw), nil
-}
-
-// object reads the rest of an object. Two members of one name are refused:
-// which of them counts differs between parsers, and that is a way past rules.
+// object reads the rest of an object.
 func (s *scratch) object(depth int) (any, error) {
-	if depth < 0 {
-		return nil, malformed(TooDeep, "a value is nested deeper than the limit")
-	}
 	m := map[string]any{}
 	for s.json.dec.PeekKind() == jsontext.KindString {
 		name, err := s.name()
 		if err != nil {
 			return nil, err
 		}
-		if _, dup := m[name]; dup {
-			return nil, malformed(Duplicate, "an object has two members of one name")
-		}
-		if m[name], err = s.value(depth); err != nil {
+		v, kept, err := s.value(depth)
+		if err != nil {
 			return nil, err
 		}
+		switch old, dup := m[name]; {
+		case !kept || len(name) > s.limits.StringBytes:
+			s.dropped = true
+		case !dup:
+			m[name] = v
+		case s.path[0] == "proxy_headers": // a header that comes twice is a list
+			m[name] = append(asList(old), asList(v)...)
+		default:
+			s.repeated(strings.Join(s.path, "."), old, v)
+		}
+		s.path = s.path[:len(s.path)-1]
 	}
 	_, err := s.json.next()
 	return m, err
 }
 
-// name reads a member's name.
+func asList(v any) []any {
+	if list, ok := v.([]any); ok {
+		return list
+	}
+	return []any{v}
+}
+
+// name reads a member's name and enters it.
 func (s *scratch) name() (string, error) {
 	tok, err := s.json.next()
 	if err != nil {
 		return "", err
 	}
-	name, err := s.json.str(tok)
-	if err == nil && len(name) > s.limits.StringBytes {
-		err = malformed(Oversized, "a member's name is longer than the limit")
-	}
-	return name, err
+	name := s.str(tok)
+	s.path = append(s.path, name)
+	return name, nil
 }
 
 // list reads the rest of a list.
 func (s *scratch) list(depth int) (any, error) {
-	if depth < 0 {
-		return nil, malformed(TooDeep, "a value is nested deeper than the limit")
-	}
 	items := []any{}
 	for {
 		switch s.json.dec.PeekKind() {
@@ -177,11 +205,13 @@ func (s *scratch) list(depth int) (any, error) {
 			_, err := s.json.next()
 			return items, err
 		}
-		v, err := s.value(depth)
+		v, kept, err := s.value(depth)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, v)
+		if kept {
+			items = append(items, v)
+		}
 	}
 }
 
@@ -192,11 +222,7 @@ func (s *scratch) members(to *[]event.Attr) error {
 		if err != nil {
 			return err
 		}
-		v, err := s.value(s.limits.Depth)
-		if err == nil {
-			err = s.member(to, name, v)
-		}
-		if err != nil {
+		if err := s.memberValue(to, name); err != nil {
 			return err
 		}
 	}
@@ -204,42 +230,23 @@ func (s *scratch) members(to *[]event.Attr) error {
 	return err
 }
 
+// memberValue reads the value of the member whose name was entered, and leaves it.
+func (s *scratch) memberValue(to *[]event.Attr, name string) error {
+	s.allowance = allowance
+	v, kept, err := s.value(s.limits.Depth)
+	s.path = s.path[:0]
+	if err == nil && kept {
+		s.member(to, name, v)
+	}
+	return err
+}
+
 // member adds a member to attributes, whose names are unique. Nulls stand among
 // them until the event's attributes are put together.
-func (s *scratch) member(to *[]event.Attr, name string, v any) error {
-	if _, dup := event.Find(*to, name); dup {
-		return malformed(Duplicate, "an object has two members of one name")
+func (s *scratch) member(to *[]event.Attr, name string, v any) {
+	if first, dup := event.Find(*to, name); dup {
+		s.repeated(name, first, v)
+		return
 	}
-	return s.add(to, name, v)
+	s.add(to, name, v)
 }
-
-// embedded reads the JSON value that a flat field holds.
-func (s *scratch) embedded(text string) (any, error) {
-	s.json.from(text)
-	v, err := s.value(s.limits.Depth)
-	if err == nil {
-		return v, s.json.end()
-	}
-	if m := (*Malformed)(nil); errors.As(err, &m) && m.Class != NotJSON && !s.json.wellFormed() {
-		return nil, malformed(NotJSON, "the JSON is not well-formed")
-	}
-	return nil, err
-}
-
-// wellFormed reads on to the end and reports whether the JSON was well-formed
-// so far as its depth can be followed.
-func (t *tokens) wellFormed() bool {
-	for {
-		_, err := t.dec.ReadToken()
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			return true
-		default:
-			return t.dec.StackDepth() >= jsonDepth
-		}
-	}
-}
-
-// jsonDepth is the depth at which jsontext gives up.
-const jsonDepth = 10000

@@ -1,19 +1,19 @@
 package wire
 
+import "errors"
+
 // The classes of malformed entries: a bounded set, fit for a metric's label.
 const (
-	BadID         = "bad_id"
 	BadAttributes = "bad_attributes"
+	BadID         = "bad_id"
+	BadTime       = "bad_time"
+	Batch         = "batch"
 	Duplicate     = "duplicate"
 	Empty         = "empty"
 	NoEventType   = "no_event_type"
 	NotJSON       = "not_json"
 	NotObject     = "not_object"
-	NotUTF8       = "not_utf8"
-	NUL           = "nul"
 	Oversized     = "oversized"
-	TooDeep       = "too_deep"
-	TooMany       = "too_many_attributes"
 )
 
 // Malformed says why an entry can't be decoded, whoever delivers it how often.
@@ -29,3 +29,11 @@ type Malformed struct {
 func (m *Malformed) Error() string { return m.Class + ": " + m.Reason }
 
 func malformed(class, reason string) error { return &Malformed{Class: class, Reason: reason} }
+
+// class returns the class of an error, or "".
+func class(err error) string {
+	if m := (*Malformed)(nil); errors.As(err, &m) {
+		return m.Class
+	}
+	return ""
+}

@@ -1,10 +1,8 @@
 package wire
 
 import (
-	"math"
-	"strconv"
 	"strings"
-	"time"
+	"unicode"
 
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -12,10 +10,15 @@ import (
 
 // marks are the attributes that say what an event is rather than what happened.
 type marks struct {
-	typ, name, camelName, id, timestamp any
-	parent, traceID, spanID, flags      any
-	scopes                              [builtinScopes]any
+	typ, name, camelName, dotName, otelName any
+	id, timestamp                           any
+	parent, traceID, spanID, flags          any
+	scopes                                  [builtinScopes]any
+	documents                               [documents]int // 1 + their places
 }
+
+// documents is how many attributes hold a document of a client's, or a list, which may be serialised by itself.
+const documents = 4
 
 // find looks all of them up in one pass.
 func (m *marks) find(attrs []event.Attr) {
@@ -28,6 +31,10 @@ func (m *marks) find(attrs []event.Attr) {
 			m.name = v
 		case "eventName":
 			m.camelName = v
+		case "event.name":
+			m.dotName = v
+		case "otel.event.name":
+			m.otelName = v
 		case "event_id":
 			m.id = v
 		case "timestamp", "time_unix_nano", "timeUnixNano":
@@ -50,19 +57,42 @@ func (m *marks) find(attrs []event.Attr) {
 			m.scopes[3] = v
 		case "http.route":
 			m.scopes[4] = v
+		case "request.body":
+			m.documents[0] = i + 1
+		case "body":
+			m.documents[1] = i + 1
+		case "changed_fields":
+			m.documents[2] = i + 1
+		case "request":
+			m.documents[3] = i + 1
 		}
 	}
 }
 
-// eventType is event_type, else event_name; a number or boolean is taken by
+// eventType is event_type, else event_name, else the attribute in which OpenTelemetry has put names: trimmed. A number or boolean is taken by
 // its text, what is blank counts as absent.
-func (m *marks) eventType() string {
-	for _, v := range [...]any{m.typ, m.name, m.camelName} {
-		if text, ok := event.Text(v); ok && strings.TrimSpace(text) != "" {
+func (m *marks) eventType(e *event.Event) string {
+	for _, v := range [...]any{m.typ, m.name, m.camelName, m.dotName, m.otelName} {
+		if v == nil {
+			continue
+		}
+		if text, ok := event.Text(v); ok {
+			if text = trimmedType(text); text != "" {
+				return text
+			}
+		}
+	}
+	for _, name := range [...]string{"event.name", "otel.event.name"} {
+		if text := trimmedType(e.Text(name)); text != "" {
 			return text
 		}
 	}
 	return ""
+}
+
+// trimmedType takes off what is around a type: blanks, the end of a line, the end of a C string, a byte order mark.
+func trimmedType(text string) string {
+	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == 0 || r == '\ufeff' })
 }
 
 // builtinScopes is how many scope types every deployment has.
@@ -89,7 +119,11 @@ func (d *Decoder) scopesOf(e *event.Event, m *marks) []checker.Scope {
 	}
 	for _, spec := range d.opts.Scopes {
 		for _, name := range spec.Attributes {
-			if scope, ok := d.scope(spec.Name, e.Text(name)); ok {
+			text := e.Text(name)
+			if d.placeholders.Holds(text) || namesID(name) && d.placeholders.HoldsID(text) {
+				continue
+			}
+			if scope, ok := checker.NewScope(spec.Name, text); ok {
 				found = append(found, scope)
 				break
 			}
@@ -98,80 +132,31 @@ func (d *Decoder) scopesOf(e *event.Event, m *marks) []checker.Scope {
 	return found
 }
 
+// scope returns the built-in scope of a value.
 func (d *Decoder) scope(typ, text string) (checker.Scope, bool) {
-	if typ != checker.ScopeIP {
-		return checker.NewScope(typ, text)
-	}
-	addr, ok := checker.ParseAddr(text)
-	if !ok {
-		return checker.Scope{}, false
-	}
-	return checker.IPScope(addr, d.opts.IPv6Prefix), true
-}
-
-// lastMilli is the end of the year 9999, past which no time is written.
-const lastMilli = 253402300799999
-
-// EntryTime is the time of a stream entry by its ID; ok is false for what is no ID.
-func EntryTime(id string) (at time.Time, ok bool) {
-	ms, seq, ok := strings.Cut(id, "-")
-	if !ok || !isDigits(ms) || !isDigits(seq) {
-		return time.Time{}, false
-	}
-	if _, err := strconv.ParseUint(seq, 10, 64); err != nil {
-		return time.Time{}, false
-	}
-	n, err := strconv.ParseInt(ms, 10, 64)
-	if err != nil || n > lastMilli {
-		return time.Time{}, false
-	}
-	return time.UnixMilli(n).UTC(), true
-}
-
-func isDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
+	switch typ {
+	case checker.ScopeIP:
+		addr, ok := d.address(text)
+		if !ok {
+			return checker.Scope{}, false
+		}
+		return checker.IPScope(addr, d.opts.IPv6Prefix), true
+	case checker.ScopeUser, checker.ScopeSession:
+		if d.placeholders.HoldsID(text) {
+			return checker.Scope{}, false
+		}
+	default:
+		if d.placeholders.Holds(text) {
+			return checker.Scope{}, false
 		}
 	}
-	return s != ""
+	return checker.NewScope(typ, text)
 }
 
-// ownTime reads an event's own timestamp: ISO 8601 with an offset, or a count
-// since 1970, in nanoseconds by contract; the smaller counts that
-// seconds, milliseconds and microseconds make of the years 1973 to 5138 are told by their size.
-func ownTime(v any) (time.Time, bool) {
-	text, ok := event.Text(v)
-	if !ok {
-		return time.Time{}, false
-	}
-	text = strings.TrimSpace(text)
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return sinceEpoch(n)
-	}
-	if f, err := strconv.ParseFloat(text, 64); err == nil && f > 0 && f < math.MaxUint32*8 {
-		return time.UnixMicro(int64(math.Round(f * 1e6))).UTC(), true
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, false
-	}
-	return t.UTC(), true
-}
-
-// sinceEpoch tells the unit of n by its size.
-func sinceEpoch(n int64) (time.Time, bool) {
-	switch {
-	case n <= 0:
-		return time.Time{}, false
-	case n < 1e11:
-		return time.Unix(n, 0).UTC(), true
-	case n < 1e14:
-		return time.UnixMilli(n).UTC(), true
-	case n < 1e17:
-		return time.UnixMicro(n).UTC(), true
-	}
-	return time.Unix(0, n).UTC(), true
+// namesID reports whether an attribute holds IDs by its name, such as tenant.id, tenant_id and tenantId.
+func namesID(name string) bool {
+	rest, ok := strings.CutSuffix(strings.ToLower(name), "id")
+	return ok && (rest == "" || strings.HasSuffix(rest, ".") || strings.HasSuffix(rest, "_") || strings.HasSuffix(rest, "-") || strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID"))
 }
 
 // traceParent is the producer's W3C context: the attribute traceparent, else

@@ -3,29 +3,58 @@ package wire
 import (
 	"strconv"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// otlpAttributes adds s.otlp, OTLP/JSON's list of {"key": …, "value": …}, to s.inner.
-func (s *scratch) otlpAttributes() error {
-	for _, item := range s.otlp {
-		key, raw, ok := keyValuePair(item)
-		if !ok {
-			return errNoPairs()
+// pairs reads the rest of OTLP/JSON's list of attributes into s.otlp.
+func (s *scratch) pairs() error {
+	s.otlp = []any{}
+	for {
+		switch s.json.dec.PeekKind() {
+		case jsontext.KindEndArray, jsontext.KindInvalid:
+			_, err := s.json.next()
+			return err
 		}
-		v, err := anyValue(raw, s.limits.Depth)
+		s.allowance = allowance
+		item, kept, err := s.value(s.limits.Depth*otlpDepth + otlpDepth)
 		if err != nil {
 			return err
 		}
-		if err := s.member(&s.inner, key, v); err != nil {
-			return err
+		key, _, pair := keyValuePair(item)
+		if !kept || len(s.otlp) >= s.limits.Attributes && !(pair && s.keep(key)) {
+			s.dropped = true
+			continue
 		}
+		s.otlp = append(s.otlp, item)
 	}
-	return nil
 }
 
-func errNoPairs() error {
-	return malformed(BadAttributes, "the attributes are neither an object nor a list of key and value")
+// otlpAttributes adds s.otlp, a list of {"key": …, "value": …}, to s.inner. A pair that can't be read is dropped, unless it
+// decides or there is no other.
+func (s *scratch) otlpAttributes() error {
+	read := 0
+	for _, item := range s.otlp {
+		key, raw, ok := keyValuePair(item)
+		if !ok {
+			s.dropped = true
+			continue
+		}
+		v, ok := s.anyValue(key, raw, s.limits.Depth)
+		if _, decides := s.deciding[key]; !ok && decides {
+			return malformed(BadAttributes, "the value of "+key+" is not a single OTLP value such as {\"stringValue\": …}")
+		}
+		if read++; ok {
+			s.member(&s.inner, key, v)
+		} else {
+			s.dropped = true
+		}
+	}
+	if read == 0 && len(s.otlp) > 0 {
+		return malformed(BadAttributes, "the attributes are neither an object nor a list of key and value")
+	}
+	return nil
 }
 
 func keyValuePair(item any) (key string, value any, ok bool) {
@@ -35,109 +64,106 @@ func keyValuePair(item any) (key string, value any, ok bool) {
 }
 
 // anyValue is the value that an OTLP AnyValue stands for, nested in at most depth objects
-// and lists. A scalar that is not wrapped stands for itself.
-func anyValue(v any, depth int) (any, error) {
+// and lists. A scalar that is not wrapped stands for itself. path is where the value is. It reports false for what is none, or too deep.
+func (s *scratch) anyValue(path string, v any, depth int) (any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		if _, isList := v.([]any); isList {
-			return nil, errNoPairs()
-		}
-		return v, nil
+		_, isList := v.([]any)
+		return v, !isList
 	}
 	if len(m) > 1 {
-		return nil, errNoPairs()
+		return nil, false
 	}
 	for kind, inner := range m {
-		return typedValue(kind, inner, depth)
+		return s.typedValue(path, kind, inner, depth)
 	}
-	return nil, nil
+	return nil, true
 }
 
 // typedValue is the value of an AnyValue's one member.
-func typedValue(kind string, v any, depth int) (any, error) {
+func (s *scratch) typedValue(path, kind string, v any, depth int) (any, bool) {
 	switch kind {
 	case "stringValue", "string_value", "bytesValue", "bytes_value", "boolValue", "bool_value":
-		if _, ok := event.Text(v); ok {
-			return v, nil
-		}
+		_, ok := event.Text(v)
+		return v, ok
 	case "intValue", "int_value", "doubleValue", "double_value":
 		if text, ok := v.(string); ok {
 			if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-				return event.Number(strconv.FormatInt(n, 10)), nil
+				return event.Number(strconv.FormatInt(n, 10)), true
 			}
 		}
-		if _, ok := event.Text(v); ok {
-			return v, nil
-		}
+		_, ok := event.Text(v)
+		return v, ok
 	case "arrayValue", "array_value":
-		return arrayValue(v, depth-1)
+		return s.arrayValue(path, v, depth-1)
 	case "kvlistValue", "kvlist_value":
-		return kvlistValue(v, depth-1)
+		return s.kvlistValue(path, v, depth-1)
 	}
-	return nil, errNoPairs()
+	return nil, false
 }
 
 // otlpValues returns the list inside an arrayValue or kvlistValue.
-func otlpValues(v any, depth int) ([]any, error) {
-	if depth < 0 {
-		return nil, malformed(TooDeep, "a value is nested deeper than the limit")
-	}
+func otlpValues(v any) ([]any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		return nil, errNoPairs()
+		return nil, false
 	}
 	list, ok := m["values"].([]any)
-	if !ok && m["values"] != nil {
-		return nil, errNoPairs()
-	}
-	return list, nil
+	return list, ok || m["values"] == nil
 }
 
-func arrayValue(v any, depth int) (any, error) {
-	list, err := otlpValues(v, depth)
-	if err != nil {
-		return nil, err
+func (s *scratch) arrayValue(path string, v any, depth int) (any, bool) {
+	list, ok := otlpValues(v)
+	if !ok || depth < 0 {
+		return nil, false
 	}
-	out := make([]any, len(list))
+	out := make([]any, 0, len(list))
 	for i := range list {
-		if out[i], err = anyValue(list[i], depth); err != nil {
-			return nil, err
+		item, ok := s.anyValue(path, list[i], depth)
+		if !ok {
+			s.dropped = true
+			continue
 		}
+		out = append(out, item)
 	}
-	return out, nil
+	return out, true
 }
 
-func kvlistValue(v any, depth int) (any, error) {
-	list, err := otlpValues(v, depth)
-	if err != nil {
-		return nil, err
+func (s *scratch) kvlistValue(path string, v any, depth int) (any, bool) {
+	list, ok := otlpValues(v)
+	if !ok || depth < 0 {
+		return nil, false
 	}
 	out := make(map[string]any, len(list))
 	for _, item := range list {
 		key, raw, ok := keyValuePair(item)
 		if !ok {
-			return nil, errNoPairs()
+			s.dropped = true
+			continue
 		}
-		if _, dup := out[key]; dup {
-			return nil, malformed(Duplicate, "an object has two members of one name")
-		}
-		if out[key], err = anyValue(raw, depth); err != nil {
-			return nil, err
+		inner := path + "." + key
+		v, ok := s.anyValue(inner, raw, depth)
+		if first, dup := out[key]; dup {
+			s.repeated(inner, first, v)
+		} else if ok {
+			out[key] = v
+		} else {
+			s.dropped = true
 		}
 	}
-	return out, nil
+	return out, true
 }
 
 // recordValue undoes OTLP's wrapping of the members that may have it: the body
 // (an AnyValue) and the resource ({"attributes": [...]}). What is not so wrapped stays.
-func recordValue(name string, v any) any {
+func (s *scratch) recordValue(name string, v any) any {
 	m, ok := v.(map[string]any)
 	if !ok || len(m) == 0 {
 		return v
 	}
 	switch name {
 	case "body":
-		if inner, err := anyValue(m, otlpDepth); err == nil {
+		if inner, ok := s.anyValue(name, m, otlpDepth); ok {
 			return inner
 		}
 	case "resource":
@@ -145,7 +171,7 @@ func recordValue(name string, v any) any {
 		case map[string]any:
 			return attrs
 		case []any:
-			if flat, err := kvlistValue(map[string]any{"values": attrs}, otlpDepth); err == nil {
+			if flat, ok := s.kvlistValue(name, map[string]any{"values": attrs}, otlpDepth); ok {
 				return flat
 			}
 		}

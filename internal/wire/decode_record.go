@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/wardstream/wardstream/internal/event"
@@ -12,6 +14,37 @@ const attributesMember = "attributes"
 // otlpDepth is how much deeper OTLP/JSON nests than the values it stands for:
 // {"kvlistValue": {"values": [{"key": …, "value": {…}}]}} is one object.
 const otlpDepth = 4
+
+// wholeDocument reads the JSON object that is the event, in spite of what can be repaired.
+func (s *scratch) wholeDocument(text string) error {
+	err := s.readDocument(text)
+	if errors.Is(err, errNesting) {
+		text = flatten(text, s.deepest())
+		err = s.readAgain(text)
+	}
+	if err == nil {
+		if s.batch {
+			return s.readBatch(text)
+		}
+		return nil
+	}
+	if class(err) == NotJSON {
+		if fixed, changed := repair(text); changed {
+			err = s.readAgain(fixed)
+		}
+		if class(err) == NotJSON && isPrinted(text) {
+			return errPrinted()
+		}
+	}
+	return err
+}
+
+// readAgain reads the document in another form, which is marked.
+func (s *scratch) readAgain(text string) error {
+	s.restart()
+	s.dropped = true
+	return s.readDocument(text)
+}
 
 // readDocument reads the JSON object that is the event: a LogRecord, or plain.
 func (s *scratch) readDocument(text string) error {
@@ -29,7 +62,8 @@ func (s *scratch) readDocument(text string) error {
 	if kind != jsontext.KindInvalid && isRecord(s.attrs) {
 		return s.record()
 	}
-	return s.plain(kind)
+	s.plain(kind)
+	return nil
 }
 
 // topLevel reads the members of the event's object into s.attrs. Its member "attributes" goes
@@ -42,43 +76,40 @@ func (s *scratch) topLevel() (kind jsontext.Kind, err error) {
 			return kind, err
 		}
 		next := s.json.dec.PeekKind()
-		switch {
-		case name == attributesMember && kind != jsontext.KindInvalid:
-			return kind, malformed(Duplicate, "an object has two members of one name")
-		case name == attributesMember && (next == jsontext.KindBeginObject || next == jsontext.KindBeginArray):
-			kind = next
-			err = s.attributes(kind)
-		default:
-			err = s.topMember(name)
+		switch name {
+		case attributesMember:
+			if kind != jsontext.KindInvalid {
+				return kind, malformed(Duplicate, "the document has attributes twice")
+			}
+			if next == jsontext.KindBeginObject || next == jsontext.KindBeginArray {
+				kind = next
+				s.path = s.path[:0]
+				if err := s.attributes(kind); err != nil {
+					return kind, err
+				}
+				continue
+			}
+		case "resourceLogs", "resource_logs", "scopeLogs", "scope_logs", "logRecords", "log_records":
+			s.batch = true
 		}
-		if err != nil {
+		if err := s.memberValue(&s.attrs, name); err != nil {
 			return kind, err
 		}
 	}
 	_, err = s.json.next()
-	if _, dup := event.Find(s.attrs, attributesMember); dup && kind != jsontext.KindInvalid {
-		err = malformed(Duplicate, "an object has two members of one name")
+	if _, dup := event.Find(s.attrs, attributesMember); dup && kind != jsontext.KindInvalid && err == nil {
+		err = malformed(Duplicate, "the document has attributes twice")
 	}
 	return kind, err
 }
 
-func (s *scratch) topMember(name string) error {
-	v, err := s.value(s.limits.Depth)
-	if err != nil {
-		return err
-	}
-	return s.member(&s.attrs, name, v)
-}
-
 // attributes reads the member "attributes" of this kind.
 func (s *scratch) attributes(kind jsontext.Kind) error {
-	if kind == jsontext.KindBeginArray {
-		v, err := s.value(s.limits.Depth*otlpDepth + otlpDepth)
-		s.otlp, _ = v.([]any)
-		return err
-	}
 	if _, err := s.json.next(); err != nil {
 		return err
+	}
+	if kind == jsontext.KindBeginArray {
+		return s.pairs()
 	}
 	return s.members(&s.inner)
 }
@@ -134,7 +165,7 @@ func recordName(name string) string {
 
 // plain makes attributes of a plain object's members; kind is that of its
 // member "attributes".
-func (s *scratch) plain(kind jsontext.Kind) error {
+func (s *scratch) plain(kind jsontext.Kind) {
 	var nested any
 	switch kind {
 	case jsontext.KindBeginArray:
@@ -147,15 +178,10 @@ func (s *scratch) plain(kind jsontext.Kind) error {
 		nested = m
 	}
 	if nested != nil {
-		if depthOf(nested) > s.limits.Depth {
-			return malformed(TooDeep, "a value is nested deeper than the limit")
-		}
-		if err := s.add(&s.attrs, attributesMember, nested); err != nil {
-			return err
-		}
+		nested, _ = s.pruned(nested, s.limits.Depth)
+		s.add(&s.attrs, attributesMember, nested)
 	}
 	s.splitNulls()
-	return nil
 }
 
 // record makes attributes of a LogRecord: those it carries, then its own
@@ -168,9 +194,10 @@ func (s *scratch) record() error {
 	for i := range s.attrs {
 		a := s.attrs[i]
 		if name := recordName(a.Name); name != "" {
-			a = event.Attr{Name: name, Value: recordValue(a.Name, a.Value)}
-		} else if carried++; carried > s.limits.Attributes {
-			return malformed(TooMany, "the entry has more attributes than the limit")
+			a = event.Attr{Name: name, Value: s.recordValue(a.Name, a.Value)}
+		} else if carried++; carried > s.limits.Attributes && !s.keep(a.Name) {
+			s.dropped = true
+			continue
 		}
 		if _, taken := event.Find(s.inner, a.Name); !taken {
 			s.inner = append(s.inner, a)
@@ -195,20 +222,33 @@ func (s *scratch) splitNulls() {
 	s.attrs = kept
 }
 
-// depthOf returns how many objects and lists lie within one another in v.
-func depthOf(v any) int {
-	deepest := 0
+// pruned returns v without the objects and lists that lie more than depth deep in one another. It reports false if nothing is left.
+func (s *scratch) pruned(v any, depth int) (any, bool) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, item := range v {
-			deepest = max(deepest, depthOf(item))
+		if depth <= 0 {
+			s.dropped = true
+			return nil, false
+		}
+		for name, item := range v {
+			if kept, ok := s.pruned(item, depth-1); ok {
+				v[name] = kept
+			} else {
+				delete(v, name)
+			}
 		}
 	case []any:
-		for _, item := range v {
-			deepest = max(deepest, depthOf(item))
+		if depth <= 0 {
+			s.dropped = true
+			return nil, false
 		}
-	default:
-		return 0
+		kept := make([]any, 0, len(v))
+		for _, item := range v {
+			if item, ok := s.pruned(item, depth-1); ok {
+				kept = append(kept, item)
+			}
+		}
+		return kept, true
 	}
-	return deepest + 1
+	return v, true
 }

@@ -135,16 +135,29 @@ func TestDecodePayloadForgesNothing(t *testing.T) {
 func TestDecodeEventType(t *testing.T) {
 	t.Parallel()
 	for doc, want := range map[string]string{
-		`{"event_type":"a","event_name":"b"}`:                        "a",
-		`{"event_name":"b"}`:                                         "b",
-		`{"eventName":"b"}`:                                          "b",
-		`{"event_type":"","event_name":"b"}`:                         "b",
-		`{"event_type":" \t","event_name":"b"}`:                      "b",
-		`{"event_type":null,"event_name":"b"}`:                       "b",
-		`{"event_type":{"x":1},"event_name":"b"}`:                    "b",
-		`{"event_type":5}`:                                           "5",
-		`{"event_type":true}`:                                        "true",
-		`{"event_type":" a "}`:                                       " a ",
+		`{"event_type":"a","event_name":"b"}`:                                    "a",
+		`{"event_name":"b"}`:                                                     "b",
+		`{"eventName":"b"}`:                                                      "b",
+		`{"event_type":"","event_name":"b"}`:                                     "b",
+		`{"event_type":" \t","event_name":"b"}`:                                  "b",
+		`{"event_type":null,"event_name":"b"}`:                                   "b",
+		`{"event_type":{"x":1},"event_name":"b"}`:                                "b",
+		`{"event_type":5}`:                                                       "5",
+		`{"event_type":true}`:                                                    "true",
+		`{"event_type":" a\r\n"}`:                                                "a",
+		`{"event_type":"\ufeffa\u0000"}`:                                         "a",
+		`{"event_type":"\"a\""}`:                                                 "a",
+		`{"event_type":"'a'"}`:                                                   "a",
+		`{"event_type":"b'a'"}`:                                                  "a",
+		`{"event_type":"\u00a0","event_name":"b"}`:                               "b",
+		`{"event.name":"a"}`:                                                     "a",
+		`{"event":{"name":"a"}}`:                                                 "a",
+		`{"event_name":"b","attributes":{"event.name":"a"}}`:                     "b",
+		`{"body":"x","attributes":{"event.name":"a"}}`:                           "a",
+		`{"attributes":[{"key":"otel.event.name","value":{"stringValue":"a"}}]}`: "a",
+		`{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"eventName":"a"}]}]}]}`: "a",
+		`{"scope_logs":[{"log_records":[{"attributes":[{"key":"event.name","value":{"stringValue":"a"}}]}]}]}`:                                                               "a",
+		`{"event_type":"a","resourceLogs":[{}]}`:                     "a",
 		`{"event_name":"b","attributes":{"event_type":"a"}}`:         "a",
 		`{"event_type":"a","attributes":{"event_type":"c"}}`:         "c",
 		`{"eventName":"b","attributes":[]}`:                          "b",
@@ -311,34 +324,74 @@ func TestDecodeOwnTime(t *testing.T) {
 	t.Parallel()
 	entry := time.UnixMilli(1767225600123).UTC()
 	for doc, want := range map[string]time.Time{
-		`"timestamp":1767225600123456789`:                 time.Unix(1767225600, 123456789),
-		`"timestamp":"1767225600123456789"`:               time.Unix(1767225600, 123456789),
-		`"timeUnixNano":"1767225600123456789"`:            time.Unix(1767225600, 123456789),
-		`"time_unix_nano":1767225600123456789`:            time.Unix(1767225600, 123456789),
-		`"timestamp":1767225600123456`:                    time.Unix(1767225600, 123456000),
-		`"timestamp":1767225600123`:                       time.Unix(1767225600, 123000000),
-		`"timestamp":1767225600`:                          time.Unix(1767225600, 0),
-		`"timestamp":1767225600.5`:                        time.Unix(1767225600, 5e8),
-		`"timestamp":"2026-01-01T01:00:00.25+01:00"`:      time.Unix(1767225600, 25e7),
-		`"timestamp":"2026-01-01T00:00:00Z"`:              time.Unix(1767225600, 0),
-		`"timestamp":"2026-01-01 00:00:00"`:               entry,
-		`"timestamp":"yesterday"`:                         entry,
-		`"timestamp":-1`:                                  entry,
-		`"timestamp":0`:                                   entry,
-		`"timestamp":1e400`:                               entry,
-		`"timestamp":99999999999999999999999`:             entry,
-		`"timestamp":null`:                                entry,
-		`"timestamp":{"ns":1}`:                            entry,
-		`"observed_timestamp":1700000000000000000`:        entry,
-		`"attributes":{},"timestamp":1767225600000000001`: time.Unix(1767225600, 1),
+		`"timestamp":1767225600123456789`:                       time.Unix(1767225600, 123456789),
+		`"timestamp":"1767225600123456789"`:                     time.Unix(1767225600, 123456789),
+		`"timeUnixNano":"1767225600123456789"`:                  time.Unix(1767225600, 123456789),
+		`"time_unix_nano":1767225600123456789`:                  time.Unix(1767225600, 123456789),
+		`"timestamp":1767225600123456`:                          time.Unix(1767225600, 123456000),
+		`"timestamp":1767225600123`:                             time.Unix(1767225600, 123000000),
+		`"timestamp":1767225600`:                                time.Unix(1767225600, 0),
+		`"timestamp":1767225600.5`:                              time.Unix(1767225600, 5e8),
+		`"timestamp":"2026-01-01T01:00:00.25+01:00"`:            time.Unix(1767225600, 25e7),
+		`"timestamp":"2026-01-01T00:00:00Z"`:                    time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01T00:00:00+0000"`:                time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01T01:00:00.5+0100"`:              time.Unix(1767225600, 5e8),
+		`"timestamp":"2026-01-01T00:00:00"`:                     time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01T00:00:00.25"`:                  time.Unix(1767225600, 25e7),
+		`"timestamp":"2026-01-01T00:00"`:                        time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01 00:00:00"`:                     time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01 00:00:00,250"`:                 time.Unix(1767225600, 25e7),
+		`"timestamp":"2026-01-01 01:00:00.25+01"`:               time.Unix(1767225600, 25e7),
+		`"timestamp":"2026-01-01 01:00:00+01:00"`:               time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01 01:00:00 +0100"`:               time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01 00:00:00 UTC"`:                 time.Unix(1767225600, 0),
+		`"timestamp":"2026-01-01 01:00:00.25 +0100 CET"`:        time.Unix(1767225600, 25e7),
+		`"timestamp":"2026-01-01 00:00:00.25 +0000 UTC m=+0.5"`: time.Unix(1767225600, 25e7),
+		`"timestamp":"Thu, 01 Jan 2026 00:00:00 GMT"`:           time.Unix(1767225600, 0),
+		`"timestamp":"Thu Jan  1 00:00:00 2026"`:                time.Unix(1767225600, 0),
+		`"timestamp":"01/Jan/2026:01:00:00 +0100"`:              time.Unix(1767225600, 0),
+		`"timestamp":1767225600123.0`:                           time.Unix(1767225600, 123000000),
+		`"timestamp":1767225600123.25`:                          time.Unix(1767225600, 123250000),
+		`"timestamp":"1767225600.123456789"`:                    time.Unix(1767225600, 123456789),
+		`"timestamp":1.767225600123e12`:                         time.Unix(1767225600, 123000000),
+		`"timestamp":1.767225600123456789e18`:                   time.Unix(1767225600, 123456789),
+		`"timestamp":1767225600123456789.0`:                     time.Unix(1767225600, 123456789),
+		`"timestamp":1767225600123456.5`:                        time.Unix(1767225600, 123456500),
+		`"@timestamp":"2026-01-01T00:00:00Z"`:                   time.Unix(1767225600, 0),
+		`"ts":1767225600`:                                       time.Unix(1767225600, 0),
+		`"timestamp":"","time":"2026-01-01 00:00:00"`:           time.Unix(1767225600, 0),
+		`"time":"12ms"`:                                         entry,
+		`"timestamp":null`:                                      entry,
+		`"observed_timestamp":1700000000000000000`:              entry,
+		`"attributes":{},"timestamp":1767225600000000001`:       time.Unix(1767225600, 1),
 	} {
 		doc = `{"event_name":"x",` + doc + `}`
-		if e := decode(t, wire.DecoderOptions{OwnTime: true}, "event", doc); !e.Time.Equal(want) || e.Time.Location() != time.UTC {
-			t.Errorf("time of %s = %v, want %v", doc, e.Time, want)
+		if e := decode(t, wire.DecoderOptions{OwnTime: true}, "event", doc); !e.Time.Equal(want) || e.Time.Location() != time.UTC || e.Untimed != (want.Location() == time.UTC) {
+			t.Errorf("time of %s = %v, want %v; untimed %v", doc, e.Time, want, e.Untimed)
 		}
 		if e := decode(t, wire.DecoderOptions{}, "event", doc); !e.Time.Equal(entry) {
 			t.Errorf("%s forged the entry's time: %v", doc, e.Time)
 		}
+	}
+}
+
+// TestDecodeOwnTimeThatIsNone: a timestamp that can't be read is not taken for now.
+func TestDecodeOwnTimeThatIsNone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		`"yesterday"`, `-1`, `0`, `12345`, `1e400`, `1e-400`, `99999999999999999999999`, `{"ns":1}`, `[1767225600]`, `"2026-01-01"`, `"2026-13-01T00:00:00Z"`,
+		`"01/02/2026 00:00:00"`, `"2026-01-01 00:00:00 XYZ"`, `"10000-01-01T00:00:00Z"`, `true`, `"None"`, `"-"`, `"+1.5"`, `"1767225600s"`,
+	} {
+		doc := `{"event_type":"x","timestamp":` + text + `}`
+		if got := class(t, wire.DecoderOptions{OwnTime: true}, entryID, "event", doc); got != wire.BadTime {
+			t.Errorf("%s: class %q", text, got)
+		}
+		if got := class(t, wire.DecoderOptions{}, entryID, "event", doc); got != "" {
+			t.Errorf("%s, which nobody asks for: class %q", text, got)
+		}
+	}
+	if got := class(t, wire.DecoderOptions{OwnTime: true}, entryID, "event", `{"event_type":"x","timestamp":1767225600,"timestamp":1767225601}`); got != wire.Duplicate {
+		t.Errorf("two timestamps: class %q", got)
 	}
 }
 

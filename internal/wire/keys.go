@@ -144,6 +144,10 @@ func keyValue(v string) string {
 	if !Hashed(v) {
 		return v
 	}
+	return hashOf(v)
+}
+
+func hashOf(v string) string {
 	sum := sha256.Sum256([]byte(v))
 	return hashedValue + hex.EncodeToString(sum[:])
 }

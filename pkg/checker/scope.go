@@ -26,8 +26,9 @@ type Scope struct {
 func (s Scope) String() string { return s.Type + ":" + s.Value }
 
 // NewScope returns the scope of typ with the canonical form of value: trimmed,
-// and for [ScopeIP] parsed by [ParseAddr] and written the one canonical way. It
-// reports false where that leaves nothing to count or block.
+// and for [ScopeIP] parsed by [ParseAddr] and written the one canonical way. Bytes that are not UTF-8 and NULs
+// are replaced, values of more than 4,096 bytes are cut, and what was so changed ends in a hash of what it was. It
+// reports false where nothing is left to count or block.
 func NewScope(typ, value string) (Scope, bool) {
 	value = strings.TrimSpace(value)
 	if typ == "" || value == "" {
@@ -38,9 +39,9 @@ func NewScope(typ, value string) (Scope, bool) {
 		if !ok {
 			return Scope{}, false
 		}
-		value = addr.String()
+		return Scope{Type: typ, Value: addr.String()}, true
 	}
-	return Scope{Type: typ, Value: value}, true
+	return Scope{Type: typ, Value: scopeValue(value)}, true
 }
 
 // IPScope returns the ip scope of addr. An IPv6 address stands for its whole

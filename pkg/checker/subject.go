@@ -75,7 +75,7 @@ func (p *plan) appendField(out []Scope, s *Subject, typ string) []Scope {
 	if value = strings.TrimSpace(value); value == "" {
 		return out
 	}
-	return append(out, Scope{Type: typ, Value: value})
+	return append(out, Scope{Type: typ, Value: scopeValue(value)})
 }
 
 // maxPrefixText is longer than any prefix.
