@@ -10,6 +10,7 @@ SEED      ?= 0
 FAULTS    ?=
 DURATION  ?= 1h
 RATE      ?= 2000
+EVENTS    ?= 1000000
 JSON      ?= false
 OVERLOAD  ?= 10m
 MUTATIONS ?= .
@@ -79,6 +80,10 @@ soak: setup ## DURATION (1h) of RATE (2000) events/s at real processes; fails if
 .PHONY: mutate
 mutate: setup ## break the program on purpose, one guarantee at a time: tests must notice; MUTATIONS picks some, TOGETHER at once
 	@go test -v -count=1 -timeout 6h -run '^TestMutations$$' ./internal/mutate -mutate '$(MUTATIONS)' -together $(TOGETHER)
+
+.PHONY: benign
+benign: setup ## EVENTS (1000000) of an innocent population with a few attackers, six ways; every block and match against a recount
+	@go test -v -count=1 -timeout 2h -run '^TestBenign$$' ./internal/benign -events $(EVENTS) -seed $(SEED)
 
 .PHONY: overload
 overload: setup ## FACTOR (3) times what a slowed worker can do for OVERLOAD (10m), in order and shedding; prints what becomes of it

@@ -83,6 +83,7 @@ var allowed = map[string][]string{
 	"internal/mutate":            {},
 	"internal/ingress/hostile":   {},
 	"internal/soak":              {},
+	"internal/benign":            {},
 	"internal/store/storetest":   {"pkg/checker", "internal/store", "internal/testenv", "internal/wire", "schema"},
 	"internal/testenv":           {},
 	"internal/window/windowtest": {"internal/window"},
