@@ -46,9 +46,11 @@ func New(o Options, h Handler) (*Consumer, error) {
 	c.killed, c.kill = context.WithCancelCause(context.Background())
 	token := newToken()
 	for _, stream := range o.Streams {
-		seq := newSequence()
+		others := &peers{client: o.Clients.Ops, stream: stream, group: o.Group, timeout: o.Timeout, own: map[string]bool{}}
+		seq := newSequence(others)
 		for range o.Loops {
 			name := o.Consumer + "-" + strconv.Itoa(len(c.loops))
+			others.own[name] = true
 			c.loops = append(c.loops, newLoop(&c.options, h, seq, stream, name, token, m.of(stream)))
 		}
 	}

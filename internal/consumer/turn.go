@@ -13,13 +13,14 @@ const turnPatience = time.Second
 // A sequence keeps the read loops of one stream in the stream's order: one of them reads
 // at a time, and what they read takes turns in the order of reading.
 type sequence struct {
+	peers   *peers
 	reading chan struct{} // holds a token while no loop reads
 	last    *Turn         // of what was read last; whoever has the token may change it, and this:
 	pace    pace
 }
 
-func newSequence() *sequence {
-	s := &sequence{reading: make(chan struct{}, 1)}
+func newSequence(p *peers) *sequence {
+	s := &sequence{peers: p, reading: make(chan struct{}, 1)}
 	s.reading <- struct{}{}
 	return s
 }
@@ -45,7 +46,7 @@ func (s *sequence) begin(ctx context.Context, patience time.Duration) bool {
 
 // end lets the next loop read and returns the turn of what the caller has read.
 func (s *sequence) end() *Turn {
-	t := &Turn{passed: make(chan struct{})}
+	t := &Turn{peers: s.peers, passed: make(chan struct{})}
 	if s.last != nil {
 		t.before = s.last.passed
 	}
@@ -57,6 +58,7 @@ func (s *sequence) end() *Turn {
 // A Turn is the place of a batch among the batches of its stream that this process has read.
 // The nil Turn is that of entries that come again: it waits for nothing.
 type Turn struct {
+	peers  *peers
 	before <-chan struct{} // closed when the batch before has passed; nil if there is none
 	passed chan struct{}
 	once   sync.Once
@@ -95,4 +97,15 @@ func (t *Turn) Pass() {
 	if t != nil {
 		t.once.Do(func() { close(t.passed) })
 	}
+}
+
+// Settle waits, up to a quarter of a second, until no other process of the group is handling an
+// entry from before id, which is one of the batch's. It reports whether other processes are at work: what was
+// counted before may have changed. It is for the few decisions that an earlier entry could still
+// revoke. An error is one of Redis.
+func (t *Turn) Settle(ctx context.Context, id string) (peersAtWork bool, err error) {
+	if t == nil || t.peers == nil {
+		return false, nil
+	}
+	return t.peers.settle(ctx, id)
 }

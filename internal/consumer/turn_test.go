@@ -116,7 +116,7 @@ func TestASlowBatchHoldsUpNoOther(t *testing.T) {
 // TestTurn: a batch that passes before those before it have done so lets nobody overtake them.
 func TestTurn(t *testing.T) {
 	t.Parallel()
-	s := newSequence()
+	s := newSequence(nil)
 	next := func() *Turn {
 		if !s.begin(t.Context(), 0) {
 			t.Fatal("nobody reads, and reading is refused")

@@ -67,6 +67,9 @@ func (p *Pipeline) Handle(ctx context.Context, turn *consumer.Turn, entries []co
 	turn.Wait(ctx) // windows see events in the stream's order
 	counts, err := p.windows.Apply(ctx, b.ops)
 	turn.Pass()
+	if err == nil {
+		err = p.recount(ctx, turn, b, counts) // unless another process takes something back
+	}
 	if err != nil {
 		b.pendPlanned()
 		return b.verdicts, errors.Join(clockErr, err)

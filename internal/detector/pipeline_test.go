@@ -497,7 +497,7 @@ func BenchmarkHandle(b *testing.B) {
 }
 
 // noWindows leaves the stores out of a benchmark of what is around them.
-type noWindows struct{}
+type noWindows struct{ window.Store }
 
 func (noWindows) Apply(_ context.Context, ops []window.Op) ([]window.Count, error) {
 	return make([]window.Count, len(ops)), nil

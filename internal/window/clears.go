@@ -29,6 +29,17 @@ func (c *Clears) Set(tag uint64, at int64) {
 	c.byTag[tag] = at
 }
 
+// UpTo returns the clears that are no later than at (milliseconds).
+func (c *Clears) UpTo(at int64) Clears {
+	earlier := Clears{Floor: c.Floor}
+	for tag, t := range c.byTag {
+		if t <= at {
+			earlier.Set(tag, t)
+		}
+	}
+	return earlier
+}
+
 // Limit forgets clears from before expired and, of the rest, all but the newest
 // limit, by time and then tag. It returns how many the limit cost and raises Floor accordingly.
 func (c *Clears) Limit(expired int64, limit int) (dropped int) {

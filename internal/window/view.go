@@ -17,6 +17,7 @@ type View struct {
 	logged   []Record // the clears of the log alone
 	left     []Record // members that clears took out before or when they came
 
+	until      int64 // clears from after it are not looked at; 0: all are
 	overflowed bool
 	spared     int
 }
@@ -30,11 +31,29 @@ func Replay(spec *Spec, log string, known Clears) *View {
 	return v
 }
 
+// Recount returns what op, which was applied before, counts in the window of an encoded log and the clears known
+// beside it, of which it looks only at those up to its own time.
+func Recount(op *Op, log string, known *Clears) Count {
+	at := op.Time.UnixMilli()
+	v := &View{spec: op.Spec, capacity: op.Spec.Capacity(), length: op.Spec.Length.Milliseconds(), clears: known.UpTo(at), until: at}
+	v.Extend(log)
+	r, changes := op.record()
+	threshold := cmp.Or(op.Threshold, op.Spec.Threshold)
+	if !changes {
+		return v.trailing(at, threshold)
+	}
+	if i := v.index(r.Member); i >= 0 {
+		return v.around(v.members[i].At, threshold)
+	}
+	return Count{}
+}
+
 // Extend adds the records of an encoded log to the view.
 func (v *View) Extend(log string) {
 	for ; len(log) >= RecordSize; log = log[RecordSize:] {
 		switch r := decode(log[:RecordSize]); {
 		case r.At == 0: // a Marker
+		case r.Member == clearMember && v.until != 0 && r.At > v.until:
 		case r.Member == clearMember:
 			v.clear(r)
 		default:

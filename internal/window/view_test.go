@@ -113,6 +113,37 @@ func TestCompactKeepsTheView(t *testing.T) {
 	}
 }
 
+// TestRecountLooksAtNoLaterClear: of clears in the log and beside it, those up to the operation's own time count.
+func TestRecountLooksAtNoLaterClear(t *testing.T) {
+	t.Parallel()
+	spec := &Spec{Threshold: 3, Length: time.Minute, Lateness: time.Minute}
+	var log []byte
+	ops := make([]Op, 4)
+	for i := range ops {
+		ops[i] = Op{Spec: spec, Group: "g", Time: time.UnixMilli(int64(1000 * (i + 1))), Member: string(rune('a' + i)), Tag: string(rune('A' + i))}
+		r, _ := ops[i].record()
+		log = r.Append(log)
+	}
+	for _, c := range []struct {
+		clear string // tag
+		at    int64
+		want  int
+	}{{"A", 2500, 3}, {"A", 4000, 3}, {"A", 4001, 4}, {"A", 500, 4}, {"D", 5000, 4}, {"", 2000, 2}, {"", 9000, 4}} {
+		clear := Op{Spec: spec, Kind: Clear, Time: time.UnixMilli(c.at), Tag: c.clear}
+		r, _ := clear.record()
+		known := Clears{}
+		known.Set(r.Tag, r.At)
+		for where, got := range map[string]Count{
+			"log":    Recount(&ops[3], string(r.Append(log)), &Clears{}),
+			"beside": Recount(&ops[3], string(log), &known),
+		} {
+			if got.Size != c.want {
+				t.Errorf("a clear of %q at %d %s: count %d, want %d", c.clear, c.at, where, got.Size, c.want)
+			}
+		}
+	}
+}
+
 func TestReplayIgnoresATornRecord(t *testing.T) {
 	t.Parallel()
 	spec := &Spec{Threshold: 3, Length: time.Second}

@@ -137,6 +137,12 @@ type Count struct {
 	Since time.Time
 }
 
+// Marginal reports whether c, which op has found, reaches the threshold by so little that a few clears
+// that are yet to be handled could undo it.
+func (op *Op) Marginal(c Count) bool {
+	return op.Kind != Clear && op.Spec.KeepsClears() && !c.Since.IsZero() && c.Size < cmp.Or(op.Threshold, op.Spec.Threshold)+spareCount
+}
+
 // Sizes returns the sizes of counts.
 func Sizes(counts []Count) []int {
 	sizes := make([]int, len(counts))
@@ -150,8 +156,13 @@ func Sizes(counts []Count) []int {
 // and returns one count for each: what the operation would have returned had
 // they come one by one. It is safe for concurrent use; after an error any part
 // of the batch may have been applied, and applying it again is harmless.
+//
+// Recount returns what operations that were applied before count now, by all that is known of the members
+// and of the clears up to each operation's own time: a clear from after an operation takes nothing back that
+// the operation has found, unless it has already been carried out for good. It changes nothing.
 type Store interface {
 	Apply(ctx context.Context, ops []Op) ([]Count, error)
+	Recount(ctx context.Context, ops []Op) ([]Count, error)
 }
 
 // A Record is one fact in a window's log: a member, or a clear.

@@ -66,6 +66,20 @@ func (s *Store) Apply(_ context.Context, ops []window.Op) ([]window.Count, error
 	return counts, nil
 }
 
+// Recount implements window.Store. It never fails.
+func (s *Store) Recount(_ context.Context, ops []window.Op) ([]window.Count, error) {
+	counts := make([]window.Count, len(ops))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range ops {
+		held := s.windows[key{ops[i].Spec.ID(), ops[i].Group}]
+		if s.now().Before(held.expires) {
+			counts[i] = window.Recount(&ops[i], held.log, &held.clears)
+		}
+	}
+	return counts, nil
+}
+
 func (s *Store) sweep(now time.Time) {
 	if now.Sub(s.swept) < sweepEvery {
 		return

@@ -251,3 +251,8 @@ func rareTag(tag string) uint64 {
 	_, _ = h.Write([]byte(tag)) // never fails
 	return h.Sum64()
 }
+
+// Recount implements window.Store.
+func (s *RareTags) Recount(ctx context.Context, ops []window.Op) ([]window.Count, error) {
+	return s.next.Recount(ctx, ops)
+}

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) func() window.Store) {
 		"clears beyond the limit":             spared,
 		"clears refused":                      neverCleared,
 		"evidence":                            evidence,
+		"recounts":                            recounts,
 		"a batch equals one by one":           batchEqualsSingles,
 		"saturates and stays bounded":         saturates,
 		"groups and specs are apart":          apart,
