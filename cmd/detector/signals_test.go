@@ -141,6 +141,26 @@ func drains(t *testing.T, h *held, sig syscall.Signal) bool {
 	return true
 }
 
+// TestHangupIsIgnored: SIGHUP is logged and ends nothing, however often it comes.
+func TestHangupIsIgnored(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login}\n")
+	w := in.start()
+	for n := 1; n <= 2; n++ {
+		w.signal(syscall.SIGHUP)
+		testenv.Eventually(t, patience, func() error {
+			if strings.Count(w.log.String(), "SIGHUP is ignored") != n {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	if status, _ := w.get("/healthz"); status != 200 {
+		t.Errorf("afterwards: %d", status)
+	}
+	w.stop()
+}
+
 // TestSecondSignalStopsAtOnce: the entry in hand stays pending, and the next worker finishes it.
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -109,7 +109,7 @@ func TestRunRefusesToStart(t *testing.T) {
 		"has no such database; create it or correct postgres.url: ":                                   {"--redis-url", env.URL, "--postgres-url", noDatabase(pg.URL)},
 		"can't be had; choose another, or stop what has it: ":                                         {"--redis-url", env.URL, "--http-addr", taken.Addr().String()},
 		`--mode: mode: "nonsense" is none of enforce, observe`:                                        {"--mode", "nonsense"},
-		"--redis-url: redis.url: is no Redis URL":                                                     {"--redis-url", "http://app:hunter2@localhost"},
+		"--redis-url: redis.url: is not a Redis URL":                                                  {"--redis-url", "http://app:hunter2@localhost"},
 		"nowhere.yaml":                    {"--config", "nowhere.yaml"},
 		`"extra": run takes no arguments`: {"extra"},
 		"unknown flag: --nonsense":        {"--nonsense"},

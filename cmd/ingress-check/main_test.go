@@ -162,6 +162,24 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestHangup: SIGHUP ends nothing; certificates are read again at once, and without any there is nothing to do.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	blockedIn(t, env)
+	d := serve(t, nil, "--redis-url", env.URL, "--key-prefix", env.Prefix, "--trusted-proxies", "127.0.0.1", "--timeout", "5s")
+	for range 3 {
+		d.signal(syscall.SIGHUP)
+		if res := d.ask("/", attacker); res.status != 429 {
+			t.Errorf("after SIGHUP: %d", res.status)
+		}
+	}
+	d.signal(syscall.SIGTERM)
+	if err := <-d.done; err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
 // TestSecondSignal: the first waits for the request under way, the second doesn't.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,7 @@ var allowed = map[string][]string{
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/lenienthttp", "internal/redisurl", "internal/wire",
+		"pkg/publisher", "internal/lenienthttp", "internal/redisurl", "internal/spelling", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",

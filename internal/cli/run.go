@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -44,6 +45,7 @@ func (a App) run(ctx, kill context.Context, cfg *config.Config) error {
 	// Whoever reads the events may go away: that is a sink that fails, and no reason to die.
 	signal.Ignore(syscall.SIGPIPE)
 	log := newLogger(a.Stderr, cfg.Log)
+	defer ignoreHangups(ctx, log)()
 	d, err := detector.New(ctx, cfg, detector.Options{Stdout: a.Stdout, Logger: log, Getenv: a.getenv, Version: a.version()})
 	if err != nil {
 		return err
@@ -60,6 +62,26 @@ func (a App) run(ctx, kill context.Context, cfg *config.Config) error {
 	}
 	log.InfoContext(ctx, "stopped")
 	return nil
+}
+
+// ignoreHangups keeps SIGHUP from ending the process, and says so each time. The function it returns ends that.
+func ignoreHangups(ctx context.Context, log *slog.Logger) (stop func()) {
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				log.InfoContext(ctx, "SIGHUP is ignored: there is nothing to read again while the worker runs; restart it for a new configuration")
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(done)
+	}
 }
 
 func newLogger(w io.Writer, c config.Log) *slog.Logger {

@@ -13,19 +13,17 @@ type keyError struct{ key, reason string }
 
 func (e *keyError) Error() string { return e.key + ": " + e.reason }
 
-const redisForm = "redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master)"
-
 // checkRedis refuses a URL or TLS files that can't be used. The reasons never
 // repeat the URL.
 func (v *validator) checkRedis() {
 	r := v.c.Redis
 	if r.URL == "" {
-		v.refuse("redis.url", "is empty; write %s", redisForm)
+		v.refuse("redis.url", "is empty; write %s", redisurl.Form)
 		return
 	}
 	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 	if _, err := redisurl.Parse(string(r.URL)); !ok || err != nil {
-		v.refuse("redis.url", "is no Redis URL; write %s and percent-encode special characters of the password", redisForm)
+		v.refuse("redis.url", "is not a Redis URL; %s", redisurl.Advice)
 		return
 	}
 	var wrong *keyError

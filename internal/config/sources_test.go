@@ -104,7 +104,7 @@ func TestWrongOverrides(t *testing.T) {
 		"bool":      {[]string{"WARDSTREAM_EVENTS_STDOUT=yes"}, nil, `WARDSTREAM_EVENTS_STDOUT: events.stdout: "yes" is not true or false (without quotes)`},
 		"one of":    {nil, []Flag{{"--mode", "mode", "enforced"}}, `--mode: mode: "enforced" is none of enforce, observe; did you mean "enforce"?`},
 		"element":   {[]string{"WARDSTREAM_ALLOWLIST=10.0.0.1,nobody"}, nil, `WARDSTREAM_ALLOWLIST: allowlist[1]: "nobody" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`},
-		"secret":    {[]string{"WARDSTREAM_REDIS_URL=http://:hunter2@h"}, nil, `WARDSTREAM_REDIS_URL: redis.url: is no Redis URL; write redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master) and percent-encode special characters of the password`},
+		"secret":    {[]string{"WARDSTREAM_REDIS_URL=http://:hunter2@h"}, nil, `WARDSTREAM_REDIS_URL: redis.url: is not a Redis URL; write redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master) and percent-encode special characters of the password`},
 		"no key":    {nil, []Flag{{"--x", "rules", "a"}}, `--x: rules: is no key that a flag can set`},
 		"flag last": {[]string{"WARDSTREAM_HTTP_ADDR=x"}, []Flag{{"--http-addr", "http.addr", "y"}}, `--http-addr: http.addr: "y" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`},
 	}

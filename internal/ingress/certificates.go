@@ -61,6 +61,14 @@ func (c *certificates) latest() *tls.Config {
 	return c.current
 }
 
+// reloadNow reads the files again, changed or not, and tells of it.
+func (c *certificates) reloadNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looked, c.stamp = c.now(), c.stamps()
+	c.reload()
+}
+
 func (c *certificates) reload() {
 	loaded, err := c.load()
 	if err != nil {

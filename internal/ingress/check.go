@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ func (a App) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether a client is blocked: exit 0 if not, 1 if so, 2 if that can't be known",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := configure(flags, file, a.Getenv); err != nil {
 				return err
@@ -59,7 +60,8 @@ func (a App) checkCommand() *cobra.Command {
 	f.StringVar(&q.username, "username", "", "user name")
 	f.StringVar(&q.session, "session", "", "session id")
 	f.StringArrayVar(&q.scopes, "scope", nil, "another scope, as type:value (may be repeated)")
-	f.StringVar(&q.output, "output", "text", "text or json")
+	outputFlag(f, &q.output)
+	markGlobal(f)
 	return cmd
 }
 
@@ -71,7 +73,7 @@ func (q *question) subject() (checker.Subject, error) {
 	if q.ip != "" {
 		addr, ok := checker.ParseAddr(q.ip)
 		if !ok {
-			return s, fmt.Errorf("--ip %q: no address", q.ip)
+			return s, fmt.Errorf("--ip %q: %s", q.ip, notAnAddress(q.ip))
 		}
 		s.IP = addr
 	}
@@ -79,6 +81,8 @@ func (q *question) subject() (checker.Subject, error) {
 		typ, value, _ := strings.Cut(text, ":")
 		scope, ok := checker.NewScope(strings.TrimSpace(typ), value)
 		switch _, again := s.Extra[scope.Type]; {
+		case !ok && isRange(value):
+			return s, fmt.Errorf("--scope %q: %s", text, notAnAddress(value))
 		case !ok:
 			return s, fmt.Errorf("--scope %q: must be type:value, and an address for ip", text)
 		case again:
@@ -94,9 +98,30 @@ func (q *question) subject() (checker.Subject, error) {
 	return s, nil
 }
 
+// notAnAddress says what a text is that isn't the address of one client.
+func notAnAddress(text string) string {
+	if isRange(text) {
+		first, _, _ := strings.Cut(strings.TrimSpace(text), "/")
+		return "is a range, and check asks about one client; give an address in it, such as " + first + ", and blocks of the ranges around it count"
+	}
+	return "is not an address"
+}
+
+func isRange(text string) bool {
+	_, err := netip.ParsePrefix(strings.TrimSpace(text))
+	return err == nil
+}
+
+func checkOutput(output string) error {
+	if output != "text" && output != "json" {
+		return fmt.Errorf("--output %q: must be text or json", output)
+	}
+	return nil
+}
+
 func (a App) check(ctx context.Context, o *Options, q question) error {
-	if q.output != "text" && q.output != "json" {
-		return fmt.Errorf("--output %q: must be text or json", q.output)
+	if err := checkOutput(q.output); err != nil {
+		return err
 	}
 	subject, err := q.subject()
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -32,18 +35,20 @@ type App struct {
 
 // Main runs the command that the arguments name, until it is done or ctx ends, and
 // returns the exit code: 0, 1 for a negative answer, 2 for an error, which is then said in
-// one line on Stderr.
+// one line on Stderr (one for each mistake of a configuration).
 func (a App) Main(ctx context.Context) int {
 	root := &cobra.Command{
 		Use:   "ingress-check",
 		Short: "Asks Wardstream whether a client is blocked, for proxies and on the command line",
-		Args:  cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		Args:  noArgs, SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(a.Args)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
+	root.SetUsageFunc(usage)
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(a.serveCommand(), a.checkCommand(), a.versionCommand())
 	err := root.ExecuteContext(ctx)
 	switch {
@@ -52,7 +57,13 @@ func (a App) Main(ctx context.Context) int {
 	case errors.Is(err, errBlocked):
 		return exitBlocked
 	}
-	_, _ = fmt.Fprintf(a.Stderr, "ingress-check: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+	var all mistakes
+	if !errors.As(err, &all) {
+		all = mistakes{err}
+	}
+	for _, mistake := range all {
+		_, _ = fmt.Fprintf(a.Stderr, "ingress-check: %s\n", strings.Join(strings.Fields(mistake.Error()), " "))
+	}
 	return exitError
 }
 
@@ -63,7 +74,7 @@ func (a App) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer forward-auth requests of nginx, Traefik, Caddy, HAProxy and Envoy",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := configure(flags, file, a.Getenv); err != nil {
 				return err
@@ -73,16 +84,33 @@ func (a App) serveCommand() *cobra.Command {
 				return err
 			}
 			o.Stdout = a.Stdout
+			hangups := make(chan os.Signal, 1) // from now on: it would end the process
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
 			s, err := New(cmd.Context(), o, log)
 			if err != nil {
 				return err
 			}
+			go onHangup(cmd.Context(), hangups, s.Reload)
 			return s.Run(cmd.Context())
 		},
 	}
 	cmd.Flags().AddFlagSet(flags)
 	cmd.Flags().StringVar(&file, "config", "", "YAML file of these options")
+	markGlobal(cmd.Flags())
 	return cmd
+}
+
+// onHangup calls reload for each SIGHUP until ctx ends.
+func onHangup(ctx context.Context, hangups <-chan os.Signal, reload func()) {
+	for {
+		select {
+		case <-hangups:
+			reload()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func logger(w io.Writer, format string) (*slog.Logger, error) {
@@ -96,18 +124,27 @@ func logger(w io.Writer, format string) (*slog.Logger, error) {
 }
 
 func (a App) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var output string
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.Stdout, "ingress-check %s %s %s/%s\n", a.version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			if err != nil {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			text := fmt.Sprintf("ingress-check %s %s %s/%s", a.version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if output == "json" {
+				text = fmt.Sprintf(`{"version":%q,"go":%q,"os":%q,"arch":%q}`, a.version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			}
+			if _, err := fmt.Fprintln(a.Stdout, text); err != nil {
 				return fmt.Errorf("print version: %w", err)
 			}
 			return nil
 		},
 	}
+	outputFlag(cmd.Flags(), &output)
+	return cmd
 }
 
 // version is what the build gave, else the module's, which the go command stamps

@@ -101,6 +101,102 @@ func TestCheckOnPostgres(t *testing.T) {
 	}
 }
 
+// TestMistakesAreSaidAtOnce: every mistake of a file, or of the options, has a line of its own, and says what was
+// probably meant.
+func TestMistakesAreSaidAtOnce(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	text := "redis_ulr: redis://localhost\ntimeout: 5\ntrusted_proxys: [10.0.0.0/8]\nmirror: \"yes\"\nmirror: true\nentirely_else: 1\nlog-fromat: json\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ args, want []string }{
+		"a file": {[]string{"serve", "--config", file}, []string{
+			`c.yaml:1: unknown key "redis_ulr"; did you mean "redis_url"?`, "c.yaml:2: timeout: must be a time with its unit", `c.yaml:3: unknown key "trusted_proxys"; did you mean "trusted_proxies"?`,
+			"c.yaml:4: mirror: must be true or false", `c.yaml:5: key "mirror" is there twice`, `c.yaml:6: unknown key "entirely_else"`, `c.yaml:7: unknown key "log-fromat"; did you mean "log_format"?`,
+		}},
+		"options": {[]string{"serve", "--timeout", "0s", "--trusted-proxies", "x", "--fail-closed-paths", "(", "--tls-cert", "a", "--publish-buffer", "0", "--ipv6-prefix", "200", "--user-header", "a b"}, []string{
+			"no store given", "--timeout 0s: must be above 0", "--ipv6-prefix 200", `--fail-closed-paths "("`, "--trusted-proxies: ", "--publish-buffer 0", `--user-header "a b"`, "--tls-cert and --tls-key",
+		}},
+		"check": {[]string{"check", "--ip", "1.2.3.4", "--timeout", "0s", "--ipv4-ranges", "32"}, []string{"no store given", "--timeout 0s", "--ipv4-ranges [32]"}},
+	} {
+		code, stdout, stderr := run(t, nil, tc.args...)
+		lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+		if code != 2 || stdout != "" || len(lines) != len(tc.want) {
+			t.Errorf("%s: exit %d, %q, %d lines:\n%s", name, code, stdout, len(lines), stderr)
+			continue
+		}
+		for n, want := range tc.want {
+			if !strings.HasPrefix(lines[n], "ingress-check: ") || !strings.Contains(lines[n], want) {
+				t.Errorf("%s: line %d is %q, want %q", name, n, lines[n], want)
+			}
+		}
+	}
+	many := strings.Repeat("nonsense: 1\n", 100)
+	if err := os.WriteFile(file, []byte(many), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, stderr := run(t, nil, "serve", "--config", file); strings.Count(stderr, "\n") != maxMistakes+1 || !strings.Contains(stderr, "and 80 more mistakes") {
+		t.Errorf("100 mistakes: %s", stderr)
+	}
+}
+
+// TestMistypedCommandsAndFlags: what was probably meant is said, other programs' words included.
+func TestMistypedCommandsAndFlags(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"sevre": `"sevre" is not a command; did you mean "serve"?`, "chek": `did you mean "check"?`, "run": `did you mean "serve"?`, "lookup": `did you mean "check"?`,
+		"Version": `did you mean "version"?`, "serve --trusted-proxy x": `did you mean "--trusted-proxies"?`, "check --usr 1": `did you mean "--user"?`,
+		"check --redis-ulr x": `did you mean "--redis-url"?`, "serve x": "serve takes no arguments",
+	} {
+		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit %d, %q, %q; want %q", args, code, stdout, stderr, want)
+		}
+	}
+}
+
+// TestCheckOfARange: that a range was given is said, whatever its form.
+func TestCheckOfARange(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--ip", "203.0.113.0/24"}, {"--ip", " 203.0.113.9/32 "}, {"--ip", "2001:db8::/64"}, {"--scope", "ip:203.0.113.0/24"}} {
+		code, _, stderr := run(t, nil, append([]string{"check", "--redis-url", "redis://127.0.0.1:1"}, args...)...)
+		if code != 2 || !strings.Contains(stderr, "is a range") {
+			t.Errorf("%q: exit %d, %q", args, code, stderr)
+		}
+	}
+}
+
+// TestHelpParts: a command's own flags come first, those of the store behind "Global flags".
+func TestHelpParts(t *testing.T) {
+	t.Parallel()
+	for args, parts := range map[string][2][]string{
+		"check --help":   {{"--ip ", "--user ", "--scope", "-o, --output"}, {"--redis-url", "--postgres-url", "--timeout", "--config"}},
+		"serve --help":   {{"--addr", "--trusted-proxies", "--publish ", "--log-format"}, {"--redis-url", "--key-prefix", "--config"}},
+		"version --help": {{"-o, --output"}, nil},
+	} {
+		_, stdout, _ := run(t, nil, strings.Fields(args)...)
+		own, global, _ := strings.Cut(stdout, "Global flags:")
+		for _, flag := range parts[0] {
+			if !strings.Contains(own, flag) || strings.Contains(global, flag) {
+				t.Errorf("%s: %s isn't among its own flags: %s", args, flag, stdout)
+			}
+		}
+		for _, flag := range parts[1] {
+			if strings.Contains(own, flag) || !strings.Contains(global, flag) {
+				t.Errorf("%s: %s isn't among the global flags: %s", args, flag, stdout)
+			}
+		}
+	}
+	for _, args := range []string{"version -o json", "version --output json"} {
+		_, stdout, _ := run(t, nil, strings.Fields(args)...)
+		var v map[string]string
+		if err := json.Unmarshal([]byte(stdout), &v); err != nil || v["version"] == "" {
+			t.Errorf("%s: %q, %v", args, stdout, err)
+		}
+	}
+}
+
 // TestErrorsAreOneLineAndExit2: each says what to do, and no password.
 func TestErrorsAreOneLineAndExit2(t *testing.T) {
 	t.Parallel()
@@ -117,7 +213,7 @@ func TestErrorsAreOneLineAndExit2(t *testing.T) {
 		"check":                     "nothing to check",
 		"check --redis-url " + dead: "nothing to check",
 		"check --ip 1.2.3.4":        "no store given",
-		"check --ip nonsense --redis-url " + dead:     `--ip "nonsense": no address`,
+		"check --ip nonsense --redis-url " + dead:     `--ip "nonsense": is not an address`,
 		"check --scope user --redis-url " + dead:      `--scope "user": must be type:value`,
 		"check --scope ip:x --redis-url " + dead:      `--scope "ip:x": must be type:value, and an address for ip`,
 		"check --scope route:/a --redis-url " + dead:  "routes are counted",
@@ -127,15 +223,15 @@ func TestErrorsAreOneLineAndExit2(t *testing.T) {
 		"check --ip 1.2.3.4 --config " + fine:         "ask the store: ",
 		"check --ip 1.2.3.4 --config " + file:         `c.yaml:3: unknown key "mistake"`,
 		"check --ip 1.2.3.4 --config /does/not/exist": "--config: ",
-		"check extra":      "unknown command",
+		"check extra":      `"extra": check takes no arguments`,
 		"check --nonsense": "unknown flag: --nonsense",
 		"serve":            "no store given",
 		"serve --redis-url " + dead + " --addr x":            "--addr: ",
-		"serve --redis-url nonsense://:hunter2@h":            "--redis-url: ",
+		"serve --redis-url nonsense://:hunter2@h":            "--redis-url: is not a Redis URL; write redis://user:password@host:6379/0",
 		"serve --redis-url " + dead + " --timeout 5":         "invalid argument \"5\" for \"--timeout\"",
 		"serve --redis-url " + dead + " --log-format x":      "--log-format",
 		"serve --redis-url " + dead + " --trusted-proxies x": "--trusted-proxies: ",
-		"nonsense": "unknown command \"nonsense\"",
+		"nonsense": `"nonsense" is not a command; ingress-check --help lists them`,
 	} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
 		if code != 2 || stdout != "" || !strings.HasPrefix(stderr, "ingress-check: ") || !strings.Contains(stderr, want) ||

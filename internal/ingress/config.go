@@ -13,6 +13,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/spf13/pflag"
+
+	"github.com/wardstream/wardstream/internal/spelling"
 )
 
 // maxConfig bounds the configuration file, in bytes.
@@ -75,6 +77,7 @@ type configFile struct {
 	given  map[string]bool
 	getenv func(string) string
 	seen   map[string]bool
+	wrong  mistakes
 }
 
 func (c *configFile) errorf(n ast.Node, format string, args ...any) error {
@@ -98,10 +101,10 @@ func (c *configFile) apply(text []byte) error {
 	}
 	for entries := body.MapRange(); entries.Next(); {
 		if err := c.set(entries.Key(), entries.Value()); err != nil {
-			return err
+			c.wrong = append(c.wrong, err)
 		}
 	}
-	return nil
+	return c.wrong.err()
 }
 
 var errNotYAML = errors.New("can't be parsed")
@@ -112,7 +115,7 @@ func parse(text []byte) (file *ast.File, err error) {
 			err = errNotYAML
 		}
 	}()
-	return parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0)
+	return parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0, parser.AllowDuplicateMapKey()) // they are found with their line
 }
 
 func (c *configFile) syntaxError(err error) error {
@@ -129,7 +132,7 @@ func (c *configFile) set(key ast.MapKeyNode, value ast.Node) error {
 	name := strings.ReplaceAll(text, "_", "-")
 	flag := c.flags.Lookup(name)
 	if flag == nil {
-		return c.errorf(key, "unknown key %q", text)
+		return c.errorf(key, "unknown key %q%s", text, spelling.Suggestion(text, c.keys()))
 	}
 	if c.seen[name] {
 		return c.errorf(key, "key %q is there twice", text)
@@ -151,6 +154,13 @@ func (c *configFile) set(key ast.MapKeyNode, value ast.Node) error {
 		return c.errorf(value, "%s: %w", text, err)
 	}
 	return nil
+}
+
+// keys returns the keys that there are.
+func (c *configFile) keys() []string {
+	var names []string
+	c.flags.VisitAll(func(f *pflag.Flag) { names = append(names, strings.ReplaceAll(f.Name, "-", "_")) })
+	return names
 }
 
 // values returns the text of a scalar, or of each element of a list, fit for a

@@ -116,5 +116,6 @@ func (s *Server) wrap(l net.Listener, o *Options, as *proxied) (net.Listener, er
 	if err != nil {
 		return nil, err
 	}
+	s.certificates = append(s.certificates, certs)
 	return tls.NewListener(l, certs.config()), nil
 }

@@ -379,6 +379,34 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// TestReload: certificates are read again when asked for, whether or not their files look changed, and files that can't be
+// read change nothing; without any, that is said.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	cert, key, _ := tlsFiles(t, newAuthority(t))
+	env := blocked(t)
+	i := start(t, func(o *Options) {
+		onRedis(env)(o)
+		o.TLSCert, o.TLSKey = cert, key
+	})
+	i.server.Reload()
+	if got := i.log.lines(t, "read the changed certificate"); len(got) != 1 || got[0]["file"] != cert {
+		t.Errorf("log lines %v", got)
+	}
+	if err := os.WriteFile(key, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.server.Reload()
+	if got := i.log.lines(t, "the changed certificate can't be used; the old one stays"); len(got) != 1 {
+		t.Errorf("log lines %v", got)
+	}
+	plain := start(t, onRedis(env))
+	plain.server.Reload()
+	if got := plain.log.lines(t, "SIGHUP is ignored: there are no certificates to read again, and options need a restart"); len(got) != 1 {
+		t.Errorf("log lines %v", got)
+	}
+}
+
 // TestMaxConnections: one more than allowed waits until another ends.
 func TestMaxConnections(t *testing.T) {
 	t.Parallel()

@@ -95,19 +95,20 @@ var errMirror = errors.New("--mirror: needs --redis-url, whose blocks it mirrors
 // checkStore reports what is wrong with the options that say where blocks are
 // and how to decide.
 func (o *Options) checkStore() error {
+	var m mistakes
 	switch {
 	case o.RedisURL == "" && o.PostgresURL == "":
-		return errNoStore
+		m = append(m, errNoStore)
 	case o.RedisURL == "" && o.Mirror:
-		return errMirror
-	case o.Timeout <= 0:
-		return fmt.Errorf("--timeout %s: must be above 0", o.Timeout)
-	case o.IPv6Prefix < 0 || o.IPv6Prefix > 128:
-		return fmt.Errorf("--ipv6-prefix %d: must be 0 to 128", o.IPv6Prefix)
-	case o.StatusCode < http.StatusBadRequest || o.StatusCode > 599:
-		return fmt.Errorf("--status-code %d: must be 400 to 599, a denial", o.StatusCode)
+		m = append(m, errMirror)
 	}
-	return errors.Join(checkRanges("ipv4-ranges", o.IPv4Ranges, 31), checkRanges("ipv6-ranges", o.IPv6Ranges, 127))
+	m.when(o.Timeout <= 0, "--timeout %s: must be above 0", o.Timeout)
+	m.when(o.IPv6Prefix < 0 || o.IPv6Prefix > 128, "--ipv6-prefix %d: must be 0 to 128", o.IPv6Prefix)
+	m.when(o.StatusCode < http.StatusBadRequest || o.StatusCode > 599, "--status-code %d: must be 400 to 599, a denial", o.StatusCode)
+	m.add(checkRanges("ipv4-ranges", o.IPv4Ranges, 31), checkRanges("ipv6-ranges", o.IPv6Ranges, 127))
+	_, err := o.checkerOptions()
+	m.add(err)
+	return m.err()
 }
 
 // maxRanges is how many ranges of an address a checker looks up.
@@ -120,68 +121,46 @@ func checkRanges(flag string, lengths []int, longest int) error {
 	return nil
 }
 
-// checkServe reports what is wrong with the options of the server.
+// checkServe reports all that is wrong with the options of the server.
 func (o *Options) checkServe() error {
-	if err := o.checkStore(); err != nil {
-		return err
-	}
-	if err := o.checkTrust(); err != nil {
-		return err
-	}
-	if err := o.checkFeed(); err != nil {
-		return err
-	}
-	for flag, name := range map[string]string{
-		"client-header": o.ClientHeader, "user-header": o.UserHeader, "username-header": o.UsernameHeader, "session-header": o.SessionHeader,
+	var m mistakes
+	m.add(o.checkStore(), o.checkTrust(), o.checkFeed())
+	for _, header := range []struct{ flag, name string }{
+		{"client-header", o.ClientHeader}, {"user-header", o.UserHeader}, {"username-header", o.UsernameHeader}, {"session-header", o.SessionHeader},
 	} {
-		if name != "" && !httpguts.ValidHeaderFieldName(name) {
-			return fmt.Errorf("--%s %q: no header has such a name", flag, name)
-		}
+		m.when(header.name != "" && !httpguts.ValidHeaderFieldName(header.name), "--%s %q: no header has such a name", header.flag, header.name)
 	}
-	switch mode, err := strconv.ParseUint(o.SocketMode, 8, 32); {
-	case err != nil || mode > 0o777:
-		return fmt.Errorf("--socket-mode %q: must be an octal mode such as 0660", o.SocketMode)
-	case o.MaxConnections <= 0:
-		return fmt.Errorf("--max-connections %d: must be above 0", o.MaxConnections)
-	case (o.TLSCert == "") != (o.TLSKey == ""):
-		return errors.New("--tls-cert and --tls-key: give both or neither")
-	case o.TLSClientCA != "" && o.TLSCert == "":
-		return errors.New("--tls-client-ca: needs --tls-cert and --tls-key")
-	}
-	return nil
+	mode, err := strconv.ParseUint(o.SocketMode, 8, 32)
+	m.when(err != nil || mode > 0o777, "--socket-mode %q: must be an octal mode such as 0660", o.SocketMode)
+	m.when(o.MaxConnections <= 0, "--max-connections %d: must be above 0", o.MaxConnections)
+	m.when((o.TLSCert == "") != (o.TLSKey == ""), "--tls-cert and --tls-key: give both or neither")
+	m.when(o.TLSClientCA != "" && o.TLSCert == "", "--tls-client-ca: needs --tls-cert and --tls-key")
+	return m.err()
 }
 
 // checkTrust reports options by which nobody could be believed, or nobody checked.
 func (o *Options) checkTrust() error {
-	sockets := isUnix(o.Addr) || isUnix(o.GRPCAddr)
-	switch {
-	case o.TrustedProxyCount > 0 && len(o.TrustedProxies) == 0 && !o.TrustUnix:
-		return fmt.Errorf("--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
-	case sockets && !o.TrustUnix:
-		return errors.New("a Unix socket's peers have no address: with --trust-unix whoever may open it is believed, without it nobody could be checked")
-	case o.TrustUnix && !sockets:
-		return errors.New("--trust-unix: needs a Unix socket, --addr unix:/path or --grpc-addr unix:/path")
-	case o.ProxyProtocol && len(o.TrustedProxies) == 0 && !o.TrustUnix:
-		return errors.New("--proxy-protocol: needs --trusted-proxies, since nobody else may send its header")
+	var m mistakes
+	sockets, nobody := isUnix(o.Addr) || isUnix(o.GRPCAddr), len(o.TrustedProxies) == 0 && !o.TrustUnix
+	m.when(o.TrustedProxyCount > 0 && nobody, "--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
+	m.when(sockets && !o.TrustUnix, "a Unix socket's peers have no address: with --trust-unix whoever may open it is believed, without it nobody could be checked")
+	m.when(o.TrustUnix && !sockets, "--trust-unix: needs a Unix socket, --addr unix:/path or --grpc-addr unix:/path")
+	m.when(o.ProxyProtocol && nobody, "--proxy-protocol: needs --trusted-proxies, since nobody else may send its header")
+	if _, err := checker.ParseTrustedProxies(o.TrustedProxies, o.TrustedProxyCount); err != nil {
+		m.add(fmt.Errorf("--trusted-proxies: %w", err))
 	}
-	return nil
+	return m.err()
 }
 
 // checkFeed reports what is wrong with the options that say whom to tell.
 func (o *Options) checkFeed() error {
-	switch {
-	case o.Publish && o.RedisURL == "":
-		return errors.New("--publish: needs --redis-url, since requests are published there")
-	case o.Publish && len(o.PublishStream) == 0:
-		return errors.New("--publish-stream: names no stream")
-	case o.PublishBuffer <= 0:
-		return fmt.Errorf("--publish-buffer %d: must be above 0", o.PublishBuffer)
-	case o.EventsStream != "" && o.RedisURL == "":
-		return errors.New("--events-stream: needs --redis-url, since the stream is there")
-	case o.EventsStdout && o.Stdout == nil:
-		return errors.New("--events-stdout: there is no standard output")
-	}
-	return nil
+	var m mistakes
+	m.when(o.Publish && o.RedisURL == "", "--publish: needs --redis-url, since requests are published there")
+	m.when(o.Publish && len(o.PublishStream) == 0, "--publish-stream: names no stream")
+	m.when(o.PublishBuffer <= 0, "--publish-buffer %d: must be above 0", o.PublishBuffer)
+	m.when(o.EventsStream != "" && o.RedisURL == "", "--events-stream: needs --redis-url, since the stream is there")
+	m.when(o.EventsStdout && o.Stdout == nil, "--events-stdout: there is no standard output")
+	return m.err()
 }
 
 // checkerOptions translates the options for the checker.

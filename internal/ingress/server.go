@@ -37,6 +37,8 @@ type Server struct {
 	lone     lonePeer
 	services []service // health first: it is the last to go
 
+	certificates []*certificates // of the listeners that have TLS
+
 	addr, grpcAddr, httpAddr string
 }
 
@@ -248,6 +250,18 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("stop: %w", err)
 	}
 	return nil
+}
+
+// Reload reads the certificates again, as SIGHUP asks for; those that can't be read leave the old ones in force. Options are
+// not read again.
+func (s *Server) Reload() {
+	if len(s.certificates) == 0 {
+		s.log.Info("SIGHUP is ignored: there are no certificates to read again, and options need a restart")
+		return
+	}
+	for _, c := range s.certificates {
+		c.reloadNow()
+	}
 }
 
 // Close stops at once and closes the store. It may be called more than once.

@@ -94,7 +94,7 @@ func connectRedis(o *Options) (redis.UniversalClient, error) {
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("--redis-url: %w", err)
+		return nil, fmt.Errorf("--redis-url: is not a Redis URL; %s", redisurl.Advice) // err may hold pieces of it
 	}
 	return client, nil
 }
