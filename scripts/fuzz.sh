@@ -11,7 +11,7 @@ at_once=2
 
 # What a client, a producer or another tenant of Redis has in its hand.
 hostile=" FuzzDecodeFlat FuzzDecodeJSON FuzzDecodeDifferential FuzzParseRead FuzzDecodeBlock FuzzDecimal FuzzURIPath \
- FuzzExtAuthzSubject FuzzProxyHeader FuzzHead FuzzForwarded FuzzParseAddr FuzzClientAddr "
+ FuzzExtAuthzSubject FuzzExtAuthzMessage FuzzProxyHeader FuzzHead FuzzForwarded FuzzParseAddr FuzzClientAddr "
 
 module=$(go list -m)
 cache=${FUZZCACHE:-$(go env GOCACHE)/fuzz}

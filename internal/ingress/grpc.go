@@ -13,9 +13,9 @@ import (
 )
 
 // Bounds of gRPC. Envoy sends a request's headers (60 KiB at most by default), and its
-// body only if told to; we never need that.
+// body only if told to. We never need that, but a message that is refused is a client that is let pass.
 const (
-	maxMessageBytes = 256 << 10
+	maxMessageBytes = 4 << 20
 	maxStreams      = 1024 // calls under way on a connection
 	grpcHeaderBytes = 16 << 10
 	pingInterval    = time.Minute
@@ -33,7 +33,7 @@ func newGRPCServer(authz authv3.AuthorizationServer) *grpcServer {
 	s := &grpcServer{
 		server: grpc.NewServer(
 			grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxConcurrentStreams(maxStreams), grpc.MaxHeaderListSize(grpcHeaderBytes),
-			grpc.ConnectionTimeout(headerTimeout),
+			grpc.ConnectionTimeout(headerTimeout), grpc.ForceServerCodecV2(newLenientCodec()),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 		),

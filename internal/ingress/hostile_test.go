@@ -3,8 +3,12 @@ package ingress
 import (
 	"bufio"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +63,34 @@ func TestHostileRequests(t *testing.T) {
 					t.Errorf("%s, %s, %s: %d, want %d", endpoint, r.Name, client, got.status, want)
 				}
 			}
+		}
+	}
+}
+
+// TestHostileTable: the requests of the page's table are in the corpus, and Go's own server answers them as it says.
+func TestHostileTable(t *testing.T) {
+	t.Parallel()
+	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }))
+	bare.Config.MaxHeaderBytes, bare.Config.ErrorLog = 64<<10, slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	bare.Start()
+	defer bare.Close()
+	corpus := map[string]hostile.Request{}
+	for _, r := range hostile.All() {
+		corpus[r.Name] = r
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+) \| the decision`).FindAllStringSubmatch(page(t, "ingress.md"), -1)
+	if len(rows) < 20 {
+		t.Fatalf("only %d rows", len(rows))
+	}
+	for _, row := range rows {
+		r, ok := corpus[row[1]]
+		if !ok {
+			t.Errorf("the corpus has no %q", row[1])
+			continue
+		}
+		raw := r.Raw(func(target string) string { return target }, "")
+		if got := roundTrip(t, bare.Listener.Addr().String(), raw); strconv.Itoa(got.status) != row[2] {
+			t.Errorf("%s: Go's server answers %d, the page says %s", row[1], got.status, row[2])
 		}
 	}
 }
