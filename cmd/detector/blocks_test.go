@@ -246,8 +246,11 @@ func TestUnblockStands(t *testing.T) {
 	w := in.start()
 	in.settled("detectors")
 	in.command("blocks", "ip", attacker).answers(t, 1)
-	in.publish("event_type", failed, "source.address", attacker)
-	in.settled("detectors")
+	for range 3 { // the scope starts from zero
+		in.command("blocks", "ip", attacker).answers(t, 1)
+		in.publish("event_type", failed, "source.address", attacker)
+		in.settled("detectors")
+	}
 	in.command("blocks", "ip", attacker).answers(t, 0).says(t, "brute_force_login")
 	w.stop()
 }

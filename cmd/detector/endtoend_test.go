@@ -182,7 +182,7 @@ rules:
 	})
 }
 
-// keys returns the names of the installation's keys that are neither a stream nor of the group.
+// keys returns the names of the installation's keys that are neither a stream nor of the group and its workers.
 func (in *installation) keys() []string {
 	in.t.Helper()
 	all, err := in.redis.Client.Keys(in.t.Context(), in.redis.Prefix+":*").Result()
@@ -191,7 +191,8 @@ func (in *installation) keys() []string {
 	}
 	var kept []string
 	for _, key := range all {
-		if !strings.HasPrefix(key, in.stream()) {
+		ofGroup := strings.HasPrefix(key, in.redis.Prefix+":consumer:") || strings.HasPrefix(key, in.redis.Prefix+":counted:")
+		if !strings.HasPrefix(key, in.stream()) && !ofGroup {
 			kept = append(kept, key)
 		}
 	}

@@ -75,6 +75,9 @@ type Config struct {
 	File string `yaml:"-"`
 	// Warnings are things that are allowed but worth a second look, one sentence each.
 	Warnings []string `yaml:"-"`
+
+	hostname string          // what names the consumer by default
+	set      map[string]bool // keys that something says something of
 }
 
 // Redis says where the stream, the windows and the blocks are.
@@ -229,6 +232,12 @@ type Shutdown struct {
 // portUnknown is the default of ipv6_port.
 const portUnknown = "unknown"
 
+// IsSet reports whether the file, the environment or a flag says what key is: "http.addr", for one.
+func (c *Config) IsSet(key string) bool { return c.set[key] }
+
+// NamedByHost reports whether this process's name in the group is the host's, which others on the same host have, too.
+func (c *Config) NamedByHost() bool { return c.Stream.Consumer == c.hostname }
+
 // DefaultFile is read where no file is named, if it exists.
 const DefaultFile = "detector.yaml"
 
@@ -297,7 +306,10 @@ func parse(path string, text []byte, o Options) (*Config, error) {
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	c.File = path
+	c.File, c.hostname, c.set = path, o.Hostname, make(map[string]bool, len(d.places))
+	for key := range d.places {
+		c.set[key] = true
+	}
 	return c, nil
 }
 

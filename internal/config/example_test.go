@@ -35,6 +35,9 @@ func TestExampleLoads(t *testing.T) {
 	if want := []string{"postgres.url is not set: permanent blocks are kept in Redis for 1h only (blocks.permanent_cache_ttl)"}; !slices.Equal(c.Warnings, want) {
 		t.Errorf("warnings %q", c.Warnings)
 	}
+	if c.IsSet("http.addr") {
+		t.Error("who copies the example can't start a second worker on the host: http.addr is chosen, not left open")
+	}
 	load(t, uncommented(t))
 }
 

@@ -9,6 +9,43 @@ import (
 	"time"
 )
 
+// TestIsSet: what the file, the environment or a flag says, and nothing else; an empty variable says nothing.
+func TestIsSet(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		text    string
+		environ []string
+		flags   []Flag
+		want    bool
+	}{
+		"nothing":           {want: false},
+		"file":              {text: "http: {addr: '127.0.0.1:9090'}\n", want: true},
+		"another key":       {text: "log: {level: info}\n", want: false},
+		"environment":       {environ: []string{"WARDSTREAM_HTTP_ADDR=127.0.0.1:9090"}, want: true},
+		"empty environment": {environ: []string{"WARDSTREAM_HTTP_ADDR="}, want: false},
+		"flag":              {flags: []Flag{{"--http-addr", "http.addr", "127.0.0.1:9090"}}, want: true},
+	} {
+		c, err := Parse("f.yaml", []byte(tt.text), Options{Environ: tt.environ, Flags: tt.flags, Hostname: "h"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.IsSet("http.addr"); got != tt.want {
+			t.Errorf("%s: set is %t", name, got)
+		}
+	}
+}
+
+// TestNamedByHost: also where the configuration says so itself.
+func TestNamedByHost(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"": true, "stream: {consumer: \"${HOSTNAME}\"}\n": true, "stream: {consumer: w1}\n": false} {
+		c, err := Parse("f.yaml", []byte(text), Options{Hostname: "h"})
+		if err != nil || c.NamedByHost() != want {
+			t.Errorf("%q: %t, %v", text, err == nil && c.NamedByHost(), err)
+		}
+	}
+}
+
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	const file = "redis: {url: \"redis://file\"}\nstream: {names: [file], batch_size: 1}\n"

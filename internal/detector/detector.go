@@ -45,6 +45,7 @@ type Detector struct {
 	log        *slog.Logger
 	now        func() time.Time
 	stores     *Stores
+	lease      *consumer.Lease // nil: nobody else can have the name
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
 	sinks      sinks
@@ -78,6 +79,11 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
+	if !o.Embedded {
+		if err := d.nameConsumer(ctx); err != nil {
+			return err
+		}
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	trips := newRoundTrips(registry)
@@ -106,10 +112,8 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 		return nil
 	}
 	d.server = newHTTPServer(registry, d)
-	if d.listener, err = listen(ctx, d.cfg.HTTP.Addr); err != nil {
-		return fmt.Errorf("http.addr %s can't be had; choose another, or stop what has it: %w", d.cfg.HTTP.Addr, err)
-	}
-	return nil
+	d.listener, err = d.listen(ctx)
+	return err
 }
 
 func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, n *notices, windows window.Store) *Pipeline {
@@ -125,7 +129,7 @@ func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, n *notices, window
 func (d *Detector) consumerOptions(reg prometheus.Registerer, m *pipelineMetrics) consumer.Options {
 	s := d.cfg.Stream
 	return consumer.Options{
-		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: s.Consumer, Prefix: d.cfg.KeyPrefix,
+		Clients: d.stores.Clients, Streams: s.Names, Group: s.Group, Consumer: d.consumerName(), Prefix: d.cfg.KeyPrefix,
 		Loops: s.Loops, BatchSize: s.BatchSize, Block: s.Block, ClaimMinIdle: s.ClaimMinIdle, MaxDeliveries: s.MaxDeliveries,
 		Retention: s.Retention, MaxLag: s.MaxLag, Shed: shedInRedis(&s, m), DeadMaxLen: int64(s.DeadMaxLen), Grace: d.cfg.Shutdown.Grace,
 		Logger: d.log, Registerer: reg, Now: d.now,
@@ -141,6 +145,9 @@ func (d *Detector) Run(ctx, kill context.Context) error {
 	var side conc.WaitGroup
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	side.Go(func() { d.reconciler.Run(background) })
+	if d.lease != nil {
+		side.Go(func() { d.lease.Keep(background) })
+	}
 	failed := make(chan error, 1)
 	if d.server != nil {
 		side.Go(func() {
@@ -190,6 +197,9 @@ func (d *Detector) close() {
 	}
 	_ = d.sinks.close(ended)
 	if d.stores != nil {
+		if d.lease != nil {
+			d.lease.Release(context.Background()) // again, at no cost, after a run
+		}
 		d.stores.Close()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,12 +61,24 @@ func probe(check func() error) http.HandlerFunc {
 	}
 }
 
-// listen binds addr, so that an address that can't be had is known at the start.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// listen binds http.addr, so that an address that is in use is known at the start. Where it is the default, and another
+// worker of this host has it, any free port does, and the log says which.
+func (d *Detector) listen(ctx context.Context) (net.Listener, error) {
+	addr := d.cfg.HTTP.Addr
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen for http: %w", err)
+	switch {
+	case err == nil:
+		return l, nil
+	case !errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("http.addr %s is not available: pass --http-addr to choose another: %w", addr, err)
+	case d.cfg.IsSet("http.addr"):
+		return nil, fmt.Errorf("http.addr %s is already in use: pass --http-addr to choose another", addr)
 	}
+	host, _, _ := net.SplitHostPort(addr) // it is the default
+	if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0")); err != nil {
+		return nil, fmt.Errorf("http.addr %s is already in use: pass --http-addr to choose another: %w", addr, err)
+	}
+	d.log.InfoContext(ctx, "the default http.addr is already in use; metrics and health are at another port", "default", addr, "http_addr", l.Addr().String())
 	return l, nil
 }
 
