@@ -88,7 +88,9 @@ func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, er
 	s := checker.Subject{IP: from.addr}
 	header := f.clients.proxies.HeaderName()
 	lines := r.Header[header]
-	f.gate.cameFrom(from, !from.trusted && namesOther(header, lines, from.addr))
+	if !f.gate.lone.settled.Load() {
+		f.gate.cameFrom(from, !from.trusted && namesOther(header, lines, from.addr))
+	}
 	if !from.trusted {
 		if len(lines) > 0 {
 			f.gate.distrusted(r.Context(), r.RemoteAddr)

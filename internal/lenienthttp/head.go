@@ -100,8 +100,8 @@ func (h *head) forget() {
 	}
 }
 
-// piece returns the next bytes of a line, valid until the next call; last tells whether its end is among them, which is
-// left out.
+// piece returns the next bytes of a line, valid until the next call; last tells whether its end is among them, of which
+// the line feed is left out.
 func (h *head) piece(r *bufio.Reader) (text []byte, last bool, err error) {
 	text, err = r.ReadSlice('\n')
 	if h.left -= len(text); h.left < 0 {
@@ -113,8 +113,11 @@ func (h *head) piece(r *bufio.Reader) (text []byte, last bool, err error) {
 	case err != nil:
 		return nil, true, err
 	}
-	return bytes.TrimSuffix(text[:len(text)-1], []byte("\r")), true, nil
+	return text[:len(text)-1], true, nil
 }
+
+// trimCR takes the carriage return from the end of a whole line. That of a line in pieces may be in the last but one.
+func trimCR(line []byte) []byte { return bytes.TrimSuffix(line, []byte("\r")) }
 
 // skip reads the rest of a line.
 func (h *head) skip(r *bufio.Reader) error {
@@ -131,14 +134,13 @@ func (h *head) requestLine(r *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if last && len(text) == 0 {
-			continue
+		if !last {
+			return h.longRequestLine(r, text)
 		}
-		if last {
+		if text = trimCR(text); len(text) > 0 {
 			h.understand(string(text))
 			return nil
 		}
-		return h.longRequestLine(r, text)
 	}
 	h.lost = true // empty lines for a request
 	return nil
@@ -164,7 +166,7 @@ func (h *head) longRequestLine(r *bufio.Reader, text []byte) error {
 			return h.skip(r)
 		}
 		if last {
-			h.understand(string(h.buf))
+			h.understand(string(trimCR(h.buf)))
 			return nil
 		}
 	}
@@ -209,6 +211,9 @@ func originForm(target string) string {
 // field reads one header, the lines that continue it included. more is false at the head's end.
 func (h *head) field(r *bufio.Reader) (more bool, err error) {
 	text, last, err := h.piece(r)
+	if last {
+		text = trimCR(text)
+	}
 	if err != nil || last && len(text) == 0 {
 		return false, err
 	}
@@ -236,7 +241,9 @@ func (h *head) field(r *bufio.Reader) (more bool, err error) {
 		if text, last, err = h.piece(r); err != nil {
 			return true, err
 		}
-		h.buf = append(h.buf, text...)
+		if h.buf = append(h.buf, text...); last {
+			h.buf = trimCR(h.buf)
+		}
 		if len(h.buf) > 2*maxValues {
 			h.buf, cut = append(h.buf[:0], h.buf[len(h.buf)-maxValues:]...), true
 		}

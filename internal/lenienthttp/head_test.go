@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -88,7 +89,7 @@ func TestFields(t *testing.T) {
 		}
 		got := h.fields[0].lines
 		if name == "long folds, too" {
-			if len(got) != 1 || len(got[0]) != maxValues+1 || got[0][0] != 0 || !strings.HasSuffix(got[0], ",\r 7") && !strings.HasSuffix(got[0], ", 7") {
+			if len(got) != 1 || len(got[0]) != maxValues+1 || got[0][0] != 0 || !strings.HasSuffix(got[0], "1, 7") {
 				t.Errorf("%s: %d lines", name, len(got))
 			}
 			continue
@@ -146,6 +147,16 @@ func TestHeadWithoutEnd(t *testing.T) {
 	}
 }
 
+// sameValue: where the left end is cut may depend on the pieces, and nothing else.
+func sameValue(a, b string) bool {
+	left, cutA := strings.CutPrefix(a, elided)
+	right, cutB := strings.CutPrefix(b, elided)
+	if cutA || cutB {
+		return strings.HasSuffix(left, right) || strings.HasSuffix(right, left)
+	}
+	return a == b
+}
+
 // FuzzHead: whatever comes, reading ends, keeps little, leaves what is behind the head alone, and doesn't depend on what was
 // read before or in which pieces it comes.
 func FuzzHead(f *testing.F) {
@@ -164,8 +175,8 @@ func FuzzHead(f *testing.F) {
 			return
 		}
 		for i, f := range fresh.fields {
-			if !reflect.DeepEqual(append([]string{}, f.lines...), append([]string{}, used.fields[i].lines...)) {
-				t.Fatalf("%s: %q and %q", f.name, f.lines, used.fields[i].lines)
+			if !slices.EqualFunc(f.lines, used.fields[i].lines, sameValue) {
+				t.Fatalf("%s: %.200q and %.200q", f.name, f.lines, used.fields[i].lines)
 			}
 			if size := len(strings.Join(f.lines, "")); size > maxValues+3*lineCost {
 				t.Fatalf("%s: %d bytes are kept", f.name, size)
