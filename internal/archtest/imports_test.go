@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redis"},
 	"internal/window/memwindow":   {"internal/window"},
 	"internal/window/rediswindow": {"internal/window", "internal/wire"},
+	"internal/postgresurl":        {}, // for both programs alike
 	"internal/redisconn":          {}, // what go-redis leaves out, for every client alike
 	"internal/redisurl":           {},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
@@ -52,15 +53,15 @@ var allowed = map[string][]string{
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
-		"internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
+		"internal/postgresurl", "internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/lenienthttp", "internal/redisurl", "internal/spelling", "internal/wire",
+		"pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisurl", "internal/spelling", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",

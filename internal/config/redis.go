@@ -21,7 +21,8 @@ func (v *validator) checkRedis() {
 		v.refuse("redis.url", "is empty; write %s", redisurl.Form)
 		return
 	}
-	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+		"valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster")
 	if _, err := redisurl.Parse(string(r.URL)); !ok || err != nil {
 		v.refuse("redis.url", "is not a Redis URL; %s", redisurl.Advice)
 		return

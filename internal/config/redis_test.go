@@ -193,3 +193,22 @@ func issue(t *testing.T, authority *identity, name string) *identity {
 	}
 	return &identity{cert, key}
 }
+
+// TestRedisURLsOfEveryForm: both programs take them, and show them without their secrets.
+func TestRedisURLsOfEveryForm(t *testing.T) {
+	t.Parallel()
+	for raw, shown := range map[string]string{
+		"redis+sentinel://[::1]:26379,[::1]:26380/mymaster": "redis+sentinel://[::1]:26379,[::1]:26380/mymaster",
+		"redis+sentinel://u:p@[::1]:26379, [::1]:26380/m":   "redis+sentinel://u:xxxxx@[::1]:26379, [::1]:26380/m",
+		"redis+cluster://:p@a:1, b:2":                       "redis+cluster://:xxxxx@a:1, b:2",
+		"redis://u:p@h:1/2\\n":                              "redis://u:xxxxx@h:1/2",
+		"valkey://h":                                        "valkey://h",
+		"valkeys://u:p@h:1":                                 "valkeys://u:xxxxx@h:1",
+		"valkey+cluster://a,b":                              "valkey+cluster://a,b",
+	} {
+		c := load(t, "redis: {url: \""+raw+"\"}\n")
+		if got := c.Redis.URL.Redacted(); got != shown {
+			t.Errorf("%s is shown as %s, want %s", raw, got, shown)
+		}
+	}
+}

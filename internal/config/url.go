@@ -1,13 +1,14 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/wardstream/wardstream/internal/postgresurl"
 )
 
 // A URL says where a store is, and may hold a password: whatever prints it gets
@@ -21,7 +22,8 @@ func (u URL) Redacted() string {
 	if u == "" {
 		return ""
 	}
-	parsed, err := url.Parse(string(u))
+	one, hosts := u.single()
+	parsed, err := url.Parse(one)
 	if err != nil || !wellFormed(parsed) {
 		return masked
 	}
@@ -38,10 +40,13 @@ func (u URL) Redacted() string {
 		}
 	}
 	if !secret {
-		return string(u)
+		return strings.TrimSpace(string(u))
 	}
 	parsed.RawQuery = query.Encode()
 	text := parsed.String()
+	if hosts != "" {
+		text = strings.Replace(text, "@"+parsed.Host, "@"+hosts, 1)
+	}
 	if rest, ok := strings.CutPrefix(text, parsed.Scheme+":"); ok && !strings.HasPrefix(rest, "//") {
 		return parsed.Scheme + "://" + rest // String leaves them out where there is no host
 	}
@@ -87,11 +92,28 @@ func wellFormed(u *url.URL) bool {
 
 // parse returns the URL if it has one of the schemes and is well formed.
 func (u URL) parse(schemes ...string) (*url.URL, bool) {
-	parsed, err := url.Parse(string(u))
+	one, _ := u.single()
+	parsed, err := url.Parse(one)
 	if err != nil || !slices.Contains(schemes, parsed.Scheme) || !wellFormed(parsed) {
 		return nil, false
 	}
 	return parsed, true
+}
+
+// single is the URL with one host in place of a list of them, which net/url can't read, and the list; "" if there is none.
+func (u URL) single() (one, hosts string) {
+	text := strings.TrimSpace(string(u))
+	scheme, rest, _ := strings.Cut(text, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	authority := rest[:end]
+	at := strings.LastIndexByte(authority, '@') + 1
+	if hosts = authority[at:]; !strings.Contains(hosts, ",") {
+		return text, ""
+	}
+	return scheme + "://" + authority[:at] + "hosts" + rest[end:], hosts
 }
 
 const postgresForm = "postgres://user:password@host:5432/database"
@@ -101,9 +123,12 @@ const postgresForm = "postgres://user:password@host:5432/database"
 func (v *validator) checkPostgres() {
 	if raw := v.c.Postgres.URL; raw != "" {
 		u, ok := raw.parse("postgres", "postgresql")
-		if !ok || strings.Contains(strings.Trim(u.Path, "/"), "/") {
+		var wrong *postgresurl.ParameterError
+		if _, err := postgresurl.Parse(string(raw)); errors.As(err, &wrong) { // its name is one that everybody knows
+			v.refuse("postgres.url", "%v", wrong)
+		} else if !ok || strings.Contains(strings.Trim(u.Path, "/"), "/") {
 			v.refuse("postgres.url", "is no Postgres URL; write %s and percent-encode special characters of the password", postgresForm)
-		} else if _, err := pgxpool.ParseConfig(string(raw)); err != nil {
+		} else if err != nil {
 			v.refuse("postgres.url", "has a host, a port or a parameter (such as sslmode) that can't be used; write %s", postgresForm)
 		}
 	} else if v.c.Blocks.TempBlocksInPostgres {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/postgresurl"
 	"github.com/wardstream/wardstream/internal/store/postgres"
 	"github.com/wardstream/wardstream/internal/store/redis"
 	"github.com/wardstream/wardstream/internal/store/tiered"
@@ -74,18 +75,16 @@ func (s *Stores) open(ctx context.Context, durable tiered.Durable) (err error) {
 	return nil
 }
 
-var errPostgresURL = errors.New("postgres.url: not a Postgres URL; write postgres://user:password@host/database, with special characters percent-encoded")
-
 func (s *Stores) openPostgres(ctx context.Context) error {
-	pool, err := pgxpool.ParseConfig(string(s.cfg.Postgres.URL))
+	pool, err := postgresurl.Parse(string(s.cfg.Postgres.URL))
 	if err != nil {
-		return errPostgresURL // pgx's error may quote the URL
+		return fmt.Errorf("postgres.url: %w", err)
 	}
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	if s.Pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
-		return errPostgresURL
+		return fmt.Errorf("postgres.url: %w", postgresurl.ErrSyntax)
 	}
 	if s.durable, err = postgres.New(s.Pool, postgres.Options{Table: s.cfg.Postgres.Table}); err != nil {
 		return fmt.Errorf("postgres.table: %w", err)
@@ -210,13 +209,17 @@ func postgresTrouble(err error) string {
 	if !errors.As(err, &pg) {
 		return "can't be reached; start it or correct postgres.url"
 	}
+	advice := postgresurl.Refused(err, "postgres.url")
 	switch pg.Code {
 	case "28000", "28P01":
-		return "refuses the login; correct user and password in postgres.url"
+		return "refuses the login; " + advice
 	case "3D000":
 		return "has no such database; create it or correct postgres.url"
 	case "57P03":
 		return "is starting or stopping; start again once it takes connections"
+	}
+	if advice != "" {
+		return "refuses; " + advice
 	}
 	return "refuses"
 }

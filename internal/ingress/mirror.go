@@ -46,13 +46,20 @@ func (s *Server) runMirror(ctx context.Context, failed chan<- error) (stop func(
 	if m == nil {
 		return func() {}
 	}
+	return s.runBeside(ctx, func(ctx context.Context) {
+		if err := m.Run(ctx); err != nil {
+			failed <- err
+		}
+	})
+}
+
+// runBeside runs do until stop is called, which returns once it has ended. The end of ctx is not that of do.
+func (s *Server) runBeside(ctx context.Context, do func(ctx context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := m.Run(ctx); err != nil {
-			failed <- err
-		}
+		do(ctx)
 	}()
 	return func() {
 		cancel()

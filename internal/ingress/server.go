@@ -185,7 +185,8 @@ func (s *Server) add(addr, flag string, server answerer, o *Options, as *proxied
 func metricsHeaders() []string { return []string{"Accept", "Accept-Encoding"} }
 
 // operations are health and metrics, by path. A store outage makes ingress-check
-// neither unhealthy nor unready: without it the proxies would deny everyone.
+// neither unhealthy nor unready: without it the proxies would deny everyone. Postgres must have answered once, however:
+// until then it may be the URL that keeps it from doing so.
 type operations map[string]http.HandlerFunc
 
 func (o operations) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -202,6 +203,10 @@ func (s *Server) operations() operations {
 		"/readyz": func(w http.ResponseWriter, _ *http.Request) {
 			if s.draining.Load() {
 				http.Error(w, "stopping", http.StatusServiceUnavailable)
+				return
+			}
+			if err := s.store.ready(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 				return
 			}
 			_, _ = io.WriteString(w, "ready\n")
@@ -228,6 +233,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.Close()
 	ended := make(chan error, len(s.services)+1)
 	defer s.runMirror(ctx, ended)()
+	defer s.runBeside(ctx, func(ctx context.Context) { s.store.waitForAnswer(ctx, s.log) })()
 	for _, each := range s.services {
 		go func() { ended <- each.server.Serve(each.listener) }()
 	}

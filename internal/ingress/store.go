@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/postgresurl"
 	"github.com/wardstream/wardstream/internal/redisurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/mirror"
@@ -23,13 +25,21 @@ import (
 // connectTimeout bounds connecting to Postgres where its URL says nothing.
 const connectTimeout = 2 * time.Second
 
+const (
+	postgresPart = "Postgres"
+	askAgain     = 500 * time.Millisecond
+)
+
+var errNeverAnswered = errors.New("has never answered; correct --postgres-url, or start it")
+
 // A store is where blocks are looked up: Redis, Postgres, or Redis with Postgres
 // for when the membership hash is cold.
 type store struct {
-	lookup checker.Lookup
-	mirror *mirror.Mirror // nil: Redis or Postgres is asked each time
-	parts  []part
-	close  []func()
+	lookup   checker.Lookup
+	mirror   *mirror.Mirror // nil: Redis or Postgres is asked each time
+	parts    []part
+	close    []func()
+	unproven atomic.Pointer[part] // Postgres, as long as it has never answered: its URL may be one that can't work
 }
 
 // A part of a store is asked by itself when ingress-check starts.
@@ -99,12 +109,10 @@ func connectRedis(o *Options) (redis.UniversalClient, error) {
 	return client, nil
 }
 
-var errPostgresURL = errors.New("not a Postgres URL; write postgres://user:password@host/database, with special characters percent-encoded")
-
 func (s *store) openPostgres(ctx context.Context, o *Options) (*pglookup.Lookup, error) {
-	config, err := pgxpool.ParseConfig(o.PostgresURL)
+	config, err := postgresurl.Parse(o.PostgresURL)
 	if err != nil {
-		return nil, fmt.Errorf("--postgres-url: %w", errPostgresURL) // pgx's error may quote the URL
+		return nil, fmt.Errorf("--postgres-url: %w", err)
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
@@ -121,7 +129,7 @@ func (s *store) openPostgres(ctx context.Context, o *Options) (*pglookup.Lookup,
 	if err != nil {
 		return nil, fmt.Errorf("--postgres-table: %w", err)
 	}
-	s.parts = append(s.parts, part{"Postgres", lookup})
+	s.parts = append(s.parts, part{postgresPart, lookup})
 	return lookup, nil
 }
 
@@ -137,16 +145,59 @@ func (s *store) Close() {
 // is refused; what may pass, an outage, is handed to warn, since the fail mode is there for it.
 func (s *store) probe(ctx context.Context, warn func(name string, err error)) error {
 	for _, p := range s.parts {
-		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-		_, err := p.lookup.Lookup(ctx, []checker.Scope{{Type: checker.ScopeIP, Value: "0.0.0.0"}})
-		cancel()
+		err := p.ask(ctx)
 		if err == nil || errors.Is(err, redislookup.ErrCold) && len(s.parts) > 1 {
 			continue
 		}
 		if hint := refusal(err); hint != "" {
 			return fmt.Errorf("ask %s: %s: %w", p.name, hint, err)
 		}
+		if p.name == postgresPart {
+			s.unproven.Store(&p)
+		}
 		warn(p.name, err)
+	}
+	return nil
+}
+
+func (p part) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	_, err := p.lookup.Lookup(ctx, []checker.Scope{{Type: checker.ScopeIP, Value: "0.0.0.0"}})
+	return err
+}
+
+// waitForAnswer asks the part that has never answered until it does, or ctx ends.
+func (s *store) waitForAnswer(ctx context.Context, log *slog.Logger) {
+	p := s.unproven.Load()
+	if p == nil {
+		return
+	}
+	complain := &limiter{every: time.Minute}
+	for ticker := time.NewTicker(askAgain); ; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+		err := p.ask(ctx)
+		if err == nil {
+			ticker.Stop()
+			s.unproven.Store(nil)
+			log.Info("store answers for the first time", "store", p.name)
+			return
+		}
+		if _, due := complain.pass(time.Now()); due && ctx.Err() == nil {
+			log.Error("store has never answered; not ready until it does", "store", p.name, "error", err, "advice", refusal(err))
+		}
+	}
+}
+
+// ready says what keeps the store from having worked once; nil if nothing does. Later outages don't count.
+func (s *store) ready() error {
+	if p := s.unproven.Load(); p != nil {
+		return fmt.Errorf("%s %w", p.name, errNeverAnswered)
 	}
 	return nil
 }
@@ -159,13 +210,14 @@ func refusal(err error) string {
 			return "give user and password in --redis-url, and let them read the block keys"
 		}
 	}
+	if advice := postgresurl.Refused(err, "--postgres-url"); advice != "" {
+		return advice
+	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return ""
 	}
 	switch {
-	case strings.HasPrefix(pgErr.Code, "28"), pgErr.Code == "3D000":
-		return "correct user, password and database in --postgres-url"
 	case pgErr.Code == "42501":
 		return "let the user of --postgres-url read the table"
 	case pgErr.Code == "42P01", pgErr.Code == "42703":

@@ -18,7 +18,7 @@ const (
 )
 
 var (
-	errNoScheme  = errors.New("it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+	errNoScheme  = errors.New("it must start with redis://, rediss://, valkey://, valkeys://, unix://, redis+sentinel:// or redis+cluster://")
 	errSyntax    = errors.New("it is no URL (reserved characters in a password must be percent-encoded)")
 	errNoMaster  = errors.New("the path must name the Sentinel's master: …/master or …/master/0")
 	errHost      = errors.New("a host is empty or wrong")
@@ -36,12 +36,18 @@ type redisURL struct {
 }
 
 func splitURL(raw string) (redisURL, error) {
-	scheme, rest, ok := strings.Cut(raw, "://")
+	scheme, rest, ok := strings.Cut(strings.TrimSpace(raw), "://") // a file of a secret often ends in a newline
 	if !ok {
 		return redisURL{}, errNoScheme
 	}
 	var u redisURL
 	u.scheme, u.kind, _ = strings.Cut(scheme, "+")
+	switch u.scheme {
+	case "valkey":
+		u.scheme = "redis"
+	case "valkeys":
+		u.scheme = "rediss"
+	}
 	known := u.scheme == "redis" || u.scheme == "rediss" || u.scheme == "unix" && u.kind == ""
 	if !known || u.kind != "" && u.kind != "sentinel" && u.kind != "cluster" {
 		return redisURL{}, errNoScheme
@@ -64,7 +70,7 @@ func splitURL(raw string) (redisURL, error) {
 // takes everything up to the last @ for the login, so that no password slips
 // through, however it is written.
 func Redact(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
+	scheme, rest, ok := strings.Cut(strings.TrimSpace(raw), "://")
 	if !ok {
 		return "(not shown)"
 	}
@@ -83,6 +89,9 @@ func Redact(raw string) string {
 //	redis+sentinel://user:password@host1:26379,host2:26379/master/0
 //	redis+cluster://user:password@host1:7000,host2:7000
 //	rediss+sentinel://…, rediss+cluster://…
+//	valkey://…, valkeys://…           the same as redis and rediss
+//
+// White space around the URL and around hosts doesn't count. An IPv6 address is written in brackets.
 //
 // Options of go-redis may follow as a query, such as ?pool_size=20 or, for a
 // Sentinel that wants a login of its own, ?sentinel_username=…&sentinel_password=….
@@ -167,6 +176,7 @@ func (u *redisURL) cluster(o *redis.UniversalOptions) (err error) {
 func splitHosts(hosts, defaultPort string) ([]string, error) {
 	addrs := strings.Split(hosts, ",")
 	for i, addr := range addrs {
+		addr = strings.TrimSpace(addr)
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil { // no port
 			port = defaultPort
@@ -191,4 +201,10 @@ func copyOptions(o *redis.UniversalOptions, from *redis.Options) {
 	o.PipelineReadBufferSize, o.PipelineWriteBufferSize = from.PipelineReadBufferSize, from.PipelineWriteBufferSize
 	o.ConnMaxIdleTime, o.ConnMaxLifetime = from.ConnMaxIdleTime, from.ConnMaxLifetime
 	o.ConnMaxLifetimeJitter = from.ConnMaxLifetimeJitter
+}
+
+// UsesTLS reports whether a URL asks for TLS.
+func UsesTLS(raw string) bool {
+	raw = strings.TrimSpace(raw)
+	return strings.HasPrefix(raw, "rediss") || strings.HasPrefix(raw, "valkeys")
 }

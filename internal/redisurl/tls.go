@@ -30,7 +30,7 @@ func (t TLS) Config(rawURL string) (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil
 	}
-	if !strings.HasPrefix(rawURL, "rediss") {
+	if !UsesTLS(rawURL) {
 		return nil, &TLSError{"", "needs a URL that begins with rediss"}
 	}
 	if strings.Contains(rawURL, "skip_verify=") {
