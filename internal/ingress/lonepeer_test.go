@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -85,7 +86,7 @@ func TestLonePeerIsLogged(t *testing.T) {
 	now = now.Add(observed)
 	g.tellOfLonePeer()
 	lines := log.lines(t, "a proxy is probably missing in trusted_proxies")
-	if len(lines) != 1 || lines[0]["level"] != "WARN" || !strings.Contains(lines[0]["detail"].(string), "--trusted-proxies 127.0.0.1") {
+	if len(lines) != 1 || lines[0]["level"] != "WARN" || !strings.Contains(fmt.Sprint(lines[0]["detail"]), "--trusted-proxies 127.0.0.1") {
 		t.Errorf("log lines %v", lines)
 	}
 }
