@@ -184,7 +184,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 		"rules list brute_force_logni --all":   `"brute_force_logni" is not a rule that is listed; did you mean "brute_force_login"?`,
 		"blocks --limti 5":                     `unknown flag: --limti; did you mean "--limit"?`,
 		"run --http-adr x":                     `unknown flag: --http-adr; did you mean "--http-addr"?`,
-		"dead-letters list --ouput json":       `unknown flag: --ouput; did you mean "--output"?`,
+		"dead-letters list --outptu json":      `unknown flag: --outptu; did you mean "--output"?`,
 		"version extra":                        `"extra": version takes no arguments; see detector version --help`,
 		"check extra":                          "takes no arguments",
 		"check --nonsense":                     "unknown flag: --nonsense",

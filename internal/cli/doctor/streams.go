@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/consumer"
 )
 
@@ -67,7 +68,7 @@ func (x *examination) ahead(ctx context.Context, stream, last string) {
 	}
 	if by := time.UnixMilli(ms).Sub(now).Round(time.Second); by > maxSkew {
 		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream: docs/operations.md",
-			"%s: its last ID is %s in the future, and so will be those of all events until then", stream, by)
+			"%s: its last ID is %s in the future, and so will be those of all events until then", stream, display.Duration(by))
 	}
 }
 
