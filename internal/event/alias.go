@@ -152,13 +152,22 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 		if at[s] == [rawNames + 1]int{} && !nested {
 			continue
 		}
+		if at[s] == [rawNames + 1]int{at[s][0]} && !nested && says(given[at[s][0]-1].Value, p) {
+			continue // it has its name and a value, as is usual
+		}
 		l := lookUp{given: given, slot: s, at: at[s], nested: nested, placeholders: p}
-		if s == slotAddress {
+		if s == slotAddress && l.several() {
 			conflict = l.differ()
 		}
 		attrs = l.settle(attrs)
 	}
 	return attrs, conflict
+}
+
+// says reports whether v is text that can't be a placeholder, by how it begins.
+func says(v any, p *Placeholders) bool {
+	text, ok := v.(string)
+	return ok && text != "" && !p.may(text)
 }
 
 // A lookUp finds the one value of a slot.
@@ -245,6 +254,17 @@ func (l *lookUp) raw(rank int) any {
 		}
 	}
 	return nil
+}
+
+// several reports whether there may be more than one name.
+func (l *lookUp) several() bool {
+	names := 0
+	for _, i := range l.at {
+		if i > 0 {
+			names++
+		}
+	}
+	return l.nested || names > 1
 }
 
 // differ reports whether two names hold different text.

@@ -39,8 +39,11 @@ func NewPlaceholders(texts []string) *Placeholders {
 
 // Holds reports whether text is a placeholder.
 func (p *Placeholders) Holds(text string) bool {
+	if !p.may(text) {
+		return false
+	}
 	text = strings.TrimSpace(text)
-	if p == nil || text == "" || len(text) > p.longest || !p.begins[text[0]] {
+	if text == "" || len(text) > p.longest {
 		return false
 	}
 	var lower [maxPlaceholder]byte
@@ -57,7 +60,16 @@ func (p *Placeholders) Holds(text string) bool {
 
 // HoldsID reports whether text is a placeholder, or a zero, where an ID is wanted: "0", "0.0", "00000000".
 func (p *Placeholders) HoldsID(text string) bool {
-	return p != nil && isZero(text) || p.Holds(text)
+	return p.may(text) && isZero(text) || p.Holds(text)
+}
+
+// may reports whether text may be a placeholder, or a zero, by how it begins: nearly no value does.
+func (p *Placeholders) may(text string) bool {
+	if p == nil || text == "" {
+		return false
+	}
+	c := text[0]
+	return p.begins[c] || c <= ' ' || c >= 0x80 || c == '0' || c == '-'
 }
 
 // isZero reports whether text is a zero, however it is written.

@@ -123,7 +123,7 @@ func (d *Decoder) Decode(stream, id string, fields []string) (event.Event, error
 	if len(s.nulls) > 0 {
 		e.Nulls = append([]string(nil), s.nulls...)
 	}
-	if err := d.finish(&e, s); err != nil {
+	if err := d.finish(&e, s, fields); err != nil {
 		return event.Event{}, err
 	}
 	e.AddressConflict = conflict && d.conflict(e.Attrs)
@@ -154,10 +154,15 @@ func (d *Decoder) check(s *scratch, fields []string) error {
 }
 
 // finish derives what an event has besides attributes.
-func (d *Decoder) finish(e *event.Event, s *scratch) error {
+func (d *Decoder) finish(e *event.Event, s *scratch, fields []string) error {
 	var m marks
 	m.find(e.Attrs)
 	if e.Type = m.eventType(e); e.Type == "" {
+		if s.flat {
+			if err := explain(fields); err != nil {
+				return err
+			}
+		}
 		return malformed(NoEventType, untyped(e.Attrs))
 	}
 	if !utf8.ValidString(e.Type) || strings.IndexByte(e.Type, 0) >= 0 {

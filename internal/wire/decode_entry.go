@@ -24,6 +24,7 @@ type scratch struct {
 	size      int // bytes kept so far, counted where the entry is large
 	allowance int // values of this attribute that are read even so
 
+	flat      bool       // no field holds the event
 	large     bool       // the entry is over the limit of what is kept
 	dirty     bool       // text has to be cleaned or cut
 	dropped   bool       // something was left out or repaired
@@ -159,11 +160,7 @@ func (s *scratch) read(fields []string) error {
 			s.field(fields[i], fields[i+1], own)
 		}
 	}
-	if doc < 0 {
-		if err := s.explain(fields); err != nil {
-			return err
-		}
-	}
+	s.flat = doc < 0
 	s.unquote()
 	return nil
 }
@@ -193,7 +190,9 @@ func (s *scratch) fieldValue(name, text string) any {
 			return v
 		}
 	}
-	s.admit(len(text))
+	if s.values++; s.large {
+		s.size += min(len(text), s.limits.StringBytes)
+	}
 	return s.text(text)
 }
 
@@ -235,7 +234,9 @@ func (s *scratch) embedded(name, text string) (v any, ok bool) {
 func (s *scratch) serialised(a *event.Attr) {
 	switch v := a.Value.(type) {
 	case string:
-		a.Value = s.serialisedText(a.Name, v)
+		if opens(v, '{') || opens(v, '[') || opens(v, '"') {
+			a.Value = s.serialisedText(a.Name, v)
+		}
 	case map[string]any:
 		if text, ok := v["body"].(string); ok && a.Name == "request" {
 			v["body"] = s.serialisedText("request.body", text)

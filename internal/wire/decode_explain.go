@@ -8,13 +8,8 @@ import (
 )
 
 // explain is the error of a flat entry without a type in which a field was meant to be the event and can't be; nil where
-// there is none, or where the entry has a type.
-func (s *scratch) explain(fields []string) error {
-	var m marks
-	m.find(s.attrs)
-	if m.eventType(&event.Event{Attrs: s.attrs}) != "" {
-		return nil
-	}
+// there is none.
+func explain(fields []string) error {
 	for i := 0; i+1 < len(fields); i += 2 {
 		switch fields[i] {
 		case "event", "data", "payload":

@@ -92,8 +92,14 @@ func (m *marks) eventType(e *event.Event) string {
 
 // trimmedType takes off what is around a type: blanks, the end of a line, the end of a C string, a byte order mark.
 func trimmedType(text string) string {
+	if n := len(text); n > 0 && isGraphic(text[0]) && isGraphic(text[n-1]) {
+		return text
+	}
 	return strings.TrimFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == 0 || r == '\ufeff' })
 }
+
+// isGraphic reports whether c is a visible character of ASCII.
+func isGraphic(c byte) bool { return '!' <= c && c <= '~' }
 
 // builtinScopes is how many scope types every deployment has.
 const builtinScopes = 5

@@ -20,12 +20,25 @@ const (
 // Nearly all values are so already. What had to be replaced or cut ends in a hash of the bytes it came from, so
 // that two values never become one. Detection and ingress agree because both ask here.
 func scopeValue(v string) string {
-	if len(v) <= maxScopeValue && utf8.ValidString(v) && strings.IndexByte(v, 0) < 0 && !strings.Contains(v, valueMark) {
+	if isPlainValue(v) || len(v) <= maxScopeValue && utf8.ValidString(v) && strings.IndexByte(v, 0) < 0 && !strings.Contains(v, valueMark) {
 		return v
 	}
 	sum := sha256.Sum256([]byte(v))
 	suffix := valueMark + hex.EncodeToString(sum[:valueHash])
 	return CleanText(v, maxScopeValue-len(suffix)) + suffix
+}
+
+// isPlainValue reports whether v is short and of ASCII that needs no closer look, as nearly all values are.
+func isPlainValue(v string) bool {
+	if len(v) > 64 {
+		return false
+	}
+	for i := range len(v) {
+		if c := v[i]; c == 0 || c == '~' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // CleanText returns text as UTF-8 without NUL, of at most n bytes: each byte that is not part of a character, each surrogate that
