@@ -18,6 +18,8 @@ const (
 	peerPoll     = 2 * time.Millisecond
 	// peerMemory is how long a peer counts as at work after it had entries pending.
 	peerMemory = time.Minute
+	// peerLook is how often peers are looked for while there are none.
+	peerLook = 20 * time.Millisecond
 )
 
 // peers are the consumers that other processes have in the group.
@@ -28,9 +30,10 @@ type peers struct {
 	timeout time.Duration
 	own     map[string]bool // consumers of this process
 
-	mu    sync.Mutex
-	seen  time.Time         // when a peer last had entries pending
-	stuck map[string]string // by consumer, its oldest entry when waiting for it timed out
+	mu     sync.Mutex
+	seen   time.Time         // when a peer last had entries pending
+	looked time.Time         // when it was last looked for some
+	stuck  map[string]string // by consumer, its oldest entry when waiting for it timed out
 }
 
 // maxStuck bounds the memory of consumers that come and go.
@@ -42,6 +45,9 @@ const maxStuck = 1000
 // until it makes progress. Each look is XPENDING, O(consumers), and one more for the consumers that
 // have entries pending.
 func (p *peers) settle(ctx context.Context, id string) (atWork bool, err error) {
+	if p.alone() {
+		return false, nil
+	}
 	deadline := time.Now().Add(peerPatience)
 	for {
 		busy, err := p.before(ctx, id)
@@ -60,6 +66,21 @@ func (p *peers) settle(ctx context.Context, id string) (atWork bool, err error) 
 			return false, ctx.Err()
 		}
 	}
+}
+
+// alone reports whether there were no peers when it was last looked for some, a moment ago.
+func (p *peers) alone() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.seen) < peerMemory {
+		return false
+	}
+	alone := now.Sub(p.looked) < peerLook
+	if !alone {
+		p.looked = now
+	}
+	return alone
 }
 
 func (p *peers) seenLately() bool {

@@ -48,6 +48,7 @@ func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 	failures := p.spec(spec.Name, common)
 	failures.Threshold = max(failures.Threshold, common.failures.Threshold)
 	failures.Variant = p.SuccessClears
+	failures.ClearsAll = p.SuccessClears == clearsAddress
 	if p.SuccessClears == clearsNever {
 		failures.MaxClears = window.NeverCleared
 	}

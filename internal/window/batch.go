@@ -45,11 +45,10 @@ func Group(ops []Op) *Batch {
 	return b
 }
 
-// Check returns ErrNeverCleared if an operation clears a window that is never
-// cleared.
+// Check returns ErrNeverCleared if an operation is a clear that its Spec rules out.
 func (b *Batch) Check() error {
 	for i := range b.ops {
-		if b.ops[i].Kind == Clear && !b.ops[i].Spec.KeepsClears() {
+		if op := &b.ops[i]; op.Kind == Clear && (!op.Spec.KeepsClears() || op.Tag == "" && !op.Spec.ClearsAll) {
 			return fmt.Errorf("%w: %s", ErrNeverCleared, b.ops[i].Spec.Name)
 		}
 	}
@@ -96,12 +95,15 @@ func (b *Batch) Clears(w Window) []Record {
 }
 
 // Tags returns the tags whose clears say what becomes of the batch's members of w, each
-// once: those of its additions and clears, and that of every member, 0.
+// once: those of its additions and clears, and 0 where clears of every member may come.
 func (b *Batch) Tags(w Window) []uint64 {
-	tags := []uint64{0}
+	var tags []uint64
+	if w.Spec.ClearsAll {
+		tags = append(tags, 0)
+	}
 	for i := w.first; i >= 0; i = b.next[i] {
 		r, changes := b.ops[i].record()
-		if changes && !slices.Contains(tags, r.Tag) {
+		if changes && w.Spec.clearable(r.Tag) && !slices.Contains(tags, r.Tag) {
 			tags = append(tags, r.Tag)
 		}
 	}

@@ -71,14 +71,14 @@ func (c *Clears) covers(m Record) bool {
 
 // LogTags returns the tags whose clears say what becomes of the members in an encoded log, each
 // once, without those in known.
-func LogTags(log string, known []uint64) []uint64 {
+func LogTags(spec *Spec, log string, known []uint64) []uint64 {
 	var tags []uint64
-	if !slices.Contains(known, 0) {
+	if spec.ClearsAll && !slices.Contains(known, 0) {
 		tags = append(tags, 0)
 	}
 	for ; len(log) >= RecordSize; log = log[RecordSize:] {
 		r := decode(log[:RecordSize])
-		if r.At == 0 || r.Member == clearMember || slices.Contains(known, r.Tag) || slices.Contains(tags, r.Tag) {
+		if r.At == 0 || r.Member == clearMember || !spec.clearable(r.Tag) || slices.Contains(known, r.Tag) || slices.Contains(tags, r.Tag) {
 			continue
 		}
 		tags = append(tags, r.Tag)

@@ -104,6 +104,15 @@ func (v *View) Corrected() bool {
 	})
 }
 
+// NewestClear is the time of the newest clear in the log, in milliseconds; 0 if there is none.
+func (v *View) NewestClear() int64 {
+	newest := int64(0)
+	for _, c := range v.logged {
+		newest = max(newest, c.At)
+	}
+	return newest
+}
+
 // Spared is how many operations added nothing because a clear of theirs may have been
 // forgotten (Clears.Floor).
 func (v *View) Spared() int { return v.spared }
@@ -111,7 +120,7 @@ func (v *View) Spared() int { return v.spared }
 // spares reports whether r, which arrives now, may have been taken out by a clear that
 // was forgotten.
 func (v *View) spares(r Record) bool {
-	return r.At <= v.clears.Floor && !v.clears.covers(r) && v.index(r.Member) < 0
+	return v.spec.clearable(r.Tag) && r.At <= v.clears.Floor && !v.clears.covers(r) && v.index(r.Member) < 0
 }
 
 // add takes a member in and reports the time it stands at now and whether it

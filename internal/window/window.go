@@ -49,6 +49,8 @@ type Spec struct {
 	// RareTags says that most clears are of a tag that no member has in any window of the spec:
 	// a store may leave those out.
 	RareTags bool
+	// ClearsAll says that clears of every member, those without a Tag, come as well.
+	ClearsAll bool
 	// Variant tells apart specs that differ in a rule's other parameters.
 	Variant string
 }
@@ -63,6 +65,9 @@ const NeverCleared = -1
 
 // KeepsClears reports whether clears come to windows of the spec.
 func (s *Spec) KeepsClears() bool { return s.MaxClears >= 0 }
+
+// clearable reports whether a clear can take out members of the tag.
+func (s *Spec) clearable(tag uint64) bool { return s.KeepsClears() && (tag != 0 || s.ClearsAll) }
 
 // ClearLimit is how many tags a window remembers the newest clear of.
 func (s *Spec) ClearLimit() int { return cmp.Or(max(s.MaxClears, 0), DefaultMaxClears) }
@@ -111,8 +116,8 @@ const (
 	Clear
 )
 
-// ErrNeverCleared is returned for a clear of a window whose Spec rules clears out.
-var ErrNeverCleared = errors.New("clear of a window that is never cleared")
+// ErrNeverCleared is returned for a clear that the window's Spec rules out.
+var ErrNeverCleared = errors.New("clear of a window that is never cleared so")
 
 // An Op is one operation on the window that Spec keeps for Group.
 type Op struct {

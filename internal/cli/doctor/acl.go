@@ -87,6 +87,8 @@ func keyNeeds(prefix string) []need {
 		on(pattern, "append", "APPEND", key, "v"),
 		on(pattern, "zadd", "ZADD", key, "x", "m"),
 		on(pattern, "zmscore", "ZMSCORE", key, "m"),
+		on(pattern, "zscore", "ZSCORE", key, "m"),
+		on(pattern, "zcard", "ZCARD", key),
 		on(pattern, "zrange", "ZRANGE", key, "0", "0"),
 		on(pattern, "zremrangebyscore", "ZREMRANGEBYSCORE", key, "x", "x"),
 		on(pattern, "zremrangebyrank", "ZREMRANGEBYRANK", key, "x", "x"),

@@ -12,38 +12,40 @@ import (
 
 // A clearQuery asks for the newest clears of some tags of one window.
 type clearQuery struct {
-	tags  []uint64
-	at    *redis.FloatSliceCmd // of each tag; 0 where there is none
-	floor *redis.ZSliceCmd     // the oldest clear of a full set; empty if it isn't full
+	tags []uint64
+	at   *redis.FloatSliceCmd // of each tag, and the floor's; 0 where there is none
 }
 
-// ask sends the query for tags, which may be none; O(tags).
+// floorMember is the member of the sorted set that says up to when clears were forgotten for want of
+// room, by a score that is floorOffset above that time: it comes last and is never forgotten itself. No
+// tag is nine bytes long.
+const (
+	floorMember = "forgotten"
+	floorOffset = 1 << 49
+)
+
+// ask sends the query for tags; O(tags). For none it sends nothing.
 func (q *clearQuery) ask(ctx context.Context, p redis.Pipeliner, key string, tags []uint64) {
 	if len(tags) == 0 {
 		return
 	}
-	members := make([]string, len(tags))
+	members := make([]string, len(tags), len(tags)+1)
 	for i, tag := range tags {
 		members[i] = tagMember(tag)
 	}
-	q.tags, q.at = tags, p.ZMScore(ctx, key, members...)
-}
-
-// askFloor asks up to when clears may have been forgotten; O(log n).
-func (q *clearQuery) askFloor(ctx context.Context, p redis.Pipeliner, key string, limit int) {
-	q.floor = p.ZRangeWithScores(ctx, key, int64(-limit), int64(-limit))
+	q.tags, q.at = tags, p.ZMScore(ctx, key, append(members, floorMember)...)
 }
 
 // into adds the answers to known.
 func (q *clearQuery) into(known *window.Clears) {
-	if q.at != nil {
-		for i, at := range q.at.Val() {
-			known.Set(q.tags[i], int64(at))
-		}
+	if q.at == nil {
+		return
 	}
-	if q.floor != nil {
-		for _, oldest := range q.floor.Val() {
-			known.Floor = int64(oldest.Score)
+	for i, at := range q.at.Val() {
+		if i < len(q.tags) {
+			known.Set(q.tags[i], int64(at))
+		} else if at > 0 {
+			known.Floor = int64(at) - floorOffset
 		}
 	}
 }
@@ -51,9 +53,6 @@ func (q *clearQuery) into(known *window.Clears) {
 func (q *clearQuery) err() error {
 	if q.at != nil && q.at.Err() != nil && !errors.Is(q.at.Err(), redis.Nil) {
 		return q.at.Err()
-	}
-	if q.floor != nil && q.floor.Err() != nil && !errors.Is(q.floor.Err(), redis.Nil) {
-		return q.floor.Err()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package rediswindow
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,6 +17,28 @@ type compaction struct {
 	size int    // bytes replaced
 	with []byte
 	ttl  time.Duration
+
+	clearsKey string // of the clears to be trimmed; "" if there are none
+	expired   int64  // ms, up to which clears are too old
+	limit     int    // of clears
+}
+
+// upkeep is the replies to compactions, and to the trimming of clears along with them.
+type upkeep struct{ compactions, trims []*redis.Cmd }
+
+func (u *upkeep) failed() bool {
+	failed := func(c *redis.Cmd) bool { return c.Err() != nil }
+	return slices.ContainsFunc(u.compactions, failed) || slices.ContainsFunc(u.trims, failed)
+}
+
+// dropped is how many clears were forgotten though they may matter.
+func (u *upkeep) dropped() float64 {
+	n := 0
+	for _, c := range u.trims {
+		excess, _ := c.Int() // of one that failed: 0
+		n += excess
+	}
+	return float64(n)
 }
 
 // maxOverfull bounds the memory of compactions that wait. What is not
@@ -41,6 +64,9 @@ func (s *Store) settle(t *touch, view *window.View) {
 		head: log[:window.RecordSize], size: len(log), ttl: t.spec.ttl,
 		with: append(window.Marker(), view.Compact()...),
 	}
+	if newest := view.NewestClear(); newest > 0 {
+		c.clearsKey, c.expired, c.limit = t.clearsKey, newest-t.spec.ttl.Milliseconds(), t.window.Spec.ClearLimit()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.overfull) < maxOverfull {
@@ -50,16 +76,19 @@ func (s *Store) settle(t *touch, view *window.View) {
 
 // compact sends the compactions that wait. Whether they succeed is of no
 // interest: a log that stays long is compacted another time.
-func (s *Store) compact(ctx context.Context, p redis.Pipeliner) []*redis.Cmd {
+func (s *Store) compact(ctx context.Context, p redis.Pipeliner) upkeep {
 	s.mu.Lock()
 	waiting := s.overfull
 	if len(waiting) > 0 {
 		s.overfull = map[string]compaction{}
 	}
 	s.mu.Unlock()
-	sent := make([]*redis.Cmd, 0, len(waiting))
+	var sent upkeep
 	for key, c := range waiting {
-		sent = append(sent, p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10)))
+		sent.compactions = append(sent.compactions, p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10)))
+		if c.clearsKey != "" {
+			sent.trims = append(sent.trims, p.Eval(ctx, trimSource, []string{c.clearsKey}, c.expired, c.limit, floorMember, floorOffset))
+		}
 	}
 	return sent
 }

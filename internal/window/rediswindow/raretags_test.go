@@ -45,7 +45,7 @@ func newTagger(t *testing.T, env *testenv.RedisEnv, spec *window.Spec) *tagger {
 var epoch = time.UnixMilli(1_800_000_000_000)
 
 func rareSpec() *window.Spec {
-	return &window.Spec{Name: "r", Threshold: 3, Length: time.Minute, Lateness: time.Minute, RareTags: true}
+	return &window.Spec{Name: "r", Threshold: 3, Length: time.Minute, Lateness: time.Minute, ClearsAll: true, RareTags: true}
 }
 
 func (w *tagger) add(second int, tag string) window.Op {

@@ -24,7 +24,7 @@ func (s *Store) Recount(ctx context.Context, ops []window.Op) ([]window.Count, e
 		for i := range ops {
 			if ops[i].Spec.KeepsClears() {
 				key := s.keys.WindowClears(s.spec(ops[i].Spec).id, ops[i].Group)
-				clears[i].ask(ctx, p, key, window.LogTags(logs[i].Val(), nil))
+				clears[i].ask(ctx, p, key, window.LogTags(ops[i].Spec, logs[i].Val(), nil))
 			}
 		}
 	}); err != nil {

@@ -76,7 +76,7 @@ func (s *Store) confirm(ctx context.Context, batch *window.Batch, doubtful []*to
 	}
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, t := range doubtful {
-			t.others.ask(ctx, p, t.clearsKey, window.LogTags(t.before(), t.own.tags))
+			t.others.ask(ctx, p, t.clearsKey, window.LogTags(t.window.Spec, t.before(), t.own.tags))
 		}
 		return nil
 	})

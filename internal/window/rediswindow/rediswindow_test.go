@@ -187,6 +187,7 @@ func TestClearsAreBoundedAndCounted(t *testing.T) {
 	}
 	s := rediswindow.New(env.Client, env.Prefix, metrics)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute, Lateness: time.Minute, MaxClears: 100}
+	slack := int64(2*spec.Capacity() + 2) // what comes between two compactions
 	begin := time.Now()
 	for i := range 300 {
 		op := window.Op{Spec: spec, Group: "g", Kind: window.Clear, Time: begin.Add(time.Duration(i) * time.Millisecond), Tag: fmt.Sprint(i)}
@@ -198,16 +199,16 @@ func TestClearsAreBoundedAndCounted(t *testing.T) {
 	if counts, err := s.Apply(t.Context(), []window.Op{late}); err != nil || counts[0].Size != 0 {
 		t.Fatalf("counts %v (%v), want none", counts, err)
 	}
-	if dropped, spared := testutil.ToFloat64(metrics.ClearsDropped), testutil.ToFloat64(metrics.MembersSpared); dropped != 200 || spared != 1 {
-		t.Errorf("%v clears dropped and %v members spared, want 200 and 1", dropped, spared)
+	if dropped, spared := testutil.ToFloat64(metrics.ClearsDropped), testutil.ToFloat64(metrics.MembersSpared); dropped < 200-float64(slack) || dropped > 200 || spared != 1 {
+		t.Errorf("%v clears dropped and %v members spared, want 200 (%d less at most) and 1", dropped, spared, slack)
 	}
 	for _, key := range env.Client.Keys(t.Context(), env.Prefix+":*").Val() {
 		if ttl := env.Client.PTTL(t.Context(), key).Val(); ttl <= spec.TTL()-time.Minute || ttl > spec.TTL() {
 			t.Errorf("%s has a TTL of %s, want up to %s", key, ttl, spec.TTL())
 		}
 		if strings.Contains(key, ":clears:") {
-			if n := env.Client.ZCard(t.Context(), key).Val(); n != 100 {
-				t.Errorf("%d clears, want 100", n)
+			if n := env.Client.ZCard(t.Context(), key).Val(); n < 100 || n > 101+slack {
+				t.Errorf("%d clears, want 100 and at most %d more", n, slack)
 			}
 		}
 	}

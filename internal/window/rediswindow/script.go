@@ -2,5 +2,9 @@ package rediswindow
 
 import _ "embed"
 
-//go:embed compact.lua
-var compactSource string
+var (
+	//go:embed compact.lua
+	compactSource string
+	//go:embed trim.lua
+	trimSource string
+)

@@ -3,8 +3,6 @@ package rediswindow
 import (
 	"context"
 	"errors"
-	"slices"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,28 +21,24 @@ type touch struct {
 	log    *redis.StringCmd // the log afterwards
 	own    clearQuery       // of the batch's own tags, before the batch's own clears
 	others clearQuery       // of the tags of all other members, when confirming
-	cut    *redis.IntCmd    // clears dropped for the limit; nil if none was added
+	newest *redis.IntCmd    // of adding the batch's clears; nil if there are none
 }
 
 // touchAll adds the batch to its windows and reads them, in one round trip.
 func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, error) {
 	touched := make([]touch, len(batch.Windows))
-	var compactions []*redis.Cmd
+	var housekeeping upkeep
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		compactions = s.compact(ctx, p)
+		housekeeping = s.compact(ctx, p)
 		for i, w := range batch.Windows {
 			s.touch(ctx, p, batch, w, &touched[i])
 		}
 		return nil
 	})
-	if err = failure(err, touched, compactions); err != nil {
+	if err = failure(err, touched, &housekeeping); err != nil {
 		return nil, err
 	}
-	for i := range touched {
-		if cut := touched[i].cut; cut != nil && cut.Val() > 0 {
-			s.metrics.ClearsDropped.Add(float64(cut.Val()))
-		}
-	}
+	s.metrics.ClearsDropped.Add(housekeeping.dropped())
 	return touched, nil
 }
 
@@ -66,27 +60,21 @@ func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batc
 	if t.clearsKey == "" {
 		return
 	}
-	t.own.askFloor(ctx, p, t.clearsKey, w.Spec.ClearLimit())
 	t.own.ask(ctx, p, t.clearsKey, batch.Tags(w))
 	t.addClears(ctx, p, batch.Clears(w))
 }
 
-// addClears remembers the newest clear of each tag, forgets those that no member in time
-// can come before any more, and all but the newest: O(log n) each, some 3 µs of Redis together.
+// addClears remembers the newest clear of each tag, O(log n) each; the set is trimmed when the log is compacted.
 func (t *touch) addClears(ctx context.Context, p redis.Pipeliner, clears []window.Record) {
 	if len(clears) == 0 {
 		return
 	}
-	newest, added := int64(0), make([]redis.Z, len(clears))
+	added := make([]redis.Z, len(clears))
 	for i, c := range clears {
-		newest = max(newest, c.At)
 		added[i] = redis.Z{Score: float64(c.At), Member: tagMember(c.Tag)}
 	}
-	p.ZAddGT(ctx, t.clearsKey, added...)
+	t.newest = p.ZAddGT(ctx, t.clearsKey, added...)
 	p.PExpire(ctx, t.clearsKey, t.spec.ttl)
-	expired := newest - t.spec.ttl.Milliseconds()
-	p.ZRemRangeByScore(ctx, t.clearsKey, "-inf", "("+strconv.FormatInt(expired, 10))
-	t.cut = p.ZRemRangeByRank(ctx, t.clearsKey, 0, int64(-t.window.Spec.ClearLimit()-1))
 }
 
 // before is the log as it was before this batch. What others added since is in it if they
@@ -114,7 +102,7 @@ func (t *touch) view() *window.View {
 // failure returns the error that makes the pipeline's replies unusable, or nil. That a
 // window isn't there is no error, nor that a compaction failed. Where Redis refuses the
 // connection itself only the pipeline has an error, its commands don't.
-func failure(err error, touched []touch, compactions []*redis.Cmd) error {
+func failure(err error, touched []touch, housekeeping *upkeep) error {
 	if err == nil {
 		return nil
 	}
@@ -129,12 +117,11 @@ func failure(err error, touched []touch, compactions []*redis.Cmd) error {
 		if err := t.own.err(); err != nil {
 			return err
 		}
-		if t.cut != nil && t.cut.Err() != nil {
-			return t.cut.Err()
+		if t.newest != nil && t.newest.Err() != nil {
+			return t.newest.Err()
 		}
 	}
-	compacting := func(c *redis.Cmd) bool { return c.Err() != nil }
-	if errors.Is(err, redis.Nil) || slices.ContainsFunc(compactions, compacting) {
+	if errors.Is(err, redis.Nil) || housekeeping.failed() {
 		return nil
 	}
 	return err

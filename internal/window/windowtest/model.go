@@ -69,7 +69,7 @@ func newHistory(rt *rapid.T, run int) *history {
 	for i := range rapid.IntRange(1, 2).Draw(rt, "specs") {
 		h.specs = append(h.specs, &window.Spec{
 			Name: fmt.Sprintf("run%d-%d", run, i), Threshold: rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 11}).Draw(rt, "threshold"), Length: time.Second,
-			Lateness: time.Duration(rapid.SampledFrom([]int{0, 3, 10, 20, 25}).Draw(rt, "lateness")) * 100 * time.Millisecond, Latest: rapid.Bool().Draw(rt, "latest"),
+			Lateness: time.Duration(rapid.SampledFrom([]int{0, 3, 10, 20, 25}).Draw(rt, "lateness")) * 100 * time.Millisecond, Latest: rapid.Bool().Draw(rt, "latest"), ClearsAll: true,
 		})
 	}
 	h.groups = []string{"g", "g:1", strings.Repeat("long", 70)}[:rapid.IntRange(1, 3).Draw(rt, "groups")]

@@ -57,7 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) func() window.Store) {
 }
 
 func spec(threshold int) *window.Spec {
-	return &window.Spec{Name: "test", Threshold: threshold, Length: time.Minute, Lateness: time.Minute}
+	return &window.Spec{Name: "test", Threshold: threshold, Length: time.Minute, Lateness: time.Minute, ClearsAll: true}
 }
 
 func add(s *window.Spec, seconds float64, member string) window.Op {
@@ -226,7 +226,7 @@ func odd(t *testing.T, open func() window.Store) {
 func converges(t *testing.T, open func() window.Store) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		w := &window.Spec{Name: fmt.Sprint("seed", seed), Threshold: 3, Length: time.Minute, Lateness: time.Hour}
+		w := &window.Spec{Name: fmt.Sprint("seed", seed), Threshold: 3, Length: time.Minute, Lateness: time.Hour, ClearsAll: true}
 		ops := random(r, 60, w)
 		apply(t, open(), rename(ops, "ordered")...)
 		shuffled := append(slices.Clone(ops), ops[:20]...)
