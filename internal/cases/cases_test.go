@@ -39,17 +39,19 @@ func TestCases(t *testing.T) {
 			t.Fatal(err)
 		}
 		found += len(cases)
+		for _, c := range cases {
+			place := fmt.Sprintf("%s:%d", filepath.Base(file), c.line)
+			if first, twice := seen[c.Name]; twice {
+				t.Errorf("%s: the case of %s is called %q too", place, first, c.Name)
+			}
+			seen[c.Name] = place
+		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
 			t.Parallel()
 			for _, c := range cases {
-				place := fmt.Sprintf("%s:%d", filepath.Base(file), c.line)
-				if first, twice := seen[c.Name]; twice {
-					t.Errorf("%s: the case of %s is called %q too", place, first, c.Name)
-				}
-				seen[c.Name] = place
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					t.Log(place)
+					t.Logf("%s:%d", filepath.Base(file), c.line)
 					c.run(t, t.Errorf)
 					ran.Add(1)
 				})
