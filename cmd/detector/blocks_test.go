@@ -175,6 +175,14 @@ func TestBlockWhilePostgresIsDown(t *testing.T) {
 	pg.Stop()
 	in.command("block", "user", "42").fails(t, "mend Postgres and do it again")
 	guard(t, "--redis-url", in.redis.URL, "--key-prefix", in.redis.Prefix).denies(visitor, "42")
+	temporary := in.command("block", "ip", attacker, "--ttl", "5m")
+	if temporary.code != 0 || !strings.Contains(temporary.stderr, "warning: the block is in force through Redis") || !strings.Contains(temporary.stdout, "is blocked until") {
+		t.Errorf("exit %d, stdout %q, stderr %q", temporary.code, temporary.stdout, temporary.stderr)
+	}
+	listed := in.command("blocks")
+	if listed.code != 0 || !strings.Contains(listed.stdout, attacker) || !strings.Contains(listed.stderr, "permanent blocks are unknown") {
+		t.Errorf("exit %d, stdout %q, stderr %q", listed.code, listed.stdout, listed.stderr)
+	}
 	pg.Start()
 	in.command("block", "user", "42").answers(t, 0)
 	var rows int

@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/wire",
+		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/store", "internal/wire",
 	},
 	"internal/cli/display": {},
 	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/detector"},

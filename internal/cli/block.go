@@ -98,7 +98,7 @@ func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.O
 		Scope: scope, TTL: time.Duration(o.ttl), Reason: o.reason, By: orMe(o.by), StatusCode: o.status, Message: o.message,
 	})
 	switch {
-	case errors.Is(err, detector.ErrUntold):
+	case errors.Is(err, detector.ErrUntold), errors.Is(err, detector.ErrInRedisOnly):
 		a.warn("%v", err)
 	case err != nil && !o.temporary && cfg.Postgres.URL != "":
 		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))

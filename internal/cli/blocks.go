@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -87,7 +89,12 @@ func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which
 		ask = limit + 1 // one more says that there are more
 	}
 	blocks, err := s.Blocks.List(ctx, ask)
-	if err != nil {
+	none := "nobody is blocked"
+	switch {
+	case errors.Is(err, store.ErrPartial):
+		a.warn("permanent blocks are unknown, but for those that Redis has a copy of: %v", err)
+		none = "Redis has no blocks"
+	case err != nil:
 		return err
 	}
 	blocks = which.of(blocks)
@@ -95,7 +102,7 @@ func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which
 		blocks = blocks[:limit]
 		a.warn("there are more than %d; --limit 0 lists all", limit)
 	}
-	return a.printBlocks(f, blocks, "nobody is blocked")
+	return a.printBlocks(f, blocks, none)
 }
 
 // A selector says which blocks are listed; what is empty says nothing.

@@ -145,6 +145,9 @@ func (s *sampler) take(ctx context.Context) (m sample, ok bool, err error) {
 		return sample{}, false, fmt.Errorf("measure stream: %w", err)
 	}
 	m, history, err := readSample(reply)
+	if history == "" && counted == "" {
+		history = "unknown" // the key says at least that somebody looks
+	}
 	if err == nil && history != "" && history != counted && !s.readOnly {
 		err = s.client.Set(ctx, s.key, history, countedTTL).Err()
 	}
@@ -188,6 +191,16 @@ type Lag struct {
 	Unread  int64 // entries not delivered
 	Exact   bool  // false: Unread is an estimate
 	Pending int64 // entries delivered but not acked
+}
+
+// LastSeen returns how long ago a worker last measured the stream, which each does every ten seconds; false if none did of
+// late. Redis before 7.2 doesn't tell which consumers wait for entries.
+func LastSeen(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (time.Duration, bool) {
+	left, err := client.PTTL(ctx, newSampler(client, prefix, stream, group).key).Result()
+	if err != nil || left <= 0 {
+		return 0, false
+	}
+	return max(countedTTL-left, 0), true
 }
 
 // MeasureLag looks how far a group is behind in a stream, and changes nothing. Prefix is the consumer's. It returns

@@ -184,6 +184,29 @@ func TestLagThatRedisDoesNotKnowIsAnEstimate(t *testing.T) {
 	}
 }
 
+// TestLastSeenTellsOfAWorkerThatWaits: whoever samples was there, whether or not Redis counts.
+func TestLastSeenTellsOfAWorkerThatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.group(testGroup)
+	seen := func() (time.Duration, bool) { return LastSeen(t.Context(), b.client, b.prefix, b.stream, testGroup) }
+	if _, ok := seen(); ok {
+		t.Error("somebody was seen before anybody looked")
+	}
+	b.sampled()
+	if ago, ok := seen(); !ok || ago > time.Minute {
+		t.Errorf("seen %s ago, %v", ago, ok)
+	}
+	b.must(b.client.PExpire(t.Context(), b.sampler().key, countedTTL-time.Hour).Err())
+	if ago, ok := seen(); !ok || ago < time.Hour || ago > time.Hour+time.Minute {
+		t.Errorf("seen %s ago, %v; want an hour", ago, ok)
+	}
+	b.sampled()
+	if ago, ok := seen(); !ok || ago > time.Minute {
+		t.Errorf("seen %s ago, %v", ago, ok)
+	}
+}
+
 // TestMeasureLagChangesNothing: whoever looks leaves what a worker is to find.
 func TestMeasureLagChangesNothing(t *testing.T) {
 	t.Parallel()

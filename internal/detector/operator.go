@@ -82,6 +82,10 @@ var errNoScope = errors.New("not a scope that can be blocked")
 // done, and only its enforcement event was not emitted.
 var ErrUntold = errors.New("it is done, but its enforcement event was not emitted")
 
+// ErrInRedisOnly is in the chain of an error that says that a temporary block is in force, and only what Postgres should
+// know of it is missing there.
+var ErrInRedisOnly = errors.New("the block is in force through Redis")
+
 // Block blocks at once, whatever else is known of the scope. It returns the
 // block that is in force afterwards.
 func (o *Operator) Block(ctx context.Context, r BlockRequest) (checker.Block, error) {
@@ -118,6 +122,10 @@ func (o *Operator) put(ctx context.Context, block checker.Block) (checker.Block,
 	if err == nil {
 		err = results[0].Err
 	}
+	var partial error
+	if errors.Is(err, store.ErrPartial) && !block.Permanent() {
+		partial, err = fmt.Errorf("%w: %w", ErrInRedisOnly, err), nil
+	}
 	if err != nil {
 		return checker.Block{}, fmt.Errorf("block %s: %w", block.Scope, err)
 	}
@@ -128,7 +136,7 @@ func (o *Operator) put(ctx context.Context, block checker.Block) (checker.Block,
 		err = o.tell(ctx, e)
 	case store.Kept, store.Extended, store.Lapsed, store.Unblocked:
 	}
-	return results[0].Block, err
+	return results[0].Block, errors.Join(partial, err)
 }
 
 // Unblock lifts every block of the scope and sees to it that events from

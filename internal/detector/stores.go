@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -134,6 +135,9 @@ func (s *Stores) CheckRedis(ctx context.Context) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	version, err = RedisVersion(ctx, s.Clients.Ops)
+	if errors.Is(err, ErrClusterNode) {
+		return version, fmt.Errorf("Redis at %s %w", s.cfg.Redis.URL, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("Redis at %s %s: %w", s.cfg.Redis.URL, redisTrouble(err), err)
 	}
@@ -164,19 +168,54 @@ func redisTrouble(err error) string {
 	return "can't be reached; start it or correct redis.url"
 }
 
-// RedisVersion asks the server for its version. Valkey says with which Redis it is
-// compatible.
+// ErrClusterNode is in the chain of the error that says that a plain client can't work with a node of a Cluster.
+var ErrClusterNode = errors.New("is a node of a Redis Cluster; write redis+cluster://host1,host2 into redis.url")
+
+// A Server is what a server says of itself.
+type Server struct {
+	Product string // Redis, Valkey, KeyDB, Dragonfly or Upstash
+	Version string // the product's own
+	Redis   string // the Redis that it is compatible with
+	Mode    string // standalone, cluster or sentinel
+}
+
+// String names the product and its version.
+func (s Server) String() string { return strings.TrimSpace(s.Product + " " + s.Version) }
+
+// ReadServer reads what INFO says about the server.
+func ReadServer(info string) Server {
+	said := map[string]string{}
+	for line := range strings.Lines(info) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			said[name] = value
+		}
+	}
+	s := Server{Product: "Redis", Redis: said["redis_version"], Mode: cmp.Or(said["redis_mode"], said["server_mode"])}
+	s.Version = s.Redis
+	switch name := strings.ToLower(said["server_name"] + said["executable"]); {
+	case said["valkey_version"] != "":
+		s.Product, s.Version = "Valkey", said["valkey_version"]
+	case said["dragonfly_version"] != "":
+		s.Product, s.Version = "Dragonfly", strings.TrimPrefix(strings.TrimPrefix(said["dragonfly_version"], "df-"), "v")
+	case said["upstash_version"] != "":
+		s.Product, s.Version = "Upstash", said["upstash_version"]
+	case strings.Contains(name, "keydb"):
+		s.Product = "KeyDB"
+	}
+	return s
+}
+
+// RedisVersion asks the server for the version of Redis that it is compatible with.
 func RedisVersion(ctx context.Context, client redis.UniversalClient) (string, error) {
 	info, err := client.Info(ctx, "server").Result()
 	if err != nil {
 		return "", fmt.Errorf("ask for its version: %w", err)
 	}
-	for line := range strings.Lines(info) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
-			return v, nil
-		}
+	server := ReadServer(info)
+	if _, cluster := client.(*redis.ClusterClient); server.Mode == "cluster" && !cluster {
+		return server.Redis, ErrClusterNode
 	}
-	return "", nil
+	return server.Redis, nil
 }
 
 // CheckPostgres is the part of [Stores.Check] about Postgres. It must not be

@@ -15,6 +15,10 @@ import (
 // else a store returns is its own or the network's failure, and passes.
 var ErrUnstorable = errors.New("block can't be stored")
 
+// ErrPartial is in the chain of errors that say that Redis answered, or has the block, and only Postgres could not be
+// reached.
+var ErrPartial = errors.New("Postgres can't be reached")
+
 // Unavailable reports whether err is a failure of the store and not of what
 // it was asked to keep.
 func Unavailable(err error) bool { return err != nil && !errors.Is(err, ErrUnstorable) }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/detector"
 )
 
 const (
@@ -25,11 +28,17 @@ type node struct {
 	addr string
 	info map[string]string
 	save string // the snapshots configured; "?" if it doesn't tell
+
+	server detector.Server
 }
 
 // redis looks at the servers.
 func (x *examination) redis(ctx context.Context) bool {
 	version, err := x.stores.CheckRedis(ctx)
+	if errors.Is(err, detector.ErrClusterNode) {
+		x.add(redisCheck, Fail, "write redis+cluster://host1,host2 into redis.url", "%s is a node of a Redis Cluster", x.cfg.Redis.URL)
+		return false
+	}
 	if err != nil {
 		advice := "the detector can't start without it"
 		if redis.HasErrorPrefix(err, "NOPERM") {
@@ -82,6 +91,7 @@ func ask(ctx context.Context, client redis.UniversalClient, addr string) (node, 
 	if err != nil {
 		return n, fmt.Errorf("ask for its state: %w", err)
 	}
+	n.server = detector.ReadServer(text)
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			n.info[name] = value
@@ -105,16 +115,16 @@ func (x *examination) topology(nodes []node, version string) bool {
 	}
 	for _, n := range nodes {
 		switch {
-		case n.info["redis_mode"] == "sentinel":
+		case n.server.Mode == "sentinel":
 			x.add(redisCheck, Fail, "write redis+sentinel://host1,host2/master into redis.url to find the master through it", "%s is a Sentinel", x.cfg.Redis.URL)
-			return false
-		case n.info["redis_mode"] == "cluster" && !cluster:
-			x.add(redisCheck, Fail, "write redis+cluster://host1,host2 into redis.url", "%s is a node of a Redis Cluster", x.cfg.Redis.URL)
 			return false
 		case n.info["role"] == "slave":
 			x.add(redisCheck, Fail, "point redis.url at the master", "the server%s is a replica and takes no writes", n.addr)
 			return false
 		}
+	}
+	if len(nodes) > 0 && nodes[0].server.Product != "Redis" {
+		version = fmt.Sprintf("%s, as Redis %s", nodes[0].server, version)
 	}
 	x.ok(redisCheck, "%s answers: version %s, %s", x.cfg.Redis.URL, version, kind)
 	return true

@@ -115,6 +115,10 @@ func (x *examination) progress(ctx context.Context, stream string, g redis.XInfo
 		lag = "about " + lag
 	}
 	found := fmt.Sprintf("%s: group %s has %s unread, %d pending, %d of %d consumers active", stream, g.Name, lag, g.Pending, active, len(consumers))
+	if ago, ok := consumer.LastSeen(ctx, x.stores.Clients.Ops, x.cfg.KeyPrefix, stream, g.Name); active == 0 && len(consumers) > 0 && ok && ago < activeWithin {
+		active = 1 // Redis before 7.2 takes a consumer for idle that waits for entries
+		found = fmt.Sprintf("%s: group %s has %s unread, %d pending, %d consumers, at work %s ago", stream, g.Name, lag, g.Pending, len(consumers), ago.Round(time.Second))
+	}
 	switch {
 	case active == 0 && (unread.Unread != 0 || g.Pending > 0):
 		x.add(streamCheck, Warn, "start a detector; entries wait for it", "%s", found)

@@ -105,19 +105,19 @@ func contains(blocks []checker.Block, c checker.Block) bool {
 	return false
 }
 
-// List implements [store.Blocks].
+// List implements [store.Blocks]. If the durable tier can't be asked it returns what Redis has, along with
+// [store.ErrPartial].
 func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	var all []checker.Block
+	var durableErr error
 	if b.durable != nil {
-		blocks, err := b.durable.List(ctx, limit)
-		if err != nil {
-			return nil, fmt.Errorf("list blocks: %w", err)
+		if all, durableErr = b.durable.List(ctx, limit); durableErr != nil {
+			durableErr = fmt.Errorf("list blocks: %w: %w", store.ErrPartial, durableErr)
 		}
-		all = blocks
 	}
 	blocks, err := b.cache.List(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list blocks: %w", err)
 	}
-	return store.First(append(all, blocks...), limit), nil
+	return store.First(append(all, blocks...), limit), durableErr
 }

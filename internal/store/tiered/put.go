@@ -86,6 +86,9 @@ func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Re
 	}
 	for j, i := range todo {
 		if kept := errors.Join(durableErr, results[i].Err); kept != nil && !errors.Is(done[j].Err, store.ErrUnstorable) {
+			if done[j].Err == nil {
+				kept = fmt.Errorf("%w: %w", store.ErrPartial, kept)
+			}
 			done[j].Err = fmt.Errorf("block isn't in every tier yet: %w", errors.Join(kept, done[j].Err))
 		}
 		results[i] = done[j]
@@ -117,7 +120,7 @@ func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.
 	}
 	if err := b.durable.Lift(ctx, scopes); err != nil {
 		for _, i := range at {
-			results[i].Err = fmt.Errorf("unblock is still remembered: %w", err)
+			results[i].Err = fmt.Errorf("an earlier unblock is still remembered there: %w: %w", store.ErrPartial, err)
 		}
 	}
 }
