@@ -91,6 +91,27 @@ func TestCheckConfiguration(t *testing.T) {
 	in.command("check").answers(t, 0).says(t, "warn  configuration", "      → list rules such as brute_force_login\n")
 }
 
+// TestCheckShowsUncountedEvents: what a worker could not use, also after it has stopped.
+func TestCheckShowsUncountedEvents(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "rules: [{name: brute_force_login}]\n")
+	in.examine(0).has(t, "ok", "uncounted events", "none", "")
+	w := in.start()
+	var last string
+	for range 3 {
+		last = in.publish("event_type", "auth.login.failed", "source.address", "203.0.113.9, 10.0.0.5")
+	}
+	in.publish("event_type", "auth.login.fail", "source.address", "203.0.113.9")
+	in.settled("detectors")
+	w.stop()
+	r := in.examine(0)
+	f := r.has(t, "warn", "uncounted events", "3 × auth.login.failed: brute_force_login can't use them (bad_address)", "publish one address in source.address")
+	if !strings.Contains(f.Advice, last) {
+		t.Errorf("%q does not show the entry %s", f.Advice, last)
+	}
+	r.has(t, "ok", "uncounted events", "1 × auth.login.fail: no rule asks for this type", "")
+}
+
 func TestCheckRedis(t *testing.T) {
 	t.Parallel()
 	primary := testenv.PrivateRedis(t, "--save", "3600 1", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")

@@ -110,6 +110,7 @@ func play(ctx context.Context, w *world, p printer, o Options, start time.Time) 
 		return false, err
 	}
 	s := books.summary(time.Since(start), ctx.Err() != nil)
+	s.Uncounted = w.worker.Uncounted()
 	if err := p.summary(s); err != nil {
 		return false, err
 	}

@@ -1,6 +1,10 @@
 package demo
 
-import "time"
+import (
+	"time"
+
+	"github.com/wardstream/wardstream/internal/detector"
+)
 
 // An actorSummary is what one actor came to.
 type actorSummary struct {
@@ -33,6 +37,9 @@ type summary struct {
 	VisitorsDenied int `json:"visitors_denied"` // requests of theirs that were denied
 	VisitorsHit    int `json:"visitors_blocked"`
 	Guests         int `json:"guest_blocks"` // blocks of who joined in
+
+	// Uncounted is what no rule could use, by type, rule and reason.
+	Uncounted []detector.Uncounted `json:"uncounted,omitempty"`
 
 	// OK: every attacker was blocked, and no visitor was blocked or denied.
 	OK bool `json:"ok"`

@@ -78,7 +78,24 @@ func (t *text) summary(s summary) error {
 	}
 	table[0] = t.screen.paint(bold, table[0])
 	legend := t.screen.paint(faint, "after: from the first hostile event to the block")
-	return t.screen.line("\n" + strings.Join(append(table, legend, "", t.verdict(s)), "\n"))
+	table = append(append(table, legend, ""), uncounted(s)...)
+	return t.screen.line("\n" + strings.Join(append(table, t.verdict(s)), "\n"))
+}
+
+// shownUncounted is how many kinds of events that no rule could use are shown.
+const shownUncounted = 3
+
+// uncounted says which events no rule could use, the most frequent first.
+func uncounted(s summary) []string {
+	var lines []string
+	for _, u := range s.Uncounted[:min(len(s.Uncounted), shownUncounted)] {
+		by := "no rule asks for them"
+		if u.Rule != "" {
+			by = fmt.Sprintf("%s can't use them (%s)", u.Rule, u.Reason)
+		}
+		lines = append(lines, fmt.Sprintf("not counted: %d × %s, %s", u.Count, u.EventType, by))
+	}
+	return lines
 }
 
 // from is what an actor is blocked by: an account, or an address.

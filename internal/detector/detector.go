@@ -48,6 +48,7 @@ type Detector struct {
 	lease      *consumer.Lease // nil: nobody else can have the name
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
+	uncounted  *uncounted
 	sinks      sinks
 	fanout     *events.Fanout
 	server     *http.Server
@@ -98,6 +99,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	}
 	d.stopTraces = stop
 	metrics := newPipelineMetrics(registry)
+	d.uncounted = newUncounted(registry, d.log, d.now)
 	windowMetrics, err := rediswindow.NewMetrics(registry)
 	if err != nil {
 		return err
@@ -122,7 +124,7 @@ func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, n *notices, window
 		clock:     redisClock{d.stores.Clients.Ops},
 		windows:   windows,
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
-		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, notices: n, tracing: t,
+		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, notices: n, uncounted: d.uncounted, tracing: t,
 	}
 }
 
@@ -148,6 +150,9 @@ func (d *Detector) Run(ctx, kill context.Context) error {
 	if d.lease != nil {
 		side.Go(func() { d.lease.Keep(background) })
 	}
+	side.Go(func() {
+		d.uncounted.run(background, d.stores.Clients.Ops, wire.Keys{Prefix: d.cfg.KeyPrefix}.Uncounted(d.cfg.Stream.Consumer))
+	})
 	failed := make(chan error, 1)
 	if d.server != nil {
 		side.Go(func() {

@@ -48,6 +48,7 @@ type Pipeline struct {
 	now       func() time.Time
 	metrics   *pipelineMetrics
 	notices   *notices
+	uncounted *uncounted
 	tracing   tracing
 }
 
@@ -156,9 +157,26 @@ func (p *Pipeline) plan(b *batch) {
 			from := len(b.ops)
 			b.ops = rule.Plan(e, b.ops)
 			b.plans = append(b.plans, plan{at: i, rule: rule, from: from, to: len(b.ops)})
+			if len(b.ops) == from {
+				p.unused(e, rule)
+			}
+		}
+		if !p.rules.Asked(e.Type) {
+			p.uncounted.note(e, "", rules.NoRule)
 		}
 	}
 	p.metrics.evaluated.Add(float64(evaluated))
+}
+
+// unused takes note of an event that a rule asked for and can't use.
+func (p *Pipeline) unused(e *event.Event, rule rules.Rule) {
+	explainer, ok := rule.(rules.Explainer)
+	if !ok {
+		return
+	}
+	if reason := explainer.Unusable(e); reason != "" {
+		p.uncounted.note(e, rule.Name(), reason)
+	}
 }
 
 func (p *Pipeline) judge(b *batch, counts []window.Count) {

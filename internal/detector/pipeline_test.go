@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -91,7 +92,7 @@ func newBench(t *testing.T, text string) *bench {
 		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: redisClock{b.redis.Client},
 		windows: rediswindow.New(b.redis.Client, b.redis.Prefix, nil), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
-		metrics: newPipelineMetrics(b.registry),
+		metrics: newPipelineMetrics(b.registry), uncounted: newUncounted(b.registry, slog.New(slog.DiscardHandler), time.Now),
 	}
 	return b
 }
@@ -478,7 +479,7 @@ func BenchmarkHandle(b *testing.B) {
 	}
 	p := &Pipeline{
 		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, windows: noWindows{}, now: time.Now,
-		metrics: newPipelineMetrics(prometheus.NewRegistry()), sinks: noSinks{},
+		metrics: newPipelineMetrics(prometheus.NewRegistry()), uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now), sinks: noSinks{},
 	}
 	entries := make([]consumer.Entry, 512)
 	for i := range entries {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -134,7 +135,8 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 		*p.into = &Pipeline{
 			decoder: wire.NewDecoder(wire.DecoderOptions{}), rules: rules.NewSet(p.set...), windows: windows, policy: policy,
 			blocks: r.blocks, cooldowns: cooldown.New(r.raw, "sec_audit", now), sinks: r, now: now,
-			metrics: newPipelineMetrics(prometheus.NewRegistry()),
+			metrics:   newPipelineMetrics(prometheus.NewRegistry()),
+			uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now),
 		}
 	}
 	r.operator = &Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}

@@ -163,6 +163,20 @@ func (s *Set) For(eventType string) []Rule {
 	return wanting(s.loose, eventType)
 }
 
+// Asked reports whether a rule asks for the type by name or by its beginning,
+// rather than for events of any type.
+func (s *Set) Asked(eventType string) bool {
+	if _, listed := s.listed[eventType]; listed {
+		return true
+	}
+	for _, r := range s.loose {
+		if slices.ContainsFunc(r.Wants().Prefixes, func(p string) bool { return strings.HasPrefix(eventType, p) }) {
+			return true
+		}
+	}
+	return false
+}
+
 func wanting(rules []Rule, eventType string) []Rule {
 	var out []Rule
 	for _, r := range rules {

@@ -124,6 +124,9 @@ func (k Keys) Cooldown(rule, group string) string {
 	return k.Prefix + ":cooldown:" + rule + ":" + keyValue(group)
 }
 
+// Uncounted is what the worker of that consumer name could not use of late.
+func (k Keys) Uncounted(consumer string) string { return k.Prefix + ":uncounted:" + keyValue(consumer) }
+
 // MemberField is the field of s in the membership hash, "type:value".
 func MemberField(s checker.Scope) string { return s.Type + ":" + keyValue(s.Value) }
 
