@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/store", "internal/wire",
 	},
 	"internal/cli/display": {},
-	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/detector", "internal/rules"},
+	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/detector", "internal/rules", "internal/wire"},
 	"internal/demo": {
 		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress",
 		"internal/store", "internal/store/memory", "internal/wire",

@@ -150,6 +150,8 @@ func (d *Detector) Run(ctx, kill context.Context) error {
 	if d.lease != nil {
 		side.Go(func() { d.lease.Keep(background) })
 	}
+	side.Go(func() { publishSettings(background, d.cfg, d.stores.Clients.Ops, d.log) })
+	side.Go(func() { d.stores.warnContradictions(background, d.log) })
 	side.Go(func() {
 		d.uncounted.run(background, d.stores.Clients.Ops, wire.Keys{Prefix: d.cfg.KeyPrefix}.Uncounted(d.cfg.Stream.Consumer))
 	})

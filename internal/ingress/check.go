@@ -139,7 +139,10 @@ func (a App) check(ctx context.Context, o *Options, q question) error {
 		return err
 	}
 	defer store.Close()
-	d := checker.New(store.lookup, opts...).Check(ctx, subject)
+	if store.settings != nil {
+		_ = store.settings.read(ctx) // if Redis can't tell, the look-up says so
+	}
+	d := checker.New(store.lookup, append(opts, store.exempt()...)...).Check(ctx, subject)
 	if d.Err != nil && !d.Blocked {
 		return fmt.Errorf("ask the store: %w", d.Err)
 	}

@@ -43,6 +43,7 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.IntSliceVar(&o.IPv4Ranges, "ipv4-ranges", o.IPv4Ranges, "prefix lengths of the ranges that are looked up besides an IPv4 address; 0 is none")
 	f.IntSliceVar(&o.IPv6Ranges, "ipv6-ranges", o.IPv6Ranges, "the same for IPv6")
 	f.StringSliceVar(&o.Precedence, "precedence", o.Precedence, "scope types whose block answers first (default user,username,session,ip)")
+	f.StringSliceVar(&o.Allowlist, "allowlist", o.Allowlist, "addresses, ranges and scopes (user:1) never to deny, comma-separated, besides the detectors' allowlist, which Redis tells (default none)")
 	f.IntVar(&o.StatusCode, "status-code", o.StatusCode, "status of denials whose block names none")
 	f.StringVar(&o.Message, "message", o.Message, "message of denials whose block has none")
 	f.BoolVar(&o.ReasonHeaders, "reason-headers", o.ReasonHeaders, "tell the proxy rule and type of scope; most proxies hand that on to the client")
@@ -58,7 +59,7 @@ func (o *Options) flags() *pflag.FlagSet {
 
 // storeFlags are the flags that ingress-check check has too.
 func storeFlags() []string {
-	return []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-server-name", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "timeout"}
+	return []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-server-name", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "allowlist", "timeout"}
 }
 
 // patterns is a flag of regular expressions. Commas part them, except within

@@ -62,6 +62,7 @@ type Options struct {
 	IPv4Ranges      []int         // prefix lengths of ranges that are looked up besides an address
 	IPv6Ranges      []int         // likewise
 	Precedence      []string      // scope types that answer first
+	Allowlist       []string      // what is never denied, besides the detectors' own allowlist
 	StatusCode      int           // of denials whose block has none
 	Message         string        // likewise
 	ReasonHeaders   bool          // tell the proxy rule and type of scope
@@ -168,6 +169,13 @@ func (o *Options) checkerOptions() ([]checker.Option, error) {
 	opts := []checker.Option{
 		checker.WithTimeout(o.Timeout), checker.WithIPv6Prefix(o.IPv6Prefix), checker.WithRanges(o.IPv4Ranges, o.IPv6Ranges),
 		checker.WithPrecedence(o.Precedence...), checker.WithDenial(o.StatusCode, o.Message),
+	}
+	if len(o.Allowlist) > 0 {
+		list, err := checker.ParseAllowlist(o.Allowlist)
+		if err != nil {
+			return nil, fmt.Errorf("--allowlist: %w", err)
+		}
+		opts = append(opts, checker.WithAllowlist(list))
 	}
 	for _, text := range o.FailClosedPaths {
 		pattern, err := regexp.Compile(text)

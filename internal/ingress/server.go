@@ -89,7 +89,7 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	if s.feed, err = openFeed(o, proxies, s.log, s.metrics); err != nil {
 		return err
 	}
-	if err := s.listen(o, proxies, checker.New(s.store.lookup, append(opts, s.feed.reporter.Option())...)); err != nil {
+	if err := s.listen(o, proxies, checker.New(s.store.lookup, append(append(opts, s.feed.reporter.Option()), s.store.exempt()...)...)); err != nil {
 		return err
 	}
 	s.warn(proxies)
@@ -213,9 +213,21 @@ func (s *Server) operations() operations {
 			if warning := s.lone.verdict(time.Now()); warning != "" {
 				_, _ = io.WriteString(w, "warning: "+warning+"\n")
 			}
+			_, _ = io.WriteString(w, s.detail())
 		},
 		"/metrics": promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP,
 	}
+}
+
+// detail is what /readyz says besides: what is wrong and no reason to send proxies elsewhere.
+func (s *Server) detail() string {
+	if s.store.settings == nil {
+		return ""
+	}
+	if conflict := s.store.settings.conflict.Load(); conflict != nil {
+		return "warning: " + *conflict + "\n"
+	}
+	return ""
 }
 
 // Addr returns the address that proxies ask, with the port that a :0 came to.
@@ -234,6 +246,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, len(s.services)+1)
 	defer s.runMirror(ctx, ended)()
 	defer s.runBeside(ctx, func(ctx context.Context) { s.store.waitForAnswer(ctx, s.log) })()
+	defer s.followSettings(ctx)()
 	for _, each := range s.services {
 		go func() { ended <- each.server.Serve(each.listener) }()
 	}
@@ -267,6 +280,25 @@ func (s *Server) Reload() {
 	}
 	for _, c := range s.certificates {
 		c.reloadNow()
+	}
+}
+
+// followSettings follows the detectors' settings until stop is called. The first answer is
+// awaited, so that nobody on their allowlist is denied at the start.
+func (s *Server) followSettings(ctx context.Context) (stop func()) {
+	if s.store.settings == nil {
+		return func() {}
+	}
+	_ = s.store.settings.read(ctx) // follow asks again, and says what fails
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.store.settings.follow(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 

@@ -40,6 +40,8 @@ type store struct {
 	parts    []part
 	close    []func()
 	unproven atomic.Pointer[part] // Postgres, as long as it has never answered: its URL may be one that can't work
+	// settings are the detectors'; nil: without Redis they are not known.
+	settings *settings
 }
 
 // A part of a store is asked by itself when ingress-check starts.
@@ -75,6 +77,7 @@ func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 		return err
 	}
 	s.close = append(s.close, func() { _ = client.Close() })
+	s.settings = newSettings(client, o, log)
 	opts := []redislookup.Option{redislookup.WithKeyPrefix(o.KeyPrefix)}
 	if o.PermanentTier {
 		opts = append(opts, redislookup.WithPermanentTier())
@@ -131,6 +134,14 @@ func (s *store) openPostgres(ctx context.Context, o *Options) (*pglookup.Lookup,
 	}
 	s.parts = append(s.parts, part{postgresPart, lookup})
 	return lookup, nil
+}
+
+// exempt returns the options that keep the detectors' allowlist from being denied.
+func (s *store) exempt() []checker.Option {
+	if s.settings == nil {
+		return nil
+	}
+	return []checker.Option{checker.WithExempt(s.settings.exempts)}
 }
 
 // Close closes what openStore opened, last first.

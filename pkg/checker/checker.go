@@ -40,6 +40,7 @@ type Checker struct {
 	timeout    time.Duration
 	failClosed []*regexp.Regexp
 	denial     denial
+	exempt     func(s *Subject, b *Block) bool // nil: nobody is
 	hooks      hooks
 	now        func() time.Time
 }
@@ -94,6 +95,9 @@ func (c *Checker) decide(s Subject, scopes []Scope, blocks []Block, err error) D
 		d.FailClosed = c.closedAt(s.Path)
 	}
 	now := c.now()
+	if c.exempt != nil && len(blocks) > 0 {
+		blocks = slices.DeleteFunc(slices.Clone(blocks), func(b Block) bool { return c.exempt(&s, &b) })
+	}
 	if b, ok := strongest(scopes, blocks, now); ok {
 		d.deny(b, c.denial, now)
 	} else if d.FailClosed {

@@ -96,3 +96,23 @@ func WithDenial(status int, message string) Option {
 func WithClock(now func() time.Time) Option {
 	return func(c *Checker) { c.now = now }
 }
+
+// WithAllowlist never denies what the list names, also inside a blocked range. It should be
+// the allowlist of the detectors' configuration.
+func WithAllowlist(list *Allowlist) Option {
+	return WithExempt(list.Exempts)
+}
+
+// WithExempt never lets a block deny a subject for which exempt says so; it must be quick and safe for
+// concurrent use. It is asked about blocks that were found, not about clean requests. A
+// request whose look-up failed is still denied where [WithFailClosed] says so. Of several
+// options each can exempt.
+func WithExempt(exempt func(s *Subject, b *Block) bool) Option {
+	return func(c *Checker) {
+		if before := c.exempt; before != nil {
+			c.exempt = func(s *Subject, b *Block) bool { return before(s, b) || exempt(s, b) }
+			return
+		}
+		c.exempt = exempt
+	}
+}

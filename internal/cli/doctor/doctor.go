@@ -56,6 +56,7 @@ func Examine(ctx context.Context, cfg *config.Config, stores *detector.Stores) [
 		x.step(ctx, x.acl)
 		x.step(ctx, x.streams)
 		x.step(ctx, x.uncounted)
+		x.step(ctx, x.allowlist)
 		x.step(ctx, x.clock)
 	}
 	if stores.Pool != nil && x.step(ctx, x.postgres) {

@@ -1,0 +1,63 @@
+package checker
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// An Allowlist names what is never denied, whatever blocks there are: addresses, ranges of
+// addresses, and scopes such as user:1. It is immutable; a nil one is empty.
+//
+// It lifts a block from what it names and no other: an address that it names passes blocks of
+// that address and of ranges that hold it, but a user who is blocked stays so, wherever the
+// request comes from.
+type Allowlist struct {
+	ranges []netip.Prefix
+	scopes map[Scope]bool
+}
+
+// ParseAllowlist reads entries as the detector's configuration has them: "10.0.0.0/8",
+// "203.0.113.9", "user:1".
+func ParseAllowlist(entries []string) (*Allowlist, error) {
+	list := &Allowlist{scopes: map[Scope]bool{}}
+	for _, entry := range entries {
+		text := strings.TrimPrefix(strings.TrimSpace(entry), ScopeIP+":")
+		if prefix, err := parsePrefix(text); err == nil {
+			list.ranges = append(list.ranges, prefix)
+			continue
+		}
+		if addr, ok := ParseAddr(text); ok {
+			list.ranges = append(list.ranges, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		typ, value, ok := strings.Cut(text, ":")
+		scope, valid := NewScope(typ, value)
+		if !ok || !valid || strings.ContainsAny(typ, " /.") {
+			return nil, fmt.Errorf("parse allowlist: %q is neither an address, a range like 10.0.0.0/8, nor a scope like user:1", entry)
+		}
+		list.scopes[scope] = true
+	}
+	return list, nil
+}
+
+// Exempts reports whether the block b doesn't deny the subject s. Whoever isn't blocked
+// never pays for it.
+func (l *Allowlist) Exempts(s *Subject, b *Block) bool {
+	if l == nil {
+		return false
+	}
+	if b.Scope.Type != ScopeIP {
+		return l.scopes[b.Scope]
+	}
+	addr := s.IP.Unmap().WithZone("")
+	if !addr.IsValid() {
+		addr, _ = b.Scope.addr()
+	}
+	for _, p := range l.ranges {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
