@@ -207,3 +207,36 @@ func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 		t.Errorf("%d pending, %v", n, err)
 	}
 }
+
+// TestOutageTakesNoMoreThanMemoryHolds: while two batches wait for their next attempt nothing is claimed from others, who might
+// be able to handle it, and what is pending here stays in Redis; new entries go on being read.
+func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	now, down := time.Now(), true
+	o := b.options()
+	o.BatchSize, o.Now = 4, func() time.Time { return now }
+	l := b.loop(o, outageFor(&down))
+	b.add(heldBatches / 2 * o.BatchSize)
+	for l.hand.size() < heldBatches/2*o.BatchSize {
+		if err := l.read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.add(2)
+	others, own := b.deliver("dead", 1)[0], b.deliver(l.consumer, 1)[0]
+	b.retire(l, others, own)
+	l.owed, l.claimDue = 1, now
+	held := l.hand.size()
+	for range 6 { // more than it takes to page through all that is pending
+		if err := l.step(t.Context(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := b.owner(others); d.Consumer != "dead" || d.Count != 1 {
+		t.Errorf("another's entry was claimed: %+v", d)
+	}
+	if d := b.owner(own); d.Count != 1 || l.hand.size() != held || l.owed != 1 {
+		t.Errorf("an entry of one's own was taken into memory: %+v, %d wait, %d not fetched", d, l.hand.size(), l.owed)
+	}
+}
