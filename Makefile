@@ -51,6 +51,10 @@ setup-producers: setup ## install what runs the examples of producers
 test-producers: setup-producers ## run the examples of producers in every language
 	go test -count=1 -timeout 5m -tags producers $(TESTFLAGS) ./examples/producers
 
+.PHONY: test-compat
+test-compat: ## the main job, a kill, Sentinel and Cluster on each server in COMPAT_BIN_DIR (redis-8/redis-server, valkey-9/redis-server, …)
+	@scripts/test-compat.sh
+
 .PHONY: test-proxies
 test-proxies: ## the configurations of docs/ingress on real nginx, HAProxy and Caddy (built once, some minutes)
 	@scripts/setup.sh proxies
