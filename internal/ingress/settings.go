@@ -52,7 +52,15 @@ func (s *settings) exempts(subject *checker.Subject, b *checker.Block) bool {
 func (s *settings) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settingsTimeout)
 	defer cancel()
-	values, err := s.client.MGet(ctx, s.key).Result()
+	var asked redis.Cmdable = s.client
+	if cluster, ok := s.client.(*redis.ClusterClient); ok { // which would ask for COMMAND first, a right that we need not have
+		master, err := cluster.MasterForKey(ctx, s.key)
+		if err != nil {
+			return fmt.Errorf("read the detectors' settings: %w", err)
+		}
+		asked = master
+	}
+	values, err := asked.MGet(ctx, s.key).Result()
 	if err != nil {
 		return fmt.Errorf("read the detectors' settings: %w", err)
 	}
