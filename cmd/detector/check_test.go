@@ -301,6 +301,7 @@ rules:
 - {name: brute_force_login, threshold: 3}
 - {name: resource_enumeration, threshold: 3}
 - {name: sensitive_field_change, fields: [email]}
+- {name: repeated_client_error}
 stream: {claim_min_idle: 100ms, max_deliveries: 2, retention: 1m}
 escalate: {factor: 2}
 `
@@ -321,9 +322,11 @@ func (in *installation) everyJob() {
 	w := in.start()
 	for i := range 60 {
 		in.publish("event_type", failed, "source.address", attacker, "user.name", fmt.Sprint(i))
+		in.publish("event_type", "auth.login.success", "source.address", attacker, "user.name", "own") // clears to trim
 		in.publish("event_type", "http.response.success", "source.address", visitor, "http.route", "/x/{id}", "url.path", fmt.Sprint("/x/", i))
 	}
-	in.publish("event_type", "auth.login.success", "source.address", attacker, "user.name", "1")
+	in.publish("event_type", "http.response.client_error", "source.address", visitor, "http.response.status_code", "401", "http.route", "/dav")
+	in.publish("event_type", "http.response.success", "source.address", visitor, "http.route", "/dav")
 	in.publish("event_type", "model.update", "changed_fields", `["email"]`, "user.id", "42")
 	in.settled("detectors")
 	w.reaches("wardstream_dead_letters_total", 1)
