@@ -65,8 +65,12 @@ func TestBenign(t *testing.T) {
 	history, want := draw(t, *seed)
 	publish(t, env.Client, "backlog", history)
 	for _, r := range []run{
-		{"backlog1", false, 1, 1}, {"backlog4", false, 1, 4}, {"backlog-two", false, 2, 4},
-		{"live1", true, 1, 1}, {"live4", true, 1, 4}, {"live-two", true, 2, 4},
+		{"backlog1", false, 1, 1},
+		{"backlog4", false, 1, 4},
+		{"backlog-two", false, 2, 4},
+		{"live1", true, 1, 1},
+		{"live4", true, 1, 4},
+		{"live-two", true, 2, 4},
 	} {
 		t.Run(r.name, func(t *testing.T) { r.check(t, env, binary, history, want) })
 	}

@@ -134,7 +134,7 @@ func TestReadThatGoesOnIsNoFailure(t *testing.T) {
 		if !w.Health()[0].Joined {
 			t.Fatal("it isn't ready any more")
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	ids := b.add(20)
 	b.drained(ids, h)
@@ -159,7 +159,7 @@ func TestReadsThatDoNotWaitAreSpacedOut(t *testing.T) {
 	b.start(o, h)
 	b.eventually(func() error { return want("said so", said.count("at intervals instead"), 1) })
 	before := server.reads.Load()
-	time.Sleep(2 * time.Second)
+	<-time.After(2 * time.Second)
 	if n := server.reads.Load() - before; n > 60 { // one each 50 ms, or hundreds a second
 		t.Errorf("%d reads in two seconds", n)
 	}
@@ -174,9 +174,9 @@ func TestPaceRests(t *testing.T) {
 	t.Parallel()
 	const block = time.Second
 	var p pace
-	for i, want := range []time.Duration{0, 0, 20, 40, 80, 160, 320, 500, 500} {
-		if got := p.rest(0, block, 0); got != want*time.Millisecond {
-			t.Errorf("after %d: %s, want %s", i+1, got, want*time.Millisecond)
+	for i, want := range []int64{0, 0, 20, 40, 80, 160, 320, 500, 500} {
+		if got := p.rest(0, block, 0); got.Milliseconds() != want {
+			t.Errorf("after %d: %s, want %d ms", i+1, got, want)
 		}
 	}
 	for name, rest := range map[string]func() time.Duration{

@@ -78,8 +78,14 @@ func TestOlder(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"1-0", "2-0", true}, {"2-0", "1-0", false}, {"1-0", "1-1", true}, {"1-1", "1-1", false}, {"9-0", "10-0", true},
-		{"1-10", "1-9", false}, {"", "1-0", true}, {"1", "1-1", true},
+		{"1-0", "2-0", true},
+		{"2-0", "1-0", false},
+		{"1-0", "1-1", true},
+		{"1-1", "1-1", false},
+		{"9-0", "10-0", true},
+		{"1-10", "1-9", false},
+		{"", "1-0", true},
+		{"1", "1-1", true},
 	} {
 		if got := older(c.a, c.b); got != c.want {
 			t.Errorf("%q is older than %q: %t", c.a, c.b, got)

@@ -62,7 +62,7 @@ func TestLoopsTakeTurnsInTheStreamsOrder(t *testing.T) {
 			b := newBench(t)
 			want := b.add(400)
 			h := &registrar{
-				before: func([]Entry) { time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) }, // loops overtake one another here
+				before: func([]Entry) { <-time.After(time.Duration(rand.IntN(2000)) * time.Microsecond) }, // loops overtake one another here
 				after:  after,
 			}
 			o := b.options()

@@ -87,6 +87,6 @@ func (n *notices) warn(message, stream, id string) {
 		n.logged[message] = last
 		return
 	}
-	n.log.Warn(message, "stream", stream, "entry_id", id, "events", last.since)
+	n.log.Warn(message, "stream", stream, "entry_id", id, "events", last.since) //nolint:sloglint // constants of the callers
 	n.logged[message] = sampled{at: now}
 }

@@ -189,8 +189,8 @@ func (u *uncounted) run(ctx context.Context, client redis.UniversalClient, key s
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
 			_ = u.write(last, client, key)
+			cancel()
 			return
 		case <-ticks.C:
 			_ = u.write(ctx, client, key)

@@ -110,8 +110,14 @@ func TestPublishNeverNamesAProxy(t *testing.T) {
 	i := start(t, publishing(env))
 	for _, path := range []string{"/", "/nginx", "/traefik", "/envoy/healthz"} {
 		for _, header := range [][]string{
-			nil, {"X-Forwarded-For", ""}, {"X-Forwarded-For", "unknown"}, {"X-Forwarded-For", "10.0.0.9"}, {"X-Forwarded-For", "10.0.0.9, 127.0.0.1"},
-			{"X-Forwarded-For", visitor + ", junk, 10.0.0.9"}, {"X-Forwarded-For", "::ffff:10.0.0.9"}, {"Connection", "X-Forwarded-For"},
+			nil,
+			{"X-Forwarded-For", ""},
+			{"X-Forwarded-For", "unknown"},
+			{"X-Forwarded-For", "10.0.0.9"},
+			{"X-Forwarded-For", "10.0.0.9, 127.0.0.1"},
+			{"X-Forwarded-For", visitor + ", junk, 10.0.0.9"},
+			{"X-Forwarded-For", "::ffff:10.0.0.9"},
+			{"Connection", "X-Forwarded-For"},
 		} {
 			if res := i.ask(path, header...); res.status != 200 {
 				t.Errorf("%s, %v: %d", path, header, res.status)

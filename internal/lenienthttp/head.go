@@ -154,9 +154,7 @@ func (h *head) longRequestLine(r *bufio.Reader, text []byte) error {
 		if err != nil {
 			return err
 		}
-		if room := maxTarget - len(h.buf); len(text) <= room {
-			h.buf = append(h.buf, text...)
-		} else {
+		if room := maxTarget - len(h.buf); len(text) > room {
 			h.method, h.target, _ = strings.Cut(string(append(h.buf, text[:room]...)), " ")
 			h.target = originForm(h.target) + badEscape
 			h.minor, h.lost = 1, true
@@ -165,6 +163,7 @@ func (h *head) longRequestLine(r *bufio.Reader, text []byte) error {
 			}
 			return h.skip(r)
 		}
+		h.buf = append(h.buf, text...)
 		if last {
 			h.understand(string(trimCR(h.buf)))
 			return nil

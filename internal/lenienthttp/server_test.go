@@ -82,7 +82,7 @@ func TestServerKeepsConnections(t *testing.T) {
 	for _, want := range []struct{ method, saw, body, connection string }{
 		{"GET", "GET /1 a", "path /1", ""}, {"HEAD", "HEAD /2", "", ""}, {"GET", "GET /3", "path /3", "keep-alive"}, {"GET", "GET /4?q a|b", "path /4", ""},
 	} {
-		res, body := answer(t, r, want.method)
+		res, body := answer(t, r, want.method) //nolint:bodyclose // answer has read it
 		if res.StatusCode != 200 || res.Header.Get("X-Saw") != want.saw || body != want.body || res.Header.Get("Connection") != want.connection ||
 			res.ContentLength != 7 || res.Header.Get("Date") == "" || res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("%s: %v %q", want.saw, res, body)
@@ -108,7 +108,7 @@ func TestServerWaitsForNoBody(t *testing.T) {
 	} {
 		c, r := dial(t, addr)
 		send(t, c, request)
-		res, body := answer(t, r, "POST")
+		res, body := answer(t, r, "POST") //nolint:bodyclose // answer has read it
 		if res.StatusCode != 200 || body != "path /" || !res.Close {
 			t.Errorf("%.60q: %v %q", request, res, body)
 		}
@@ -138,7 +138,7 @@ func TestServerAnswers(t *testing.T) {
 	c, r := dial(t, addr)
 	for path, status := range map[string]int{"/nothing": 200, "/none": 204, "/twice": 429, "/inject": 200, "/large": 200} {
 		send(t, c, "GET "+path+" HTTP/1.1\r\n\r\n")
-		res, body := answer(t, r, "GET")
+		res, body := answer(t, r, "GET") //nolint:bodyclose // answer has read it
 		if res.StatusCode != status || res.Header.Get("X-Evil") != "" || path == "/large" && len(body) != 1<<20 || path != "/large" && body != "" {
 			t.Errorf("%s: %v, %d bytes", path, res, len(body))
 		}
@@ -160,7 +160,7 @@ func TestServerOutlivesAPanic(t *testing.T) {
 	}
 	c, r = dial(t, addr)
 	send(t, c, "GET / HTTP/1.1\r\n\r\n")
-	if res, _ := answer(t, r, "GET"); res.StatusCode != 200 {
+	if res, _ := answer(t, r, "GET"); res.StatusCode != 200 { //nolint:bodyclose // answer has read it
 		t.Errorf("afterwards: %v", res)
 	}
 }
@@ -196,7 +196,7 @@ func TestServerShutsDown(t *testing.T) {
 	})
 	idle, idleReader := dial(t, addr)
 	send(t, idle, "GET / HTTP/1.1\r\n\r\n")
-	answer(t, idleReader, "GET")
+	answer(t, idleReader, "GET") //nolint:bodyclose // answer has read it
 	busy, busyReader := dial(t, addr)
 	send(t, busy, "GET /wait HTTP/1.1\r\n\r\n")
 	<-asked
@@ -220,7 +220,7 @@ func TestServerShutsDown(t *testing.T) {
 	default:
 	}
 	close(release)
-	if res, _ := answer(t, busyReader, "GET"); res.StatusCode != 200 || !res.Close {
+	if res, _ := answer(t, busyReader, "GET"); res.StatusCode != 200 || !res.Close { //nolint:bodyclose // answer has read it
 		t.Errorf("the request under way: %v", res)
 	}
 	if err := <-stopped; err != nil {

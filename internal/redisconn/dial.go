@@ -34,12 +34,12 @@ func newDialer() *dialer { return &dialer{now: time.Now, failed: map[string]fail
 func (d *dialer) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if err := d.recent(addr); err != nil {
-			return deadConn{dialError{err}}, nil
+			return deadConn{dialError{err}}, nil //nolint:nilerr // the connection has it
 		}
 		conn, err := next(ctx, network, addr)
 		d.note(addr, err)
 		if err != nil {
-			return deadConn{dialError{err}}, nil
+			return deadConn{dialError{err}}, nil //nolint:nilerr // the connection has it
 		}
 		return conn, nil
 	}

@@ -61,7 +61,7 @@ func TestServerThatIsBackIsAskedThoughManyDialsFailed(t *testing.T) {
 					}
 				}
 				down.Store(false)
-				time.Sleep(2 * redialAfter)
+				<-time.After(2 * redialAfter)
 				for range 3 {
 					if err := client.Ping(t.Context()).Err(); err != nil {
 						t.Fatalf("round %d: it answers again: %v", round, err)

@@ -274,8 +274,14 @@ func TestSensitiveFieldChangeActor(t *testing.T) {
 		user, object string
 		self, other  bool
 	}{
-		{"7", "7", true, false}, {"7", " 7 ", true, false}, {"1", "7", false, true}, {"7", "77", false, true}, {"u-1", "U-1", false, true},
-		{"", "7", false, false}, {"7", "", false, false}, {"", "", false, false},
+		{"7", "7", true, false},
+		{"7", " 7 ", true, false},
+		{"1", "7", false, true},
+		{"7", "77", false, true},
+		{"u-1", "U-1", false, true},
+		{"", "7", false, false},
+		{"7", "", false, false},
+		{"", "", false, false},
 	} {
 		for actor, want := range map[string]bool{"self": c.self, "other": c.other, "any": true, "": true} {
 			params := "{fields: [password]}"

@@ -177,9 +177,9 @@ func (v *View) clear(r Record) {
 	v.members = slices.DeleteFunc(v.members, r.takesOut)
 }
 
-// takesOut reports whether the clear c takes the member m out.
-func (c Record) takesOut(m Record) bool {
-	return (c.Tag == 0 || c.Tag == m.Tag) && m.At <= c.At
+// takesOut reports whether r, a clear, takes the member m out.
+func (r Record) takesOut(m Record) bool {
+	return (r.Tag == 0 || r.Tag == m.Tag) && m.At <= r.At
 }
 
 // around is the most members in any span of length that holds the time at.

@@ -129,8 +129,8 @@ func TestRecountLooksAtNoLaterClear(t *testing.T) {
 		at    int64
 		want  int
 	}{{"A", 2500, 3}, {"A", 4000, 3}, {"A", 4001, 4}, {"A", 500, 4}, {"D", 5000, 4}, {"", 2000, 2}, {"", 9000, 4}} {
-		clear := Op{Spec: spec, Kind: Clear, Time: time.UnixMilli(c.at), Tag: c.clear}
-		r, _ := clear.record()
+		op := Op{Spec: spec, Kind: Clear, Time: time.UnixMilli(c.at), Tag: c.clear}
+		r, _ := op.record()
 		known := Clears{}
 		known.Set(r.Tag, r.At)
 		for where, got := range map[string]Count{

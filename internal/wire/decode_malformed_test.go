@@ -116,8 +116,13 @@ func TestMalformedSaysNothingOfTheEntry(t *testing.T) {
 	t.Parallel()
 	d := wire.NewDecoder(wire.DecoderOptions{})
 	for _, fields := range [][]string{
-		{"event", `{"hunter2":`}, {"hunter2", "hunter2"}, {"event", `{"hunter2":1,"hunter2":1}`}, {"event", "hunter2"},
-		{"event_type", "x", "user.id", "hunter2", "user.id", "Hunter2"}, {"event", `{"type":"hunter2"}`}, {"event", `{"data":{"event_type":"hunter2"}}`},
+		{"event", `{"hunter2":`},
+		{"hunter2", "hunter2"},
+		{"event", `{"hunter2":1,"hunter2":1}`},
+		{"event", "hunter2"},
+		{"event_type", "x", "user.id", "hunter2", "user.id", "Hunter2"},
+		{"event", `{"type":"hunter2"}`},
+		{"event", `{"data":{"event_type":"hunter2"}}`},
 	} {
 		_, err := d.Decode("s", entryID, fields)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {

@@ -143,7 +143,7 @@ func unitAt(raw string, i int) rune {
 		return 0
 	}
 	n, _ := strconv.ParseUint(raw[i+1:i+5], 16, 16)
-	return rune(n) //nolint:gosec // 16 bits
+	return rune(n)
 }
 
 // appendRune appends r, or the three bytes that a surrogate would have.

@@ -47,9 +47,20 @@ func TestCleanText(t *testing.T) {
 		n    int
 		want string
 	}{
-		{"eve", 3, "eve"}, {"eve", 2, "ev"}, {"é", 1, ""}, {"aé", 2, "a"}, {"", 0, ""}, {"eve", 0, ""},
-		{"\xffe", 4, "\ufffde"}, {"\xffe", 3, "\ufffd"}, {"\xffe", 2, ""}, {"a\x00b", 9, "a\ufffdb"}, {"\xed\xa0\x80b", 9, "\ufffdb"}, {"\xed\xa0", 9, "\ufffd\ufffd"},
-		{"\ufffd", 9, "\ufffd"}, {"\xf0\x9f\x98", 9, "\ufffd\ufffd\ufffd"},
+		{"eve", 3, "eve"},
+		{"eve", 2, "ev"},
+		{"é", 1, ""},
+		{"aé", 2, "a"},
+		{"", 0, ""},
+		{"eve", 0, ""},
+		{"\xffe", 4, "\ufffde"},
+		{"\xffe", 3, "\ufffd"},
+		{"\xffe", 2, ""},
+		{"a\x00b", 9, "a\ufffdb"},
+		{"\xed\xa0\x80b", 9, "\ufffdb"},
+		{"\xed\xa0", 9, "\ufffd\ufffd"},
+		{"\ufffd", 9, "\ufffd"},
+		{"\xf0\x9f\x98", 9, "\ufffd\ufffd\ufffd"},
 	} {
 		if got := CleanText(tc.text, tc.n); got != tc.want {
 			t.Errorf("CleanText(%q, %d) = %q, want %q", tc.text, tc.n, got, tc.want)

@@ -124,8 +124,10 @@ func command(t *testing.T, page, language string) []string {
 // serve starts ingress-check with a page's flags and waits until it listens.
 func (w *world) serve(flags ...string) {
 	w.t.Helper()
-	cmd := exec.Command(binary, append([]string{"serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
-		"--fail-closed-paths", "^/pay(/|$)", "--timeout", "2s", "--message", "not now"}, flags...)...)
+	cmd := exec.Command(binary, append([]string{
+		"serve", "--addr", "127.0.0.1:0", "--redis-url", w.redis.URL, "--key-prefix", w.redis.Prefix,
+		"--fail-closed-paths", "^/pay(/|$)", "--timeout", "2s", "--message", "not now",
+	}, flags...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -163,7 +163,7 @@ func TestClusterPrimaryKilled(t *testing.T) {
 			}
 			gone := env.PrimaryOf(key(r.keys))
 			env.Primaries[gone].Kill()
-			for elected := false; !elected; time.Sleep(10 * time.Millisecond) {
+			for elected := false; !elected; <-time.After(10 * time.Millisecond) {
 				for _, s := range known {
 					if d := c.Check(t.Context(), checker.Subject{User: s.Value}); !d.Blocked {
 						t.Fatalf("%v isn't denied any more: %+v; %+v", s, d, r.mirror.Status())

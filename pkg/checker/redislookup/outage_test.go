@@ -33,7 +33,7 @@ func TestRedisThatIsBackIsAsked(t *testing.T) {
 			}
 		}
 		env.Restart()
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 		if d := c.Check(t.Context(), checker.Subject{IP: netip.MustParseAddr(address.Value)}); !d.Blocked || d.Err != nil {
 			t.Errorf("round %d: %+v", round, d)
 		}
@@ -103,7 +103,7 @@ func TestClusterPrimaryKilled(t *testing.T) {
 						t.Fatalf("primary %d, while %d is gone: %+v", i, gone, d)
 					}
 				}
-				time.Sleep(10 * time.Millisecond)
+				<-time.After(10 * time.Millisecond)
 			}
 			// Ten seconds is less than the minute after which go-redis would look by itself.
 			testenv.Eventually(t, 10*time.Second, func() error {
