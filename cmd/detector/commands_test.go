@@ -83,7 +83,7 @@ func TestRulesList(t *testing.T) {
 		"brute_force_login":       {"auth.login.failed auth.login.success", "temp_block", "username ip", "15m"},
 		"repeated_route":          {"audit.http.request.pre", "temp_block", "ip", "10m"},
 		"login_throttle":          {"audit.http.request.pre", "temp_block", "ip", "2m"},
-		"repeated_client_error":   {"http.response.client_error", "temp_block", "ip", "5m"},
+		"repeated_client_error":   {"http.response.client_error http.response.success", "temp_block", "ip", "5m"},
 		"suspicious_proxy_header": {"*", "persist_block", "session", ""},
 	}
 	if len(rules) != len(want) || rules[0].Name != "sensitive_field_change" {

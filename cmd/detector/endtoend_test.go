@@ -191,7 +191,8 @@ func (in *installation) keys() []string {
 	}
 	var kept []string
 	for _, key := range all {
-		ofGroup := strings.HasPrefix(key, in.redis.Prefix+":consumer:") || strings.HasPrefix(key, in.redis.Prefix+":counted:")
+		ofGroup := strings.HasPrefix(key, in.redis.Prefix+":consumer:") || strings.HasPrefix(key, in.redis.Prefix+":counted:") ||
+			key == in.redis.Prefix+":settings"
 		if !strings.HasPrefix(key, in.stream()) && !ofGroup {
 			kept = append(kept, key)
 		}

@@ -49,7 +49,7 @@ actions:
 		in.publish("event_type", value, value, value, "user.name", value)
 		in.publish("not", "an event", value, value)
 		for _, typ := range []string{"username", "session", "user"} {
-			if scope, ok := checker.NewScope(typ, value); ok && !strings.Contains(value, "\x00") { // which makes an entry a dead letter
+			if scope, ok := checker.NewScope(typ, value); ok {
 				want[scope] = true
 			}
 		}

@@ -123,6 +123,7 @@ func TestDocumentedMetrics(t *testing.T) {
 	w := in.start()
 	w.reaches("wardstream_reconcile_total", 1, `outcome="rebuilt"`)
 	in.busy()
+	in.publish("event_type", "nobody.asks.for.it")
 	for _, name := range []string{"wardstream_redis_round_trips_total", "wardstream_redis_commands_total"} {
 		if w.metric(name) == 0 {
 			t.Errorf("%s stays 0", name)

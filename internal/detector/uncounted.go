@@ -71,7 +71,7 @@ func newUncounted(reg prometheus.Registerer, log *slog.Logger, now func() time.T
 	u := &uncounted{
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wardstream_events_uncounted_total",
-			Help: "Events that were evaluated and that a rule could not use, by type (the first 50, others are \"other\"), rule and reason; redeliveries included.",
+			Help: "Events that were evaluated and that a rule could not use, by type (the first 50 that look like one, others are \"other\"), rule and reason; redeliveries included.",
 		}, []string{"event_type", "rule", "reason"}),
 		log: log, now: now, types: map[string]bool{}, tallies: map[uncountedKey]*Uncounted{},
 	}
@@ -105,9 +105,10 @@ func (u *uncounted) note(e *event.Event, rule string, reason rules.Reason) {
 	}
 }
 
-// known is the name under which a type is counted. The caller holds the lock.
+// known is the name under which a type is counted: its own if it looks like one, since producers choose
+// it, and there is room. The caller holds the lock.
 func (u *uncounted) known(eventType string) string {
-	if len(eventType) > maxTypeText {
+	if len(eventType) > maxTypeText || strings.ContainsFunc(eventType, oddInType) {
 		return otherType
 	}
 	if !u.types[eventType] {
@@ -117,6 +118,12 @@ func (u *uncounted) known(eventType string) string {
 		u.types[strings.Clone(eventType)] = true // the entry's memory is let go of
 	}
 	return strings.Clone(eventType)
+}
+
+// oddInType reports whether r is no character of an event type such as auth.login.failed or Shop:OrderPaid-v2.
+func oddInType(r rune) bool {
+	letterOrDigit := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	return !letterOrDigit && !strings.ContainsRune("._-:/", r)
 }
 
 func brief(text string) string {
