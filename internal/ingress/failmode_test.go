@@ -1,10 +1,13 @@
 package ingress
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -301,14 +304,37 @@ func TestStopsGracefully(t *testing.T) {
 	address, asked := silentRedis(t)
 	i := start(t, func(o *Options) { o.RedisURL, o.Timeout = "redis://"+address, 500*time.Millisecond })
 	<-asked // at start
-	answered := make(chan int, 1)
-	go func() { answered <- i.ask("/").status }()
-	<-asked
-	if err := i.stop(); err != nil {
-		t.Errorf("Run = %v", err)
+	conn, err := net.Dial("tcp", i.server.Addr())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if status := <-answered; status != 200 {
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
+	request := func() {
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer := func() int {
+		res, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // read to its end
+		return res.StatusCode
+	}
+	request()
+	if status := answer(); status != 200 {
+		t.Errorf("the first request got %d", status)
+	}
+	request() // the connection is the server's already, so this one is under way
+	stopped := make(chan error, 1)
+	go func() { stopped <- i.stop() }()
+	if status := answer(); status != 200 {
 		t.Errorf("the request under way got %d", status)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Run = %v", err)
 	}
 	if conn, err := net.Dial("tcp", i.server.Addr()); err == nil {
 		_ = conn.Close()

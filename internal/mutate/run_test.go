@@ -92,7 +92,7 @@ func (r *runner) overlay(m *mutation, text string) (string, error) {
 func (r *runner) test(ctx context.Context, pkg, run, overlay string) (failed bool, out string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout", patience.String(), "-run", run, pkg)
 	cmd.Dir = r.root
-	cmd.Env = append(os.Environ(), "RAPID_SEED=1")
+	cmd.Env = append(os.Environ(), "RAPID_SEED=1", "RAPID_NOFAILFILE=true")
 	if overlay != "" {
 		cmd.Env = append(cmd.Env, "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	}
