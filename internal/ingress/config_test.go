@@ -80,6 +80,7 @@ trusted_proxies: [10.0.0.0/8, "2001:db8::/32"]
 trusted-proxy-count: 2
 client_header: Forwarded
 trust_unix: true
+allowlist: [192.0.2.7, "user:1"]
 proxy_protocol: true
 user_header: X-User
 username_header: X-Name
@@ -113,6 +114,7 @@ log_format: text
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
 		StatusCode: 403, Message: "no entry", Grace: 3 * time.Second, LogFormat: "text",
 		Publish: true, PublishStream: []string{"a", "b"}, PublishBuffer: 7, EventsStdout: true, EventsStream: "e",
+		Allowlist: []string{"192.0.2.7", "user:1"},
 	}
 	if err != nil || !reflect.DeepEqual(o, want) {
 		t.Fatalf("options\n%+v, %v, want\n%+v", o, err, want)
