@@ -105,6 +105,7 @@ func (w *world) round(n int, chosen []fault) int {
 	w.line.add("all is published")
 	w.compare(ctx)
 	w.oracle.settle()
+	w.settleLosses()
 	if w.ahead {
 		w.renew(ctx)
 	}

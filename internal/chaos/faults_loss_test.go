@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -119,8 +120,27 @@ func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 		err = w.client().XTrimMaxLen(ctx, stream, 0).Err()
 	}
 	w.line.add("%d pending and %d unread entries are lost", len(pending), lost)
-	w.oracle.lost = map[string]int{"pending": len(pending), "unread": lost}
-	return err
+	counts, countsErr := w.redisCounts(ctx)
+	w.oracle.lost = losses{pending: len(pending), unread: lost}
+	if !counts && lost > 0 {
+		w.line.add("Redis has lost count since a worker last looked")
+		w.oracle.lost = losses{pending: len(pending), unknown: 1}
+	}
+	return errors.Join(err, countsErr)
+}
+
+// redisCounts reports whether Redis' count of entries read is known to be right: since a worker last compared it there was
+// no restart or failover, which falsify it. Where it isn't, nobody can know how many entries were trimmed unread.
+func (w *world) redisCounts(ctx context.Context) (bool, error) {
+	info, err := w.client().InfoMap(ctx, "replication").Result()
+	if err != nil {
+		return false, err
+	}
+	compared, err := w.client().Get(ctx, prefix+":counted:"+stream+":"+group).Result()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return compared == info["Replication"]["master_replid"], err
 }
 
 // failOver has the replica promoted. It has all that was settled; what was acknowledged since may be lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -14,6 +15,7 @@ func redisFaults() []fault {
 			w.redis.Kill()
 			return func() error { w.redis.Restart(); return nil }, nil
 		}},
+		{name: "redis restarted after a rewrite", do: restartInOrder},
 		{name: "redis hangs", do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 			ms := between(r, 200*time.Millisecond, 4*time.Second).Milliseconds()
 			return nil, w.client().Do(ctx, "CLIENT", "PAUSE", ms, "ALL").Err()
@@ -51,4 +53,31 @@ func redisFaults() []fault {
 			return nil, w.client().XGroupDestroy(ctx, stream, group).Err()
 		}},
 	}
+}
+
+// restartInOrder has Redis rewrite its append-only file, end in order a while later, and start again. What is delivered after
+// the rewrite is in the file without the count of entries read, so that Redis starts with the count of the rewrite.
+// A worker starts then, too, which measures at once what it finds.
+func restartInOrder(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
+	if err := w.client().BgRewriteAOF(ctx).Err(); err != nil {
+		return nil, err
+	}
+	for {
+		info, err := w.client().InfoMap(ctx, "persistence").Result()
+		if err != nil {
+			return nil, err
+		}
+		if p := info["Persistence"]; p["aof_rewrite_in_progress"] == "0" && p["aof_rewrite_scheduled"] == "0" {
+			break
+		}
+		wait(5 * time.Millisecond)
+	}
+	wait(between(r, 100*time.Millisecond, 800*time.Millisecond))
+	w.line.add("Redis is told to end")
+	w.redis.Shutdown()
+	return func() error {
+		w.redis.Restart()
+		w.endSome(r, syscall.SIGTERM)
+		return nil
+	}, nil
 }

@@ -16,7 +16,7 @@ func (w *world) check(ctx context.Context) []string {
 	}
 	var found findings
 	for _, invariant := range []func(context.Context, *findings) error{
-		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkOwners, w.checkGrowth,
+		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkLag, w.checkOwners, w.checkGrowth,
 	} {
 		if err := invariant(ctx, &found); err != nil {
 			found.add("%v", err)
@@ -234,20 +234,6 @@ func (w *world) checkKeys(ctx context.Context, found *findings) error {
 		found.add("keys without a TTL: %v", keys)
 	}
 	return err
-}
-
-// checkLost: what was declared lost is what was lost.
-func (w *world) checkLost(_ context.Context, found *findings) error {
-	for cause, want := range w.oracle.lost {
-		got, err := w.sum("wardstream_entries_lost_total", `cause="`+cause+`"`)
-		if err != nil {
-			return err
-		}
-		if int(got) != want {
-			found.add("%v entries are counted as lost (%s), want %d", got, cause, want)
-		}
-	}
-	return nil
 }
 
 // checkOwners: consumers that are no worker's own nothing. Workers that have ended leave consumers, which stay for an hour

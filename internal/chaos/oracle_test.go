@@ -11,7 +11,7 @@ type oracle struct {
 	scopes map[string]*scope    // by type:value
 	poison map[string]*poisoned // by event_id
 	replay bool                 // the stream was read from its start again: entries may be dead twice
-	lost   map[string]int       // entries that must be counted as lost, by cause; nil: not known
+	lost   losses               // what workers must count as lost in this round; what goes with its stream leaves nothing to count
 	mixing bool                 // workers of two versions are at work
 	rolled bool                 // there have been two
 	uneven bool                 // Postgres takes what one worker writes and not what another does, or doesn't say so
@@ -199,7 +199,7 @@ func (o *oracle) settle() {
 	for _, p := range o.poison {
 		p.settled = true
 	}
-	o.lost, o.mixing, o.uneven = nil, false, false
+	o.lost, o.mixing, o.uneven = losses{}, false, false
 }
 
 // loseStream notes that what is in the stream and not handled yet is lost, unless it was handled in this moment.

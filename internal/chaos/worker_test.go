@@ -3,7 +3,6 @@ package chaos
 import (
 	"os/exec"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/daemontest"
@@ -59,24 +58,6 @@ func (w *world) running() []*worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.workers)
-}
-
-// sum adds up what all workers say of a metric, of those series whose labels hold label.
-func (w *world) sum(name, label string) (float64, error) {
-	total := 0.0
-	for _, d := range w.running() {
-		values, err := d.Metrics()
-		if err != nil {
-			return 0, err
-		}
-		for series, v := range values {
-			base, labels, _ := strings.Cut(series, "{")
-			if base == name && labels != "" && strings.Contains(labels, label) {
-				total += v
-			}
-		}
-	}
-	return total, nil
 }
 
 // wait waits.

@@ -58,9 +58,10 @@ type world struct {
 	staged     []staged
 	seen       seen
 	peak       peak
-	evicted    int  // keys
-	garbage    int  // entries published for freeze
-	ahead      bool // the stream's last ID may lie in the future
+	counted    map[*worker]losses // what each had counted as lost when the last round was over
+	evicted    int                // keys
+	garbage    int                // entries published for freeze
+	ahead      bool               // the stream's last ID may lie in the future
 
 	mu       sync.Mutex
 	workers  []*worker
