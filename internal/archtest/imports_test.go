@@ -56,12 +56,12 @@ var allowed = map[string][]string{
 	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
-		"internal/postgresurl", "internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
+		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisurl", "internal/spelling", "internal/wire",
+		"pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn", "internal/redisurl", "internal/spelling", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",

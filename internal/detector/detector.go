@@ -19,6 +19,7 @@ import (
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
@@ -45,7 +46,8 @@ type Detector struct {
 	log        *slog.Logger
 	now        func() time.Time
 	stores     *Stores
-	lease      *consumer.Lease // nil: nobody else can have the name
+	watch      *redisconn.Watch // of the Redis server; nil: Cluster, Sentinel or in-process
+	lease      *consumer.Lease  // nil: nobody else can have the name
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
 	uncounted  *uncounted
@@ -84,6 +86,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 		if err := d.nameConsumer(ctx); err != nil {
 			return err
 		}
+		d.watch = redisconn.NewWatch(d.stores.Clients.Ops, d.log)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -150,6 +153,7 @@ func (d *Detector) Run(ctx, kill context.Context) error {
 	if d.lease != nil {
 		side.Go(func() { d.lease.Keep(background) })
 	}
+	side.Go(func() { d.watch.Run(background) })
 	side.Go(func() { publishSettings(background, d.cfg, d.stores.Clients.Ops, d.log) })
 	side.Go(func() { d.stores.warnContradictions(background, d.log) })
 	side.Go(func() {
@@ -227,6 +231,7 @@ var (
 	errStuck    = errors.New("a loop makes no progress")
 	errNotYet   = errors.New("not all streams have been joined")
 	errStopping = errors.New("stopping")
+	errReplica  = errors.New("Redis is a replica, which takes no writes; let redis.url lead to the primary")
 )
 
 // Alive implements health.
@@ -243,6 +248,9 @@ func (d *Detector) Alive() error {
 func (d *Detector) Ready() error {
 	if d.stopping.Load() {
 		return errStopping
+	}
+	if server, ok := d.watch.Server(); ok && server.Replica {
+		return errReplica
 	}
 	for _, h := range d.consumer.Health() {
 		if !h.Joined {

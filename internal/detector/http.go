@@ -18,7 +18,7 @@ type health interface {
 	// Alive reports whether the worker makes progress. It never depends on
 	// Redis or Postgres: an outage is no reason to restart.
 	Alive() error
-	// Ready reports whether the worker has joined its group and is not stopping.
+	// Ready reports whether the worker has joined its group, has a Redis that takes writes, and is not stopping.
 	Ready() error
 }
 

@@ -3,6 +3,7 @@ package detector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -122,6 +123,43 @@ func TestStreamSinkIsConfigured(t *testing.T) {
 	// The bound is approximate: Redis drops whole nodes of 100 entries.
 	if n, err := env.Client.XLen(t.Context(), env.Prefix+":told").Result(); err != nil || n < 100 || n > 300 {
 		t.Errorf("%d entries are kept: %v", n, err)
+	}
+}
+
+// TestWorkerOnAReplicaIsNotReady: it can write nothing there, whether the replica has a primary or not.
+func TestWorkerOnAReplicaIsNotReady(t *testing.T) {
+	t.Parallel()
+	env := testenv.PrivateRedis(t)
+	cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nevents: {stdout: false, stream: ''}\nhttp: {addr: ''}\n"), config.Options{Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(t.Context(), cfg, Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx, t.Context()) }()
+	testenv.Eventually(t, time.Minute, d.Ready)
+	replicaOf := func(host, port string) {
+		t.Helper()
+		if err := env.Client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replicaOf("127.0.0.1", "1") // where nobody listens
+	testenv.Eventually(t, time.Minute, func() error {
+		if err := d.Ready(); !errors.Is(err, errReplica) {
+			return fmt.Errorf("on a replica: %v", err)
+		}
+		return nil
+	})
+	replicaOf("NO", "ONE")
+	testenv.Eventually(t, time.Minute, d.Ready)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

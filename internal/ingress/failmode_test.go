@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -301,9 +302,8 @@ func TestErrorClass(t *testing.T) {
 // nobody else gets in.
 func TestStopsGracefully(t *testing.T) {
 	t.Parallel()
-	address, asked := silentRedis(t)
+	address, _ := silentRedis(t)
 	i := start(t, func(o *Options) { o.RedisURL, o.Timeout = "redis://"+address, 500*time.Millisecond })
-	<-asked // at start
 	conn, err := net.Dial("tcp", i.server.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -342,7 +342,8 @@ func TestStopsGracefully(t *testing.T) {
 	}
 }
 
-// silentRedis is a server that never answers and tells of each question.
+// silentRedis is a server that answers no question and tells of each question about the visitor, not of those that ingress-check
+// has of its own.
 func silentRedis(t *testing.T) (string, <-chan struct{}) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -361,10 +362,16 @@ func silentRedis(t *testing.T) (string, <-chan struct{}) {
 				defer conn.Close()
 				buf := make([]byte, 4096)
 				for {
-					if _, err := conn.Read(buf); err != nil {
+					n, err := conn.Read(buf)
+					if err != nil {
 						return
 					}
-					asked <- struct{}{}
+					switch {
+					case bytes.Contains(buf[:n], []byte("hello")): // or nothing else would be sent
+						_, _ = conn.Write([]byte("-ERR unknown command 'hello'\r\n"))
+					case bytes.Contains(buf[:n], []byte(visitor)):
+						asked <- struct{}{}
+					}
 				}
 			}()
 		}

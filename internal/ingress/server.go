@@ -224,10 +224,14 @@ func (s *Server) detail() string {
 	if s.store.settings == nil {
 		return ""
 	}
+	var text string
 	if conflict := s.store.settings.conflict.Load(); conflict != nil {
-		return "warning: " + *conflict + "\n"
+		text = "warning: " + *conflict + "\n"
 	}
-	return ""
+	if server, ok := s.store.watch.Server(); ok && server.Replica {
+		text += "warning: Redis is a replica: blocks arrive here once it has them\n"
+	}
+	return text
 }
 
 // Addr returns the address that proxies ask, with the port that a :0 came to.
@@ -246,6 +250,7 @@ func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, len(s.services)+1)
 	defer s.runMirror(ctx, ended)()
 	defer s.runBeside(ctx, func(ctx context.Context) { s.store.waitForAnswer(ctx, s.log) })()
+	defer s.runBeside(ctx, s.store.watch.Run)()
 	defer s.followSettings(ctx)()
 	for _, each := range s.services {
 		go func() { ended <- each.server.Serve(each.listener) }()

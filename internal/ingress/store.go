@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/postgresurl"
+	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/redisurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/mirror"
@@ -30,7 +31,10 @@ const (
 	askAgain     = 500 * time.Millisecond
 )
 
-var errNeverAnswered = errors.New("has never answered; correct --postgres-url, or start it")
+var (
+	errNeverAnswered = errors.New("has never answered; correct --postgres-url, or start it")
+	errCutOff        = errors.New("Redis is a replica that is cut off from its primary: its blocks are stale; let --redis-url lead to the primary")
+)
 
 // A store is where blocks are looked up: Redis, Postgres, or Redis with Postgres
 // for when the membership hash is cold.
@@ -42,6 +46,7 @@ type store struct {
 	unproven atomic.Pointer[part] // Postgres, as long as it has never answered: its URL may be one that can't work
 	// settings are the detectors'; nil: without Redis they are not known.
 	settings *settings
+	watch    *redisconn.Watch // of the Redis server; nil: Cluster, Sentinel or none
 }
 
 // A part of a store is asked by itself when ingress-check starts.
@@ -77,7 +82,7 @@ func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 		return err
 	}
 	s.close = append(s.close, func() { _ = client.Close() })
-	s.settings = newSettings(client, o, log)
+	s.settings, s.watch = newSettings(client, o, log), redisconn.NewWatch(client, log)
 	opts := []redislookup.Option{redislookup.WithKeyPrefix(o.KeyPrefix)}
 	if o.PermanentTier {
 		opts = append(opts, redislookup.WithPermanentTier())
@@ -205,8 +210,12 @@ func (s *store) waitForAnswer(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// ready says what keeps the store from having worked once; nil if nothing does. Later outages don't count.
+// ready says what keeps the store from having worked once, or makes its answers stale; nil if nothing does. Later outages
+// don't count.
 func (s *store) ready() error {
+	if server, ok := s.watch.Server(); ok && server.CutOff {
+		return errCutOff
+	}
 	if p := s.unproven.Load(); p != nil {
 		return fmt.Errorf("%s %w", p.name, errNeverAnswered)
 	}

@@ -1,0 +1,175 @@
+package redisconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	watchEvery    = 2 * time.Second
+	watchTimeout  = time.Second
+	refusedEvery  = time.Minute // between looks at a server that does not let us look
+	sentinelsAddr = "FailoverClient"
+)
+
+// A Server is what a Redis server says of itself.
+type Server struct {
+	RunID   string        // of its process: another after a restart
+	Uptime  time.Duration // since that process began, in whole seconds
+	Replica bool          // it follows a primary
+	CutOff  bool          // it is a replica that does not reach its primary: what it holds is stale
+}
+
+var errNotInfo = errors.New("the reply to INFO names no role")
+
+// ParseServer reads the replies to INFO server and INFO replication, one after the other. Fields that it doesn't know, and
+// those that a hosted Redis leaves out, are no error; only the role must be there.
+func ParseServer(info string) (Server, error) {
+	fields := map[string]string{}
+	for line := range strings.Lines(info) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	if fields["role"] == "" {
+		return Server{}, errNotInfo
+	}
+	s := Server{RunID: fields["run_id"], Replica: fields["role"] == "slave" || fields["role"] == "replica"}
+	if s.RunID == "" {
+		s.RunID = fields["master_replid"]
+	}
+	if n, err := strconv.ParseInt(fields["uptime_in_seconds"], 10, 32); err == nil {
+		s.Uptime = time.Duration(n) * time.Second
+	}
+	s.CutOff = s.Replica && fields["master_link_status"] == "down"
+	return s, nil
+}
+
+// A notice is a line of the log.
+type notice struct {
+	level slog.Level
+	text  string
+}
+
+// notices returns what an operator must hear of, given what the last look found (nil: there was none) and this one.
+func notices(before *Server, now Server) []notice {
+	var told []notice
+	if before == nil {
+		before = &Server{RunID: now.RunID}
+	}
+	if before.RunID != now.RunID {
+		told = append(told, notice{slog.LevelWarn, "another Redis server answers now, or the same one after a restart"})
+	}
+	switch {
+	case now.CutOff && !before.CutOff:
+		told = append(told, notice{slog.LevelError, "Redis is a replica that is cut off from its primary: what it holds is stale"})
+	case now.Replica && !now.CutOff && (!before.Replica || before.CutOff):
+		told = append(told, notice{slog.LevelWarn, "Redis is a replica: it can be read, not written"})
+	case !now.Replica && before.Replica:
+		told = append(told, notice{slog.LevelInfo, "Redis is a primary again"})
+	}
+	return told
+}
+
+// A Watch finds out which server the address of a client leads to now, and whether that is a primary. Each look uses a
+// connection of its own, since those of the client lead to the former server until they are replaced, after [Lifetime]. A
+// nil Watch watches nothing. Its methods may be called concurrently, but Run only once.
+type Watch struct {
+	probe   *redis.Client
+	log     *slog.Logger
+	before  *Server                // what the last look that worked found
+	now     atomic.Pointer[Server] // nil: not known
+	refused bool                   // that was logged
+}
+
+// NewWatch returns a Watch of the server of client, or nil for a client of a Cluster or of Sentinel, which find failovers by
+// themselves. It doesn't connect yet.
+func NewWatch(client redis.UniversalClient, log *slog.Logger) *Watch {
+	c, ok := client.(*redis.Client)
+	if !ok || c.Options().Addr == sentinelsAddr {
+		return nil
+	}
+	o := *c.Options()
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns = 1, 0, 0
+	o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = time.Nanosecond, 0
+	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
+	return &Watch{probe: redis.NewClient(&o), log: log}
+}
+
+// Server returns what the last look found; ok is false if it failed or there was none.
+func (w *Watch) Server() (s Server, ok bool) {
+	if w == nil {
+		return Server{}, false
+	}
+	if now := w.now.Load(); now != nil {
+		return *now, true
+	}
+	return Server{}, false
+}
+
+// Run looks every two seconds until ctx ends, and logs what changes. Then it closes its connection.
+func (w *Watch) Run(ctx context.Context) {
+	if w == nil {
+		return
+	}
+	defer w.probe.Close()
+	next := time.NewTimer(w.look(context.WithoutCancel(ctx)))
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(w.look(ctx))
+		}
+	}
+}
+
+// look asks the server what it is, and returns how long to wait for the next time.
+func (w *Watch) look(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	now, err := w.ask(ctx)
+	if err != nil {
+		w.now.Store(nil) // an outage, which those who use the client report
+		if !isRefusal(err) {
+			return watchEvery
+		}
+		if !w.refused {
+			w.refused = true
+			w.log.WarnContext(ctx, "Redis does not say whether it is a replica: let the user run INFO", "error", err)
+		}
+		return refusedEvery
+	}
+	for _, n := range notices(w.before, now) {
+		w.log.Log(ctx, n.level, n.text, "run_id", now.RunID, "uptime", now.Uptime.String())
+	}
+	w.before, w.refused = &now, false
+	w.now.Store(&now)
+	return watchEvery
+}
+
+func (w *Watch) ask(ctx context.Context) (Server, error) {
+	var server, replication *redis.StringCmd
+	_, err := w.probe.Pipelined(ctx, func(p redis.Pipeliner) error {
+		server, replication = p.Info(ctx, "server"), p.Info(ctx, "replication")
+		return nil
+	})
+	if err != nil {
+		return Server{}, fmt.Errorf("ask Redis for its role: %w", err)
+	}
+	return ParseServer(server.Val() + "\r\n" + replication.Val())
+}
+
+// isRefusal reports whether a server will answer the same for long.
+func isRefusal(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ERR unknown command") || errors.Is(err, errNotInfo)
+}
