@@ -17,6 +17,9 @@
 // fault that makes Redis lose data makes what was published just before it uncertain, never what came after
 // it, and counts of events may be lower by what is uncertain, never higher.
 //
+// For the fault that kills a primary of a Redis Cluster, one stands beside this world with two ingress-checks, which are
+// asked all the time by a harness that knows who must be denied.
+//
 // Everything is drawn from the seed, and what was done is printed when a round fails; how the processes
 // interleave is up to the machine.
 //

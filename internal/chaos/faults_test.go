@@ -24,7 +24,7 @@ type maker func(ctx context.Context, w *world, random *rand.Rand) (undo func() e
 // faults are all there are, in the order of the first rounds.
 func faults(filter string) []fault {
 	all := slices.Concat(processFaults(), redisFaults(), postgresFaults(), networkFaults(), lossFaults(),
-		[]fault{memoryFault(), clockFault(), versionFault()})
+		[]fault{memoryFault(), clockFault(), versionFault(), clusterFault()})
 	return slices.DeleteFunc(all, func(f fault) bool {
 		return filter != "" && !slices.ContainsFunc(strings.Split(filter, ","), func(p string) bool { return strings.HasPrefix(f.name, p) })
 	})

@@ -50,6 +50,7 @@ type world struct {
 	redis    *testenv.PrivateRedisEnv
 	sentinel *testenv.SentinelEnv // nil: there is but one Redis
 	postgres *testenv.PrivatePostgresEnv
+	cluster  *cluster                    // nil: not started yet
 	links    map[string]*toxiproxy.Proxy // "redis" and "postgres"
 	env      []string
 
@@ -145,12 +146,15 @@ func through(t testing.TB, address, host string) string {
 }
 
 // command runs a command of the detector and returns what it says.
-func (w *world) command(args ...string) (string, error) {
+func (w *world) command(args ...string) (string, error) { return w.commandWith(w.env, args...) }
+
+// commandWith runs it on other stores.
+func (w *world) commandWith(env []string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	v := w.versions[0]
 	cmd := exec.CommandContext(ctx, v.program, append(args, "--config", v.config)...)
-	cmd.Env = w.env
+	cmd.Env = env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("detector %v: %w: %s", args, err, out)
