@@ -50,7 +50,6 @@ type world struct {
 	redis    *testenv.PrivateRedisEnv
 	sentinel *testenv.SentinelEnv // nil: there is but one Redis
 	postgres *testenv.PrivatePostgresEnv
-	cluster  *cluster                    // nil: not started yet
 	links    map[string]*toxiproxy.Proxy // "redis" and "postgres"
 	env      []string
 

@@ -151,7 +151,7 @@ func TestWorkerOnAReplicaIsNotReady(t *testing.T) {
 	replicaOf("127.0.0.1", "1") // where nobody listens
 	testenv.Eventually(t, time.Minute, func() error {
 		if err := d.Ready(); !errors.Is(err, errReplica) {
-			return fmt.Errorf("on a replica: %v", err)
+			return fmt.Errorf("on a replica: %w", err)
 		}
 		return nil
 	})

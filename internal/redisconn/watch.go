@@ -150,7 +150,7 @@ func (w *Watch) look(ctx context.Context) time.Duration {
 		return refusedEvery
 	}
 	for _, n := range notices(w.before, now) {
-		w.log.Log(ctx, n.level, n.text, "run_id", now.RunID, "uptime", now.Uptime.String())
+		w.log.Log(ctx, n.level, n.text, "run_id", now.RunID, "uptime", now.Uptime.String()) //nolint:sloglint // one of a few constants
 	}
 	w.before, w.refused = &now, false
 	w.now.Store(&now)

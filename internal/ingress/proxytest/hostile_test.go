@@ -61,7 +61,7 @@ func converse(t *testing.T, from, addr, request string) int {
 	}
 	go func() { _, _ = io.WriteString(conn, request) }()
 	for answers := bufio.NewReader(conn); ; {
-		res, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead}) // the body doesn't matter //nolint:bodyclose // there is none
+		res, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead}) //nolint:bodyclose // none comes, and none matters
 		if err != nil {
 			return 0
 		}
