@@ -117,6 +117,7 @@ func TestWrongExpectationsAreReported(t *testing.T) {
 		right + ", logs: [never logged]":                            "no line of the log",
 		right + ", warnings: [never warned]":                        "want one with \"never warned\"",
 		"refused: x":                                                "want it refused",
+
 		"blocked: [], dead_letters: [{reason: no_event_type}], alerts: [repeated_client_error]":                                        "ip:203.0.113.9 is blocked",
 		"blocked: ['ip:203.0.113.9', 'ip:203.0.113.8'], dead_letters: [{reason: no_event_type}], alerts: [repeated_client_error]":      "ip:203.0.113.8 is not blocked",
 		"blocked: ['ip:203.0.113.9'], alerts: [repeated_client_error]":                                                                 "dead letter: no_event_type",

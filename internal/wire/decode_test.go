@@ -154,9 +154,11 @@ func TestDecodeEventType(t *testing.T) {
 		`{"event":{"name":"a"}}`:                             "a",
 		`{"event_name":"b","attributes":{"event.name":"a"}}`: "b",
 		`{"body":"x","attributes":{"event.name":"a"}}`:       "a",
+
 		`{"attributes":[{"key":"otel.event.name","value":{"stringValue":"a"}}]}`:                                                                                             "a",
 		`{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"scope":{},"logRecords":[{"eventName":"a"}]}]}]}`: "a",
 		`{"scope_logs":[{"log_records":[{"attributes":[{"key":"event.name","value":{"stringValue":"a"}}]}]}]}`:                                                               "a",
+
 		`{"event_type":"a","resourceLogs":[{}]}`:                     "a",
 		`{"event_name":"b","attributes":{"event_type":"a"}}`:         "a",
 		`{"event_type":"a","attributes":{"event_type":"c"}}`:         "c",
