@@ -106,7 +106,8 @@ func FuzzSchema(f *testing.F) {
 		}
 		if _, err := d.Decode("s", entryID, []string{"event", text}); err != nil {
 			var m *wire.Malformed
-			if !errors.As(err, &m) || !slices.Contains([]string{wire.Duplicate, wire.Oversized}, m.Class) {
+			notText := strings.Contains(err.Error(), "is not UTF-8 text") // the validator sees what its JSON reader put in place of it
+			if !errors.As(err, &m) || !notText && !slices.Contains([]string{wire.Duplicate, wire.Oversized}, m.Class) {
 				t.Errorf("the schema accepts %s: %v", text, err)
 			}
 		}
