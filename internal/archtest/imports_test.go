@@ -37,12 +37,12 @@ var allowed = map[string][]string{
 	// What talks to Redis and Postgres.
 	"internal/consumer":           {"internal/redisconn", "internal/redisurl"},
 	"internal/cooldown":           {"internal/wire"},
-	"internal/events":             {"internal/wire"},
+	"internal/sinks":              {"internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
-	"internal/store/memory":       {"pkg/checker", "internal/store", "internal/wire"},
-	"internal/store/postgres":     {"pkg/checker", "internal/store", "internal/wire"},
-	"internal/store/redis":        {"pkg/checker", "pkg/checker/redislookup", "internal/store", "internal/wire"},
-	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redis"},
+	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},
+	"internal/store/pgstore":      {"pkg/checker", "internal/store", "internal/wire"},
+	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/store", "internal/wire"},
+	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redisstore"},
 	"internal/window/memwindow":   {"internal/window"},
 	"internal/window/rediswindow": {"internal/window", "internal/wire"},
 	"internal/postgresurl":        {}, // for both programs alike
@@ -55,8 +55,8 @@ var allowed = map[string][]string{
 	// What puts it together.
 	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
-		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/events",
-		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/postgres", "internal/store/redis",
+		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/sinks",
+		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/pgstore", "internal/store/redisstore",
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
 	"internal/ingress": {
@@ -71,7 +71,7 @@ var allowed = map[string][]string{
 	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/detector", "internal/rules", "internal/wire"},
 	"internal/demo": {
 		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress",
-		"internal/store", "internal/store/memory", "internal/wire",
+		"internal/store", "internal/store/memstore", "internal/wire",
 	},
 	"internal/bench": {},
 
@@ -99,7 +99,7 @@ var allowedInTests = map[string][]string{
 	"cmd/detector":      {"internal/wire", "pkg/checker", "pkg/checker/redislookup", "pkg/publisher"}, // what they check a running process with
 	"cmd/ingress-check": {"internal/wire", "pkg/checker"},
 	"internal/bench": {
-		"internal/ingress", "internal/store", "internal/store/redis", "internal/wire",
+		"internal/ingress", "internal/store", "internal/store/redisstore", "internal/wire",
 		"pkg/checker", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
 	},
 	"internal/cases": { // a worker and an ingress-check in this process, and what to look at them with
@@ -107,16 +107,16 @@ var allowedInTests = map[string][]string{
 	},
 	"internal/detector":         {"internal/bench"}, // a workload
 	"internal/doctest":          {"internal/config"},
-	"internal/events":           {"pkg/checker"},
-	"internal/ingress":          {"internal/event", "internal/store", "internal/store/redis", "internal/wire"}, // to write blocks, and read what it publishes
-	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                // from the entry to the match
-	"internal/store/postgres":   {"pkg/checker/pglookup"},
-	"internal/store/redis":      {"internal/store/memory"},
-	"internal/store/tiered":     {"internal/store/memory", "internal/store/postgres", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                                                 // from the call to the block
-	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                  // from the request to the block
-	"pkg/checker/mirror":        {"internal/store", "internal/store/memory", "internal/store/redis", "pkg/checker/httpcheck"}, // what it mirrors
-	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"},                               // read as the detector does
+	"internal/sinks":            {"pkg/checker"},
+	"internal/ingress":          {"internal/event", "internal/store", "internal/store/redisstore", "internal/wire"}, // to write blocks, and read what it publishes
+	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                     // from the entry to the match
+	"internal/store/pgstore":    {"pkg/checker/pglookup"},
+	"internal/store/redisstore": {"internal/store/memstore"},
+	"internal/store/tiered":     {"internal/store/memstore", "internal/store/pgstore", "internal/wire", "pkg/checker/redislookup"},
+	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                                                        // from the call to the block
+	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                         // from the request to the block
+	"pkg/checker/mirror":        {"internal/store", "internal/store/memstore", "internal/store/redisstore", "pkg/checker/httpcheck"}, // what it mirrors
+	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"},                                      // read as the detector does
 	"pkg/publisher/httppublish": {"pkg/checker/httpcheck", "pkg/checker/redislookup", "internal/event", "internal/wire"},
 }
 

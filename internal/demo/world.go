@@ -15,7 +15,7 @@ import (
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/ingress"
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/memory"
+	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -43,7 +43,7 @@ const (
 type world struct {
 	redis   *redisServer
 	client  *redis.Client // as an application has it
-	durable *memory.Blocks
+	durable *memstore.Blocks
 	worker  *detector.Detector
 	ingress *ingress.Server
 	cfg     *config.Config
@@ -59,7 +59,7 @@ type place struct {
 // newWorld starts what listens; the rest waits for run. Where Redis and Postgres are
 // in cfg is replaced.
 func newWorld(ctx context.Context, cfg *config.Config, p place) (*world, error) {
-	w := &world{cfg: cfg, durable: memory.NewBlocks(time.Now)}
+	w := &world{cfg: cfg, durable: memstore.NewBlocks(time.Now)}
 	if err := w.start(ctx, p); err != nil {
 		w.close()
 		return nil, err

@@ -18,8 +18,8 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/cooldown"
-	"github.com/wardstream/wardstream/internal/events"
 	"github.com/wardstream/wardstream/internal/redisconn"
+	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
@@ -51,8 +51,8 @@ type Detector struct {
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
 	uncounted  *uncounted
-	sinks      sinks
-	fanout     *events.Fanout
+	sinks      configuredSinks
+	fanout     *sinks.Fanout
 	server     *http.Server
 	listener   net.Listener
 	stopTraces func(context.Context) error

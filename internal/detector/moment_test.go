@@ -6,9 +6,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store"
-	redisstore "github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -50,7 +50,7 @@ func TestAnUnblockStandsThoughClocksDiffer(t *testing.T) {
 			if got := put(event); got != store.Began {
 				t.Fatalf("outcome %v, want a block", got)
 			}
-			o := Operator{Blocks: blocks, Sinks: events.Direct{}, Now: time.Now, moment: streamMoment{env.Client, []string{"s", "none"}}}
+			o := Operator{Blocks: blocks, Sinks: sinks.Direct{}, Now: time.Now, moment: streamMoment{env.Client, []string{"s", "none"}}}
 			if lifted, err := o.Unblock(t.Context(), UnblockRequest{Scope: scope}); err != nil || len(lifted) != 1 {
 				t.Fatalf("lifted %v (%v)", lifted, err)
 			}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/enforce"
-	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -33,7 +33,7 @@ type Operator struct {
 	Now        func() time.Time
 
 	moment moment // nil: Now
-	sinks  sinks
+	sinks  configuredSinks
 }
 
 // A moment tells the time that events have, which may be another than ours.
@@ -44,13 +44,13 @@ type moment interface {
 // NewOperator returns an Operator on the stores. The configured sinks are told
 // of what it does, once each; standard output is not, which belongs to the worker.
 func NewOperator(ctx context.Context, cfg *config.Config, s *Stores, version string) (*Operator, error) {
-	sinks, err := openSinks(ctx, cfg, s, environment, originOf(cfg, version))
+	opened, err := openSinks(ctx, cfg, s, environment, originOf(cfg, version))
 	if err != nil {
 		return nil, err
 	}
 	return &Operator{
-		Blocks: s.Blocks, Sinks: events.Direct(sinks.named), StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
-		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now, sinks: sinks,
+		Blocks: s.Blocks, Sinks: sinks.Direct(opened.named), StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
+		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now, sinks: opened,
 		moment: streamMoment{client: s.Clients.Ops, streams: cfg.Stream.Names},
 	}, nil
 }

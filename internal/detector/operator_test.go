@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wardstream/wardstream/internal/events"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/sinks"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -88,7 +88,7 @@ func TestOperatorUntold(t *testing.T) {
 // TestOperatorRefuses: routes are counted and never blocked, and what is no scope isn't one.
 func TestOperatorRefuses(t *testing.T) {
 	t.Parallel()
-	o := Operator{Blocks: redisBlocks(t), Sinks: events.Direct{}, Now: time.Now}
+	o := Operator{Blocks: redisBlocks(t), Sinks: sinks.Direct{}, Now: time.Now}
 	for _, scope := range []checker.Scope{{}, {Type: "route", Value: "/a"}, {Type: "ip", Value: "nonsense"}, {Type: "user", Value: " "}} {
 		if _, err := o.Block(t.Context(), BlockRequest{Scope: scope, TTL: time.Minute}); !errors.Is(err, errNoScope) {
 			t.Errorf("%v: %v", scope, err)

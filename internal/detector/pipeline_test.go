@@ -18,8 +18,8 @@ import (
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window"
@@ -52,7 +52,7 @@ func (b *bench) Emit(_ context.Context, events []wire.Enforcement) error {
 
 // faultyDurable is the durable tier, out of reach on demand.
 type faultyDurable struct {
-	*postgres.Blocks
+	*pgstore.Blocks
 	down bool
 }
 
@@ -83,7 +83,7 @@ func newBench(t *testing.T, text string) *bench {
 	if _, err := schema.Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	durable, err := postgres.New(env.Pool, postgres.Options{})
+	durable, err := pgstore.New(env.Pool, pgstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

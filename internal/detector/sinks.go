@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/events"
+	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -23,32 +23,32 @@ const (
 	otlpAttempt = 90 * time.Second
 )
 
-// sinks are where enforcement events go, and what to close afterwards.
-type sinks struct {
-	named  []events.Named
+// configuredSinks are where enforcement events go, and what to close afterwards.
+type configuredSinks struct {
+	named  []sinks.Named
 	closes []func(context.Context) error
 }
 
 // openSinks makes the configured sinks but standard output. Nothing is connected yet.
-func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(string) string, origin wire.Origin) (sinks, error) {
-	var out sinks
+func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(string) string, origin wire.Origin) (configuredSinks, error) {
+	var out configuredSinks
 	if cfg.Events.Stream != "" {
-		out.add(events.Named{Name: "stream", Sink: events.NewStream(s.Clients.Ops, events.StreamOptions{
+		out.add(sinks.Named{Name: "stream", Sink: sinks.NewStream(s.Clients.Ops, sinks.StreamOptions{
 			Name: cfg.Events.Stream, MaxLen: int64(cfg.Events.StreamMaxLen), Origin: origin,
 		})})
 	}
 	if cfg.Events.OTLP && getenv("OTEL_SDK_DISABLED") != "true" {
-		otlp, err := events.NewOTLP(ctx, getenv, origin)
+		otlp, err := sinks.NewOTLP(ctx, getenv, origin)
 		if err != nil {
-			return sinks{}, fmt.Errorf("events.otlp: %w", err)
+			return configuredSinks{}, fmt.Errorf("events.otlp: %w", err)
 		}
-		out.add(events.Named{Name: "otlp", Sink: otlp, Detached: true, Batch: otlpBatch, Attempt: otlpAttempt}, otlp.Close)
+		out.add(sinks.Named{Name: "otlp", Sink: otlp, Detached: true, Batch: otlpBatch, Attempt: otlpAttempt}, otlp.Close)
 	}
 	for i, w := range cfg.Events.Webhooks {
-		hook := events.NewWebhook(events.WebhookOptions{
+		hook := sinks.NewWebhook(sinks.WebhookOptions{
 			URL: string(w.URL), Secret: string(w.Secret), Timeout: w.Timeout, Origin: origin, Now: time.Now,
 		})
-		out.add(events.Named{
+		out.add(sinks.Named{
 			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Wants: w.Wants, Detached: true, Batch: 1,
 			Attempt: w.Timeout, Deliveries: webhookDeliveries,
 		}, func(context.Context) error { hook.Close(); return nil })
@@ -56,12 +56,12 @@ func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(s
 	return out, nil
 }
 
-func (s *sinks) add(n events.Named, closes ...func(context.Context) error) {
+func (s *configuredSinks) add(n sinks.Named, closes ...func(context.Context) error) {
 	s.named = append(s.named, n)
 	s.closes = append(s.closes, closes...)
 }
 
-func (s *sinks) close(ctx context.Context) error {
+func (s *configuredSinks) close(ctx context.Context) error {
 	var errs []error
 	for _, c := range s.closes {
 		errs = append(errs, c(ctx))
@@ -77,9 +77,9 @@ func (d *Detector) openFanout(ctx context.Context, o Options, reg prometheus.Reg
 		return err
 	}
 	if d.cfg.Events.Stdout && o.Stdout != nil {
-		d.sinks.add(events.Named{Name: "stdout", Sink: events.NewJSONL(o.Stdout, origin)})
+		d.sinks.add(sinks.Named{Name: "stdout", Sink: sinks.NewJSONL(o.Stdout, origin)})
 	}
-	d.fanout, err = events.NewFanout(events.Options{Registerer: reg, Logger: d.log, Now: d.now}, d.sinks.named...)
+	d.fanout, err = sinks.NewFanout(sinks.Options{Registerer: reg, Logger: d.log, Now: d.now}, d.sinks.named...)
 	return err
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/postgresurl"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/schema"
 )
@@ -28,7 +28,7 @@ type Stores struct {
 	Clients consumer.Clients
 	Pool    *pgxpool.Pool // nil: no Postgres
 	Blocks  *tiered.Blocks
-	durable *postgres.Blocks
+	durable *pgstore.Blocks
 	cfg     *config.Config
 }
 
@@ -87,7 +87,7 @@ func (s *Stores) openPostgres(ctx context.Context) error {
 	if s.Pool, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
 		return fmt.Errorf("postgres.url: %w", postgresurl.ErrSyntax)
 	}
-	if s.durable, err = postgres.New(s.Pool, postgres.Options{Table: s.cfg.Postgres.Table}); err != nil {
+	if s.durable, err = pgstore.New(s.Pool, pgstore.Options{Table: s.cfg.Postgres.Table}); err != nil {
 		return fmt.Errorf("postgres.table: %w", err)
 	}
 	return nil
@@ -233,7 +233,7 @@ func (s *Stores) CheckPostgres(ctx context.Context) error {
 		return fmt.Errorf("Postgres at %s: %w (%d pending)", s.cfg.Postgres.URL, errMigrations, len(pending))
 	}
 	err = s.durable.Check(ctx)
-	if errors.Is(err, postgres.ErrNoTable) {
+	if errors.Is(err, pgstore.ErrNoTable) {
 		return fmt.Errorf("%w: %s", errNoTable, s.cfg.Postgres.Table)
 	}
 	if err != nil {
@@ -266,7 +266,7 @@ func postgresTrouble(err error) string {
 // pending are the migrations that are due. Another software's table is not
 // ours to migrate.
 func (s *Stores) pending(ctx context.Context, db *sql.DB) ([]string, error) {
-	if s.cfg.Postgres.Table != postgres.DefaultTable {
+	if s.cfg.Postgres.Table != pgstore.DefaultTable {
 		return nil, s.Pool.Ping(ctx)
 	}
 	return schema.Pending(ctx, db)
@@ -274,7 +274,7 @@ func (s *Stores) pending(ctx context.Context, db *sql.DB) ([]string, error) {
 
 var (
 	errNoPostgres   = errors.New("postgres.url is not set, so there is nothing to migrate; set it, or WARDSTREAM_POSTGRES_URL")
-	errForeignTable = errors.New("only " + postgres.DefaultTable + " is ours to make; leave postgres.table out, " +
+	errForeignTable = errors.New("only " + pgstore.DefaultTable + " is ours to make; leave postgres.table out, " +
 		"and name another schema by the search_path of postgres.url (?options=-csearch_path%3Dname)")
 )
 
@@ -283,7 +283,7 @@ func (s *Stores) Migrate(ctx context.Context) ([]string, error) {
 	switch {
 	case s.Pool == nil:
 		return nil, errNoPostgres
-	case s.cfg.Postgres.Table != postgres.DefaultTable:
+	case s.cfg.Postgres.Table != pgstore.DefaultTable:
 		return nil, fmt.Errorf("postgres.table is %s: %w", s.cfg.Postgres.Table, errForeignTable)
 	}
 	db := stdlib.OpenDBFromPool(s.Pool)

@@ -20,8 +20,8 @@ import (
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
@@ -41,8 +41,8 @@ type vectorRun struct {
 	raw   *redis.Client
 
 	blocks   *recordedBlocks
-	durable  *postgres.Blocks // nil where the case has no permanent tier
-	keep     func()           // what a detector beside does: keeps Redis's copy of permanent blocks fresh
+	durable  *pgstore.Blocks // nil where the case has no permanent tier
+	keep     func()          // what a detector beside does: keeps Redis's copy of permanent blocks fresh
 	pipeline *Pipeline
 	safe     *Pipeline // the rules that the library ran at ingress
 	operator *Operator
@@ -163,7 +163,7 @@ func (r *vectorRun) openBlocks(now func() time.Time) *tiered.Blocks {
 	if _, err := schema.Migrate(r.t.Context(), db); err != nil {
 		r.t.Fatal(err)
 	}
-	if r.durable, err = postgres.New(env.Pool, postgres.Options{Now: now}); err != nil {
+	if r.durable, err = pgstore.New(env.Pool, pgstore.Options{Now: now}); err != nil {
 		r.t.Fatal(err)
 	}
 	return tiered.New(cache, r.durable, tiered.Options{Now: now})

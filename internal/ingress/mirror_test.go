@@ -7,7 +7,7 @@ import (
 	"time"
 
 	blockstore "github.com/wardstream/wardstream/internal/store"
-	redisstore "github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/pkg/checker"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 

@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/store/memory"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/memstore"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -26,9 +26,9 @@ func newCache(t testing.TB, client redis.UniversalClient, o redisstore.BlockOpti
 	return b
 }
 
-func newDurable(t testing.TB, pool *pgxpool.Pool, o postgres.Options) *postgres.Blocks {
+func newDurable(t testing.TB, pool *pgxpool.Pool, o pgstore.Options) *pgstore.Blocks {
 	t.Helper()
-	b, err := postgres.New(pool, o)
+	b, err := pgstore.New(pool, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func open(o tiered.Options, warmed bool) storetest.Open {
 		t.Helper()
 		r, p := testenv.Redis(t), testenv.Postgres(t)
 		storetest.Migrate(t, p.Pool)
-		b := tiered.New(newCache(t, r.Client, redisstore.BlockOptions{Prefix: r.Prefix}), newDurable(t, p.Pool, postgres.Options{}), o)
+		b := tiered.New(newCache(t, r.Client, redisstore.BlockOptions{Prefix: r.Prefix}), newDurable(t, p.Pool, pgstore.Options{}), o)
 		if warmed {
 			warm(t, b)
 		}
@@ -71,7 +71,7 @@ func openDemo(t *testing.T) storetest.Backend {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	cache := newCache(t, client, redisstore.BlockOptions{Now: clock.Now, PermanentTTL: 1e6 * time.Hour})
-	b := tiered.New(cache, memory.NewBlocks(clock.Now), tiered.Options{Now: clock.Now})
+	b := tiered.New(cache, memstore.NewBlocks(clock.Now), tiered.Options{Now: clock.Now})
 	warm(t, b)
 	return storetest.Backend{Blocks: b, Now: clock.Now, Reach: clock.Reach, Movable: true, Brief: true}
 }
@@ -105,7 +105,7 @@ func TestBlocksCluster(t *testing.T) {
 		i := <-n
 		n <- i + 1
 		cache := newCache(t, client, redisstore.BlockOptions{Prefix: fmt.Sprintf("ws-%d", i)})
-		b := tiered.New(cache, memory.NewBlocks(time.Now), tiered.Options{})
+		b := tiered.New(cache, memstore.NewBlocks(time.Now), tiered.Options{})
 		if i%2 == 0 {
 			warm(t, b)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -22,7 +22,7 @@ type rig struct {
 	*tiered.Blocks
 
 	cache   *redisstore.Blocks
-	durable *postgres.Blocks
+	durable *pgstore.Blocks
 	client  redis.UniversalClient
 	prefix  string
 	keys    wire.Keys
@@ -31,7 +31,7 @@ type rig struct {
 func newRig(t testing.TB, client redis.UniversalClient, prefix string, pg *testenv.PostgresEnv, o tiered.Options) *rig {
 	t.Helper()
 	cache := newCache(t, client, redisstore.BlockOptions{Prefix: prefix})
-	durable := newDurable(t, pg.Pool, postgres.Options{Timeout: 2 * time.Second})
+	durable := newDurable(t, pg.Pool, pgstore.Options{Timeout: 2 * time.Second})
 	return &rig{
 		Blocks: tiered.New(cache, durable, o), cache: cache, durable: durable,
 		client: client, prefix: prefix, keys: wire.Keys{Prefix: prefix},

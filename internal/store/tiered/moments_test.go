@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -18,7 +18,7 @@ import (
 // interrupted is Postgres, with something else happening at a chosen moment,
 // once.
 type interrupted struct {
-	*postgres.Blocks
+	*pgstore.Blocks
 
 	afterPut, beforeUnblock, afterUnblock, afterEach func()
 }
@@ -56,7 +56,7 @@ func interruptedRig(t *testing.T) (r *rig, i *interrupted, other *tiered.Blocks)
 	env, pg := testenv.Redis(t), testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
 	cache := newCache(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	durable := newDurable(t, pg.Pool, postgres.Options{})
+	durable := newDurable(t, pg.Pool, pgstore.Options{})
 	i = &interrupted{Blocks: durable}
 	r = &rig{
 		Blocks: tiered.New(cache, i, tiered.Options{}), cache: cache, durable: durable,

@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -30,7 +30,7 @@ func TestTiersAgreeAfterOutages(t *testing.T) {
 	t.Parallel()
 	env, pg := testenv.Redis(t), testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
-	durable := &cutPostgres{Blocks: newDurable(t, pg.Pool, postgres.Options{})}
+	durable := &cutPostgres{Blocks: newDurable(t, pg.Pool, pgstore.Options{})}
 	opts, err := redis.ParseURL(env.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func (c *cutRedis) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 }
 
 type cutPostgres struct {
-	*postgres.Blocks
+	*pgstore.Blocks
 
 	fault fault
 }

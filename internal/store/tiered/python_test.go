@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -142,7 +142,7 @@ func newPythonRig(t *testing.T, at float64, ttl time.Duration, durable bool) *py
 	if _, err := r.pool.Exec(t.Context(), storetest.PythonTable); err != nil {
 		t.Fatal(err)
 	}
-	r.Blocks = tiered.New(cache, newDurable(t, r.pool, postgres.Options{Table: storetest.PythonTableName, Now: clock.Now}), tiered.Options{Now: clock.Now})
+	r.Blocks = tiered.New(cache, newDurable(t, r.pool, pgstore.Options{Table: storetest.PythonTableName, Now: clock.Now}), tiered.Options{Now: clock.Now})
 	return r
 }
 

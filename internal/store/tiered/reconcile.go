@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 

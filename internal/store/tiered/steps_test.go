@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/postgres"
-	"github.com/wardstream/wardstream/internal/store/redis"
+	"github.com/wardstream/wardstream/internal/store/pgstore"
+	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -34,7 +34,7 @@ func TestEveryInterleaving(t *testing.T) {
 	t.Parallel()
 	env, pg := testenv.Redis(t), testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
-	durable := newDurable(t, pg.Pool, postgres.Options{})
+	durable := newDurable(t, pg.Pool, pgstore.Options{})
 	var steppers []*stepper
 	for range 4 {
 		steppers = append(steppers, newStepper(t, env.URL, durable))
@@ -57,14 +57,14 @@ func TestEveryInterleaving(t *testing.T) {
 
 // A stepper does one thing after the other, but stops before each access to a store until it is told to go on.
 type stepper struct {
-	*postgres.Blocks
+	*pgstore.Blocks
 
 	client *redis.Client
 	next   chan struct{} // go on
 	at     chan bool     // it stopped; true: it is done
 }
 
-func newStepper(t *testing.T, url string, durable *postgres.Blocks) *stepper {
+func newStepper(t *testing.T, url string, durable *pgstore.Blocks) *stepper {
 	t.Helper()
 	opts, err := redis.ParseURL(url)
 	if err != nil {

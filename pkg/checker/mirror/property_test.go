@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/memory"
+	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
@@ -40,13 +40,13 @@ type history struct {
 	*rig
 
 	rt    *rapid.T
-	truth *memory.Blocks    // permanent blocks, as Postgres has them
+	truth *memstore.Blocks    // permanent blocks, as Postgres has them
 	saved map[string]string // what a replica has of all keys
 	end   func()
 }
 
 func newHistory(t *testing.T, rt *rapid.T, env *testenv.PrivateRedisEnv, prefix string) *history {
-	h := &history{rt: rt, rig: newRig(t, env.Client, prefix, WithPermanentTier()), truth: memory.NewBlocks(time.Now)}
+	h := &history{rt: rt, rig: newRig(t, env.Client, prefix, WithPermanentTier()), truth: memstore.NewBlocks(time.Now)}
 	h.remote = redislookup.New(env.Client, redislookup.WithKeyPrefix(prefix), redislookup.WithPermanentTier())
 	if rapid.Bool().Draw(rt, "loaded") {
 		h.rebuild()

@@ -1,0 +1,348 @@
+package sinks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wardstream/wardstream/internal/wire"
+)
+
+const (
+	// maxBatch is how many events a sink is given at once, unless it wants fewer.
+	maxBatch = 512
+	// maxLate is how often in a row a sink may be late before Emit stops
+	// waiting for it.
+	maxLate = 3
+	// maxBackoff bounds the pause between deliveries, in multiples of the first.
+	maxBackoff = 50
+	// logEvery is the least time between two lines about one sink's trouble.
+	logEvery = 30 * time.Second
+)
+
+// A queue holds the events that wait for one sink and delivers them in order.
+type queue struct {
+	Named
+	opts    Options
+	log     *slog.Logger
+	emitted prometheus.Counter
+	failed  prometheus.Counter
+	dropped prometheus.Counter
+	queued  prometheus.Gauge
+
+	wake    chan struct{} // holds one: something to deliver
+	closing chan struct{} // closed: no more events come
+
+	mu      sync.Mutex
+	waiting []*delivery
+	size    int  // events in waiting
+	lates   int  // in a row
+	tripped bool // not waited for
+	closed  bool
+	told    bool      // the trouble at hand was logged
+	logged  time.Time // when trouble was logged last
+}
+
+// A delivery is the events of one Emit that are still to be taken. done is
+// closed once there is nothing more to wait for: they are, or the sink failed.
+type delivery struct {
+	events   []wire.Enforcement
+	done     chan struct{}
+	released bool // done is closed
+}
+
+func (d *delivery) release() {
+	if !d.released {
+		d.released = true
+		close(d.done)
+	}
+}
+
+func newQueue(s Named, o Options, m *metrics) *queue {
+	if s.Batch <= 0 {
+		s.Batch = maxBatch
+	}
+	if s.Attempt <= 0 {
+		s.Attempt = o.Attempt
+	}
+	return &queue{
+		Named: s, opts: o, log: o.Logger.With("sink", s.Name),
+		emitted: m.emitted.WithLabelValues(s.Name), failed: m.failures.WithLabelValues(s.Name),
+		dropped: m.dropped.WithLabelValues(s.Name), queued: m.queued.WithLabelValues(s.Name),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+}
+
+// put queues as many of the events that the sink wants as there is room for and
+// counts the others as dropped. It returns what to wait for, or nil where the sink is not waited for.
+func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
+	events = q.wanted(events)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	room := q.opts.Queue - q.size
+	if q.closed {
+		room = 0
+	}
+	if lost := len(events) - room; lost > 0 {
+		events = events[:room]
+		q.dropped.Add(float64(lost))
+		if q.tell() {
+			q.log.Warn("events dropped", "events", lost, "queued", q.size)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	d := &delivery{events: events, done: make(chan struct{})}
+	q.waiting = append(q.waiting, d)
+	q.resize(len(events))
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	if q.tripped || q.Detached {
+		return nil
+	}
+	return d.done
+}
+
+// wanted are the events that the sink wants.
+func (n Named) wanted(events []wire.Enforcement) []wire.Enforcement {
+	if n.Wants == nil {
+		return events
+	}
+	var out []wire.Enforcement
+	for i := range events {
+		if n.Wants(events[i].Type) {
+			out = append(out, events[i])
+		}
+	}
+	return out
+}
+
+// resize changes the number of events queued. q.mu is held.
+func (q *queue) resize(by int) {
+	q.size += by
+	q.queued.Set(float64(q.size))
+}
+
+// onTime notes that the sink was waited for and not in vain.
+func (q *queue) onTime() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lates = 0
+}
+
+// late notes that the sink was waited for in vain.
+func (q *queue) late() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.lates++; q.lates < maxLate || q.tripped {
+		return
+	}
+	q.tripped = true
+	if q.tell() {
+		q.log.Warn("sink is slow", "queued", q.size)
+	}
+}
+
+// close takes no more events; run returns once those queued are delivered.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.closed = true
+		close(q.closing)
+	}
+}
+
+// abandon counts what was never delivered as dropped.
+func (q *queue) abandon() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost := q.size
+	q.dropped.Add(float64(lost))
+	q.waiting = nil
+	q.resize(-lost)
+	return lost
+}
+
+// run delivers until the queue is closed and empty, or ctx ends.
+func (q *queue) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		next := q.next()
+		if len(next) > 0 {
+			q.deliver(ctx, next)
+			continue
+		}
+		select {
+		case <-q.wake:
+		case <-ctx.Done():
+		case <-q.closing:
+			if q.empty() {
+				return
+			}
+		}
+	}
+}
+
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) == 0
+}
+
+// next returns the events to give the sink together, at the head of the queue.
+func (q *queue) next() []wire.Enforcement {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var events []wire.Enforcement
+	for _, d := range q.waiting {
+		events = append(events, d.events[:min(len(d.events), q.Batch-len(events))]...)
+		if len(events) == q.Batch {
+			break
+		}
+	}
+	return events
+}
+
+// deliver gives the sink the events at the head of the queue, again and again
+// until it takes them, they are given up or ctx ends.
+func (q *queue) deliver(ctx context.Context, events []wire.Enforcement) {
+	for failures := 0; ; {
+		err := q.attempt(ctx, events)
+		if err == nil {
+			q.delivered(len(events), failures)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		q.failed.Inc()
+		var f Failure
+		errors.As(err, &f)
+		if f.Final || failures == q.Deliveries {
+			q.giveUp(len(events), err, failures)
+			return
+		}
+		q.broken(err, failures)
+		q.pause(ctx, failures-1, f.After)
+	}
+}
+
+// attempt is one delivery. A panic of the sink is an error like another.
+func (q *queue) attempt(ctx context.Context, events []wire.Enforcement) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("sink panicked: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, q.Attempt)
+	defer cancel()
+	return q.Sink.Emit(ctx, events)
+}
+
+// delivered takes events off the queue that the sink has taken.
+func (q *queue) delivered(events, failures int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.take(events) {
+		return
+	}
+	q.emitted.Add(float64(events))
+	if q.told && failures > 0 {
+		q.told = false
+		q.log.Info("sink recovered", "failures", failures, "queued", q.size)
+	}
+}
+
+// giveUp takes events off the queue that the sink won't take.
+func (q *queue) giveUp(events int, err error, failures int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.take(events) {
+		return
+	}
+	q.dropped.Add(float64(events))
+	if q.tell() {
+		q.log.Warn("events dropped", "error", err, "events", events, "failures", failures, "queued", q.size)
+	}
+}
+
+// take takes n events off the queue; false if they were abandoned meanwhile. A sink that has
+// caught up is waited for again. q.mu is held.
+func (q *queue) take(n int) bool {
+	if q.size == 0 {
+		return false
+	}
+	q.resize(-n)
+	for n > 0 {
+		head := q.waiting[0]
+		taken := min(n, len(head.events))
+		head.events, n = head.events[taken:], n-taken
+		if len(head.events) == 0 {
+			head.release()
+			q.waiting = q.waiting[1:]
+		}
+	}
+	if len(q.waiting) == 0 {
+		q.waiting = nil // lets go of the array
+		q.tripped, q.lates = false, 0
+	}
+	return true
+}
+
+// broken notes a failed delivery: the sink is not waited for any more until it
+// has caught up.
+func (q *queue) broken(err error, failures int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tripped = true
+	for _, d := range q.waiting {
+		d.release()
+	}
+	if q.tell() {
+		q.log.Warn("sink failed", "error", err, "failures", failures, "queued", q.size)
+	}
+}
+
+// tell reports whether trouble may be logged now, which it may not be at every
+// turn. q.mu is held.
+func (q *queue) tell() bool {
+	now := q.opts.Now()
+	if !q.logged.IsZero() && now.Sub(q.logged) < logEvery {
+		return false
+	}
+	q.logged, q.told = now, true
+	return true
+}
+
+// pause waits before the next delivery, longer after each failure and with
+// jitter, but at least as long as the sink asks for. Closing cuts the first pause short, so that a shutdown has
+// its chance, unless the sink asked for it.
+func (q *queue) pause(ctx context.Context, failures int, least time.Duration) {
+	d := q.opts.Backoff * time.Duration(min(1<<min(failures, 10), maxBackoff))
+	closing := q.closing
+	if least > 0 {
+		closing = nil
+	}
+	select {
+	case <-closing:
+		d, closing = q.opts.Backoff, nil
+	default:
+	}
+	timer := time.NewTimer(max(least, d/2) + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-closing:
+	case <-ctx.Done():
+	}
+}

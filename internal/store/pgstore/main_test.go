@@ -1,0 +1,10 @@
+package pgstore_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/wardstream/wardstream/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
