@@ -56,7 +56,7 @@ test-compat: ## the main job, a kill, Sentinel and Cluster on each server in COM
 	@scripts/test-compat.sh
 
 .PHONY: test-proxies
-test-proxies: ## the configurations of docs/ingress on real nginx, HAProxy and Caddy (built once, some minutes)
+test-proxies: ## the configurations of docs/how-to/ingress on real nginx, HAProxy and Caddy (built once, some minutes)
 	@scripts/setup.sh proxies
 	go vet -tags proxies ./internal/ingress/proxytest
 	CADDY=$$(scripts/tool.sh caddy) go test -count=1 -timeout 10m $(TESTFLAGS) -tags proxies ./internal/ingress/proxytest

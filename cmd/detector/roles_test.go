@@ -11,10 +11,10 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// roles are the statements of docs/deploy.md that make a role for each party, and those that grant them what they need.
+// roles are the statements of docs/how-to/deploy.md that make a role for each party, and those that grant them what they need.
 func roles(t *testing.T) (created, granted []string) {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/deploy.md")
+	page, err := os.ReadFile("../../docs/how-to/deploy.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func roles(t *testing.T) (created, granted []string) {
 	return created, granted
 }
 
-// TestPostgresRoles: with its role of docs/deploy.md each program does all that it does; the owner alone may migrate,
+// TestPostgresRoles: with its role of docs/how-to/deploy.md each program does all that it does; the owner alone may migrate,
 // ingress-check only reads, and each grant is needed.
 func TestPostgresRoles(t *testing.T) {
 	t.Parallel()

@@ -102,7 +102,7 @@ func TestRedisUsers(t *testing.T) {
 	}
 }
 
-// TestRedisUsersOfACluster: there they need what docs/security.md names besides, and nothing else.
+// TestRedisUsersOfACluster: there they need what docs/explanation/security.md names besides, and nothing else.
 func TestRedisUsersOfACluster(t *testing.T) {
 	t.Parallel()
 	e := newEstate(t, "redis+cluster", "--cluster-enabled", "yes")

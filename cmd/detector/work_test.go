@@ -95,10 +95,10 @@ func TestTemporaryBlocksInPostgres(t *testing.T) {
 	}
 }
 
-// TestDocumentedMetrics: a worker that has seen everything has each metric that docs/operations.md names.
+// TestDocumentedMetrics: a worker that has seen everything has each metric that docs/how-to/operations.md names.
 func TestDocumentedMetrics(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/operations.md")
+	page, err := os.ReadFile("../../docs/how-to/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/wardstream/wardstream/internal/rules"
 )
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
+var update = flag.Bool("update", false, "write docs/reference/configuration.md anew")
 
 const (
-	docsFile = "../../docs/configuration.md"
+	docsFile = "../../docs/reference/configuration.md"
 	// marker ends what is written by hand.
 	marker = "-run TestReference -update -->\n"
 )

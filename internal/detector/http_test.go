@@ -16,7 +16,7 @@ func (healthy) Alive() error { return nil }
 func (healthy) Ready() error { return nil }
 
 // TestRoutes: there is nothing to ask for but figures and health, nothing that changes anything, and no profiler. Whoever
-// adds a route that does more adds its token, compared in constant time, and what docs/security.md says of it.
+// adds a route that does more adds its token, compared in constant time, and what docs/explanation/security.md says of it.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()

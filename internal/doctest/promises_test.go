@@ -28,7 +28,7 @@ func TestPromises(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no pages of promises (%v)", err)
 	}
-	for _, file := range append(files, filepath.Join(root, "docs/security.md")) {
+	for _, file := range append(files, filepath.Join(root, "docs/explanation/security.md")) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			raw, err := os.ReadFile(file)

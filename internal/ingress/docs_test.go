@@ -40,7 +40,7 @@ type attempt struct {
 // attempts reads the rows below a line of the page.
 func attempts(t *testing.T, below string) []attempt {
 	t.Helper()
-	_, rest, ok := strings.Cut(page(t, "ingress.md"), below)
+	_, rest, ok := strings.Cut(page(t, "reference/ingress-check.md"), below)
 	if !ok {
 		t.Fatalf("no %q in the page", below)
 	}
@@ -72,7 +72,7 @@ func attempts(t *testing.T, below string) []attempt {
 	return out
 }
 
-// TestSpoofingTable runs the tables of docs/ingress.md: at every endpoint a block of the client in the
+// TestSpoofingTable runs the tables of docs/reference/ingress-check.md: at every endpoint a block of the client in the
 // third column is the one that counts, and failures are told from certainty.
 func TestSpoofingTable(t *testing.T) {
 	t.Parallel()
@@ -146,15 +146,15 @@ func (h handler) ask(a attempt, endpoint string) *httptest.ResponseRecorder {
 // TestDocumentation: what the pages name is there, and what is there is named.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob(docs + "ingress/*.md")
+	files, err := filepath.Glob(docs + "how-to/ingress/*.md")
 	if err != nil || len(files) < 6 {
 		t.Fatalf("pages %v, %v", files, err)
 	}
-	text := page(t, "ingress.md")
+	text := page(t, "reference/ingress-check.md")
 	o := DefaultOptions()
 	flags := o.flags()
 	for _, file := range files {
-		body := page(t, "ingress/"+filepath.Base(file))
+		body := page(t, "how-to/ingress/"+filepath.Base(file))
 		text += body
 		for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(body, -1) {
 			var v any

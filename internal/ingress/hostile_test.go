@@ -78,7 +78,7 @@ func TestHostileTable(t *testing.T) {
 	for _, r := range hostile.All() {
 		corpus[r.Name] = r
 	}
-	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+) \| the decision`).FindAllStringSubmatch(page(t, "ingress.md"), -1)
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \| (\d+) \| the decision`).FindAllStringSubmatch(page(t, "reference/ingress-check.md"), -1)
 	if len(rows) < 20 {
 		t.Fatalf("only %d rows", len(rows))
 	}

@@ -11,7 +11,7 @@ import (
 
 // TestRoutes: ingress-check answers proxies, and tells of its health and its figures; nothing changes anything, and there is
 // no profiler and no reflection of what gRPC offers. Whoever adds a route that does more adds its token, compared in
-// constant time, and what docs/security.md says of it.
+// constant time, and what docs/explanation/security.md says of it.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	if got := slices.Sorted(maps.Keys(endpoints())); !slices.Equal(got, []string{"/", "/caddy", "/envoy", "/haproxy", "/ingress-nginx", "/nginx", "/traefik"}) {

@@ -15,7 +15,7 @@ import (
 // maxEntry is the detectors' default limit of an entry, in bytes.
 const maxEntry = 256 << 10
 
-// An Event is one audit event. Its attributes have OpenTelemetry's names; docs/events.md lists those that
+// An Event is one audit event. Its attributes have OpenTelemetry's names; docs/reference/events.md lists those that
 // detection knows.
 type Event struct {
 	// Type is the event_type, such as "auth.login.failed".

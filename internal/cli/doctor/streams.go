@@ -67,7 +67,7 @@ func (x *examination) ahead(ctx context.Context, stream, last string) {
 		return // what isn't known of the clock is said there
 	}
 	if by := time.UnixMilli(ms).Sub(now).Round(time.Second); by > maxSkew {
-		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream: docs/operations.md",
+		x.add(streamCheck, Warn, "once the group has 0 unread and 0 pending, RENAME the stream: docs/how-to/operations.md",
 			"%s: its last ID is %s in the future, and so will be those of all events until then", stream, display.Duration(by))
 	}
 }

@@ -54,9 +54,9 @@ func uncountedAdvice(reason rules.Reason) string {
 	case rules.BadAddress:
 		return "publish one address in source.address, without a list, quotes or a name"
 	case rules.MissingAttribute:
-		return "publish the attributes that docs/rules.md names for the rule"
+		return "publish the attributes that docs/reference/rules.md names for the rule"
 	case rules.WrongShape:
-		return "publish the attributes of the rule in the form that docs/events.md gives"
+		return "publish the attributes of the rule in the form that docs/reference/events.md gives"
 	case rules.NoRule:
 	}
 	return "list a rule for it, or stop publishing it"

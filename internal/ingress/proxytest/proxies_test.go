@@ -102,7 +102,7 @@ func unreachable(t *testing.T, w *world, addr string, want int) {
 
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	all, flags := only(t, "docs/ingress/nginx.md", "nginx", 2), command(t, "docs/ingress/nginx.md", "console")
+	all, flags := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2), command(t, "docs/how-to/ingress/nginx.md", "console")
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, flags)
@@ -145,12 +145,12 @@ func TestNginxOfREADME(t *testing.T) {
 // TestNginxWithoutContentLengthLine: a page's line that is forgotten costs nothing, since ingress-check waits for no body.
 func TestNginxWithoutContentLengthLine(t *testing.T) {
 	t.Parallel()
-	page := only(t, "docs/ingress/nginx.md", "nginx", 2)[0]
+	page := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2)[0]
 	page = regexp.MustCompile(`(?m)^ *proxy_(pass_request_headers|set_header +Content-Length) .*\n`).ReplaceAllString(page, "")
 	if strings.Contains(page, "Content-Length") || strings.Contains(page, "request_headers") {
 		t.Fatal(page)
 	}
-	w := newWorld(t, command(t, "docs/ingress/nginx.md", "console"))
+	w := newWorld(t, command(t, "docs/how-to/ingress/nginx.md", "console"))
 	addr := nginx(t, w, page)
 	for _, r := range hostile.All() {
 		if status := converse(t, attacker, addr, r.Raw(same, "")); (strings.HasPrefix(r.Name, "a body") || strings.HasPrefix(r.Name, "100-continue")) && status != 429 {
@@ -191,7 +191,7 @@ http {
 func haproxy(t *testing.T, w *world, config string) string {
 	t.Helper()
 	addr, inner := freeAddr(t), freeAddr(t)
-	lua := write(t, "wardstream.lua", w.limits(replaced(t, only(t, "docs/ingress/haproxy.md", "lua", 1)[0], "127.0.0.1:8079", inner)))
+	lua := write(t, "wardstream.lua", w.limits(replaced(t, only(t, "docs/how-to/ingress/haproxy.md", "lua", 1)[0], "127.0.0.1:8079", inner)))
 	file := write(t, "haproxy.cfg", w.limits(replaced(t, config, "/etc/haproxy/wardstream.lua", lua, ":80\n", addr+"\n", "127.0.0.1:3000", w.app,
 		"127.0.0.1:8079", inner, "127.0.0.1:8080", w.ingress)))
 	w.run(addr, program(t, "haproxy"), "-db", "-f", file)
@@ -200,8 +200,8 @@ func haproxy(t *testing.T, w *world, config string) string {
 
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
-	flags := command(t, "docs/ingress/haproxy.md", "console")
-	config := only(t, "docs/ingress/haproxy.md", "haproxy", 2)
+	flags := command(t, "docs/how-to/ingress/haproxy.md", "console")
+	config := only(t, "docs/how-to/ingress/haproxy.md", "haproxy", 2)
 	t.Run("open", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, flags)
@@ -236,7 +236,7 @@ func caddy(t *testing.T, w *world, config string) string {
 
 func TestCaddy(t *testing.T) {
 	t.Parallel()
-	all, flags := only(t, "docs/ingress/caddy.md", "caddyfile", 2), command(t, "docs/ingress/caddy.md", "console")
+	all, flags := only(t, "docs/how-to/ingress/caddy.md", "caddyfile", 2), command(t, "docs/how-to/ingress/caddy.md", "console")
 	bare := "app.example.com {\n\t# not ingress-check:8080 \n\treverse_proxy app:3000\n}\n"
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()

@@ -69,12 +69,12 @@ func unanswered(t *testing.T) string {
 }
 
 // TestStalls measures how long a request waits when nobody answers the proxy's question, with the pages' own time limits, and
-// prints the rows of docs/ingress.md's table: down (the port refuses), hung (it accepts and never answers), and a SYN that nobody answers. What it checks is that the request is answered, and how.
+// prints the rows of docs/reference/ingress-check.md's table: down (the port refuses), hung (it accepts and never answers), and a SYN that nobody answers. What it checks is that the request is answered, and how.
 func TestStalls(t *testing.T) {
 	t.Parallel()
-	page := only(t, "docs/ingress/nginx.md", "nginx", 2)
+	page := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2)
 	location := page[0][strings.Index(page[0], "  location / {"):strings.Index(page[0], "  location = ")]
-	hap, cad := only(t, "docs/ingress/haproxy.md", "haproxy", 2), only(t, "docs/ingress/caddy.md", "caddyfile", 2)
+	hap, cad := only(t, "docs/how-to/ingress/haproxy.md", "haproxy", 2), only(t, "docs/how-to/ingress/caddy.md", "caddyfile", 2)
 	for _, proxy := range []struct {
 		name   string
 		start  func(*testing.T, *world, string) string

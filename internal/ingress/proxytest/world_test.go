@@ -1,6 +1,6 @@
 //go:build proxies
 
-// Package proxytest runs the configurations of docs/ingress on the real proxies, in front of a small
+// Package proxytest runs the configurations of docs/how-to/ingress on the real proxies, in front of a small
 // application, with a real ingress-check and a real Redis. make test-proxies has what it needs.
 package proxytest
 

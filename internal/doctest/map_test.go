@@ -1,0 +1,111 @@
+package doctest
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const (
+	index     = "docs/README.md"
+	maxClicks = 2
+)
+
+// A link is a link of a page to a file of the repository; to is relative to the root.
+type link struct{ to, fragment string }
+
+var (
+	linkPattern    = regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]*))?\)`)
+	headingPattern = regexp.MustCompile(`^#{1,6} +(.*?) *$`)
+	// notInSlug is what GitHub leaves out of a heading to make its anchor.
+	notInSlug = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	linkText  = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+)
+
+// TestLinks checks that every link between files leads to a file, and every fragment to a heading.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	for _, page := range pages(t) {
+		for _, l := range links(t, page) {
+			if _, err := os.Stat(filepath.Join(root, l.to)); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, l.to)
+				continue
+			}
+			if l.fragment != "" && strings.HasSuffix(l.to, ".md") && !anchors(t, l.to)[l.fragment] {
+				t.Errorf("%s links to #%s of %s, which has no such heading", page, l.fragment, l.to)
+			}
+		}
+	}
+}
+
+// TestEveryPageIsNearTheIndex checks that each page of docs is at most two clicks from docs/README.md.
+func TestEveryPageIsNearTheIndex(t *testing.T) {
+	t.Parallel()
+	clicks := map[string]int{index: 0}
+	for queue := []string{index}; len(queue) > 0; queue = queue[1:] {
+		page := queue[0]
+		for _, l := range links(t, page) {
+			if _, seen := clicks[l.to]; !seen && strings.HasSuffix(l.to, ".md") {
+				clicks[l.to] = clicks[page] + 1
+				queue = append(queue, l.to)
+			}
+		}
+	}
+	for _, page := range pages(t) {
+		n, reached := clicks[page]
+		if strings.HasPrefix(page, "docs/") && (!reached || n > maxClicks) {
+			t.Errorf("%s is not within %d clicks of %s: add a link to it there, or on a page that the index links to", page, maxClicks, index)
+		}
+	}
+}
+
+// links are the links of a page to files, outside blocks of code.
+func links(t *testing.T, page string) []link {
+	t.Helper()
+	var out []link
+	for _, m := range linkPattern.FindAllStringSubmatch(prose(t, page), -1) {
+		to := page
+		if m[1] != "" {
+			to = path.Join(path.Dir(page), m[1])
+		}
+		out = append(out, link{to, m[2]})
+	}
+	return out
+}
+
+// anchors are the fragments that lead to a heading of the page, as GitHub makes them.
+func anchors(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	for line := range strings.Lines(prose(t, page)) {
+		m := headingPattern.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		if m == nil {
+			continue
+		}
+		slug := notInSlug.ReplaceAllString(strings.ToLower(linkText.ReplaceAllString(m[1], "$1")), "")
+		out[strings.ReplaceAll(slug, " ", "-")] = true
+	}
+	return out
+}
+
+// prose is the page without its blocks of code.
+func prose(t *testing.T, page string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	inCode := false
+	for line := range strings.Lines(string(raw)) {
+		if fence.MatchString(strings.TrimRight(line, "\n")) {
+			inCode = !inCode
+		} else if !inCode {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
