@@ -40,7 +40,7 @@ type history struct {
 	*rig
 
 	rt    *rapid.T
-	truth *memstore.Blocks    // permanent blocks, as Postgres has them
+	truth *memstore.Blocks  // permanent blocks, as Postgres has them
 	saved map[string]string // what a replica has of all keys
 	end   func()
 }
