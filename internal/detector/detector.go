@@ -109,7 +109,7 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	}
 	windows := rediswindow.NewRareTags(rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, windowMetrics),
 		d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now)
-	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics, newNotices(d.log, d.now, registry), windows)); err != nil {
+	if d.consumer, err = consumer.New(d.consumerOptions(registry, metrics), d.newPipeline(traces, metrics, newEventWarnings(d.log, d.now, registry), windows)); err != nil {
 		return err
 	}
 	d.reconciler = tiered.NewReconciler(d.stores.Blocks, tiered.ReconcilerOptions{Registerer: registry, Logger: d.log})
@@ -121,13 +121,13 @@ func (d *Detector) build(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, n *notices, windows window.Store) *Pipeline {
+func (d *Detector) newPipeline(t tracing, m *pipelineMetrics, w *eventWarnings, windows window.Store) *Pipeline {
 	return &Pipeline{
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
 		clock:     redisClock{d.stores.Clients.Ops},
 		windows:   windows,
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
-		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, notices: n, uncounted: d.uncounted, tracing: t,
+		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, warnings: w, uncounted: d.uncounted, tracing: t,
 	}
 }
 

@@ -33,7 +33,7 @@ func (m streamMoment) latest(ctx context.Context, now time.Time) (time.Time, err
 		case err != nil:
 			return now, fmt.Errorf("look at stream: %w", err)
 		}
-		if last, ok := wire.EntryTime(info.LastGeneratedID); ok && !last.After(now.Add(aheadOfUs)) {
+		if last, ok := wire.EntryTime(info.LastGeneratedID); ok && !last.After(now.Add(clockSkew)) {
 			latest = later(latest, last)
 		}
 	}

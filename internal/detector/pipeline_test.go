@@ -104,16 +104,20 @@ func (b *bench) entry(fields ...string) consumer.Entry {
 	return consumer.Entry{Stream: "s", ID: fmt.Sprintf("%d-0", at.UnixMilli()), Fields: fields, Deliveries: 1}
 }
 
-// handle hands a batch over and returns its verdicts as a string of letters:
-// D for done, X for dead, P for pending.
+// handle runs a batch through the pipeline and returns its verdicts as letters: D for
+// done, X for dead, P for pending.
 func (b *bench) handle(entries ...consumer.Entry) (string, error) {
 	b.t.Helper()
 	verdicts, err := b.Handle(b.t.Context(), nil, entries)
+	return letters(verdicts), err
+}
+
+func letters(verdicts []consumer.Verdict) string {
 	var out strings.Builder
 	for _, v := range verdicts {
 		out.WriteByte("PDX"[v.Status])
 	}
-	return out.String(), err
+	return out.String()
 }
 
 func (b *bench) must(want string, entries ...consumer.Entry) {
@@ -478,7 +482,7 @@ func BenchmarkHandle(b *testing.B) {
 		b.Fatal(err)
 	}
 	p := &Pipeline{
-		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, windows: noWindows{}, now: time.Now,
+		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, windows: noWindows{}, now: func() time.Time { return time.UnixMilli(1_800_000_001_000) },
 		metrics: newPipelineMetrics(prometheus.NewRegistry()), uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now), sinks: noSinks{},
 	}
 	entries := make([]consumer.Entry, 512)

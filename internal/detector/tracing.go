@@ -76,7 +76,7 @@ func (t tracing) start(ctx context.Context, b *batch) (context.Context, func()) 
 			attribute.Int("messaging.batch.message_count", len(b.entries)),
 		))
 	return ctx, func() {
-		span.SetAttributes(attribute.Int("wardstream.matches", len(b.matches)), attribute.Int("wardstream.blocks", len(b.puts)))
+		span.SetAttributes(attribute.Int("wardstream.matches", len(b.matches)), attribute.Int("wardstream.blocks", len(b.blocks)))
 		span.End()
 	}
 }

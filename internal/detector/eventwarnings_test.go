@@ -15,12 +15,12 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestNoticesAreLoggedOnceAMinute: each kind by itself, with how many there were since the last.
-func TestNoticesAreLoggedOnceAMinute(t *testing.T) {
+// TestEventWarningsAreLoggedOnceAMinute: each kind by itself, with how many there were since the last.
+func TestEventWarningsAreLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	now := time.Unix(1767225600, 0)
-	n := newNotices(slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now }, prometheus.NewRegistry())
+	n := newEventWarnings(slog.New(slog.NewJSONHandler(&log, nil)), func() time.Time { return now }, prometheus.NewRegistry())
 	conflict := &event.Event{ID: "1-0", Stream: "s", AddressConflict: true}
 	for range 3 {
 		n.event(conflict)
@@ -56,6 +56,6 @@ func TestNoticesAreLoggedOnceAMinute(t *testing.T) {
 	if a, b, c := testutil.ToFloat64(n.conflicts), testutil.ToFloat64(n.truncated), testutil.ToFloat64(n.untimed); a != 5 || b != 1 || c != 1 {
 		t.Errorf("%v conflicts, %v truncated, %v untimed", a, b, c)
 	}
-	(*notices)(nil).event(conflict)
-	(*notices)(nil).malformed(wire.BadTime, "", "")
+	(*eventWarnings)(nil).event(conflict)
+	(*eventWarnings)(nil).malformed(wire.BadTime, "", "")
 }
