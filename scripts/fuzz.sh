@@ -10,7 +10,7 @@ other_time=${2:-3s}
 at_once=2
 
 # What a client, a producer or another tenant of Redis has in its hand.
-hostile=" FuzzDecodeFlat FuzzDecodeJSON FuzzDecodeDifferential FuzzParseRead FuzzDecodeBlock FuzzDecimal FuzzURIPath \
+hostile=" FuzzDecodeFlat FuzzDecodeJSON FuzzDecodeDifferential FuzzReplies FuzzDecodeBlock FuzzDecimal FuzzURIPath \
  FuzzExtAuthzSubject FuzzExtAuthzMessage FuzzProxyHeader FuzzHead FuzzForwarded FuzzParseAddr FuzzClientAddr "
 
 module=$(go list -m)

@@ -35,8 +35,9 @@ var allowed = map[string][]string{
 	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
 
 	// What talks to Redis and Postgres.
-	"internal/consumer":           {"internal/redisconn", "internal/redisurl"},
+	"internal/consumer":           {"internal/redisconn", "internal/redisurl", "internal/resp"},
 	"internal/cooldown":           {"internal/wire"},
+	"internal/resp":               {},
 	"internal/sinks":              {"internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
 	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},

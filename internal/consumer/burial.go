@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // Names of the fields that a dead letter has besides those of its entry, which come
@@ -62,7 +64,7 @@ func (l *loop) buryChunk(ctx context.Context, items []*item) error {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	err := l.buryPipelined(ctx, items)
-	if isReply(err, "NOSCRIPT") {
+	if resp.IsError(err, "NOSCRIPT") {
 		if err := buryScript.Load(ctx, l.Clients.Ops).Err(); err != nil {
 			return fmt.Errorf("load script: %w", err)
 		}

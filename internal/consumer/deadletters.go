@@ -2,12 +2,13 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // DeadLetters administers the dead letters of one stream. It is safe for concurrent use.
@@ -85,15 +86,12 @@ func (d *DeadLetters) PurgeAll(ctx context.Context) (int64, error) {
 // entries reads a range. It goes round go-redis's XRange, which makes maps of
 // fields and loses their order and those with one name.
 func (d *DeadLetters) entries(ctx context.Context, from, to string, n int64) ([]Entry, error) {
-	reply, err := d.client.Do(ctx, "XRANGE", d.dead, from, to, "COUNT", n).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
+	raw, err := resp.Fetch(ctx, d.client, d.dead, 0, "XRANGE", d.dead, from, to, "COUNT", n)
 	if err != nil {
 		return nil, err
 	}
-	entries, _, err := entriesTree(d.dead, reply)
-	return entries, err
+	entries, err := resp.Range(raw)
+	return entriesOf(d.dead, entries), err
 }
 
 // letterOf reads a dead letter. What somebody else put into the stream has nothing

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/resp"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -251,7 +252,7 @@ func (b *bench) add(n int, fields ...string) []string {
 func (b *bench) deliver(consumer string, n int64) []string {
 	b.t.Helper()
 	ctx := context.Background()
-	if err := b.client.XGroupCreateMkStream(ctx, b.stream, testGroup, "0").Err(); err != nil && !isReply(err, "BUSYGROUP") {
+	if err := b.client.XGroupCreateMkStream(ctx, b.stream, testGroup, "0").Err(); err != nil && !resp.IsError(err, "BUSYGROUP") {
 		b.t.Fatal(err)
 	}
 	read, err := b.client.XReadGroup(ctx, &redis.XReadGroupArgs{

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // A loop is one consumer of one stream. Its goroutine does everything to
@@ -136,11 +138,11 @@ func (l *loop) fail(stop context.Context, err error) {
 
 // passes reports whether what failed may be over at any moment: an outage, an election, a restart.
 func passes(err error) bool {
-	if !isReply(err, "") {
+	if !resp.IsError(err, "") {
 		return true
 	}
 	for _, code := range []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "READONLY ", "TRYAGAIN "} {
-		if isReply(err, code) {
+		if resp.IsError(err, code) {
 			return true
 		}
 	}

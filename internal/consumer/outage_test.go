@@ -15,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // TestStreamOrGroupGone removes the stream or the group under a worker that waits
@@ -299,47 +301,19 @@ func TestLostOnceThoughTwoFindOut(t *testing.T) {
 	}
 }
 
-// TestClaimReplyOfRedis62 reads what that version replies for entries that were
-// trimmed: nils, and no third element.
-func TestClaimReplyOfRedis62(t *testing.T) {
-	t.Parallel()
-	reply, err := claimTree("s", []any{"0-0", []any{nil, []any{"5-1", []any{"a", "b"}}, nil}})
-	if err != nil || reply.absent != 2 || len(reply.deleted) != 0 || len(reply.entries) != 1 || reply.entries[0].ID != "5-1" {
-		t.Fatalf("got %+v, %v", reply, err)
-	}
-	for _, bad := range []any{
-		nil, "x",
-		[]any{},
-		[]any{"0-0"},
-		[]any{1, []any{}},
-		[]any{"0-0", "x"},
-		[]any{"0-0", []any{"x"}},
-		[]any{"0-0", []any{[]any{"1-1"}}},
-		[]any{"0-0", []any{[]any{1, nil}}},
-		[]any{"0-0", []any{[]any{"1-1", []any{"odd"}}}},
-		[]any{"0-0", []any{[]any{"1-1", []any{1, 2}}}},
-		[]any{"0-0", []any{}, "x"},
-		[]any{"0-0", []any{}, []any{7}},
-	} {
-		if reply, err := claimTree("s", bad); !errors.Is(err, errReply) {
-			t.Errorf("claimTree(%v) = %+v, %v", bad, reply, err)
-		}
-	}
-}
-
 func TestErrorRepliesAreRecognized(t *testing.T) {
 	t.Parallel()
 	for text, gone := range map[string]bool{
 		"NOGROUP No such key": true, "UNBLOCKED the stream key no longer exists": true, "ERR NOGROUP": false, "LOADING Redis is loading": false,
 	} {
-		if got := isGroupGone(fmt.Errorf("read: %w", replyError(text))); got != gone {
+		if got := isGroupGone(fmt.Errorf("read: %w", resp.Error(text))); got != gone {
 			t.Errorf("isGroupGone(%q) is %v", text, got)
 		}
 	}
 	if isGroupGone(errors.New("NOGROUP from elsewhere")) || isGroupGone(nil) {
 		t.Error("what Redis did not say is taken for its reply")
 	}
-	if !isOutOfRoom(fmt.Errorf("x: %w", replyError("OOM command not allowed"))) || isOutOfRoom(errors.New(strings.Repeat("OOM ", 2))) {
+	if !isOutOfRoom(fmt.Errorf("x: %w", resp.Error("OOM command not allowed"))) || isOutOfRoom(errors.New(strings.Repeat("OOM ", 2))) {
 		t.Error("isOutOfRoom is wrong")
 	}
 }

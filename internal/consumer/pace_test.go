@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/resp"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -220,7 +221,7 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	for text, want := range map[string]bool{
 		"LOADING Redis is loading": true, "CLUSTERDOWN x": true, "MASTERDOWN x": true, "NOPERM x": false, "WRONGPASS x": false, "NOGROUP x": false,
 	} {
-		if got := passes(fmt.Errorf("x: %w", replyError(text))); got != want {
+		if got := passes(fmt.Errorf("x: %w", resp.Error(text))); got != want {
 			t.Errorf("%s passes: %v", text, got)
 		}
 	}

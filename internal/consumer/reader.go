@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 const (
@@ -31,7 +32,7 @@ func (l *loop) join(ctx context.Context) error {
 	defer cancel()
 	err := l.Clients.Ops.XGroupCreateMkStream(ctx, l.stream, l.Group, "0").Err()
 	switch {
-	case isReply(err, "BUSYGROUP"):
+	case resp.IsError(err, "BUSYGROUP"):
 	case isOutOfRoom(err):
 		l.joined = true // nothing can be made, but if it is there it can be read
 		return nil
@@ -86,7 +87,7 @@ func (l *loop) drain(ctx context.Context) error {
 	}
 	alone := l.count == 1
 	page, err := l.fetch(ctx, l.drained, 0)
-	if alone && errors.Is(err, errReplySize) {
+	if alone && errors.Is(err, resp.ErrTooLarge) {
 		return l.buryUnreadable(ctx)
 	}
 	if err != nil {
@@ -193,32 +194,28 @@ func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]E
 		args = append(args, "BLOCK", block.Milliseconds())
 	}
 	args = append(args, "STREAMS", l.stream, from)
-	raw, err := l.fetchRaw(ctx, l.Clients.Read, limit, args)
+	raw, err := resp.Fetch(ctx, l.Clients.Read, l.stream, limit, args...)
+	if errors.Is(err, resp.ErrTooLarge) {
+		l.count = 1
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
-	entries, err := parseRead(raw)
-	if isReply(err, "MOVED") || isReply(err, "ASK") {
-		entries, err = fetchRedirected(ctx, l.Clients.Read, args)
-	}
+	entries, err := resp.ReadGroup(raw)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
 	l.adapt(len(raw), len(entries))
-	return entries, nil
+	return entriesOf(l.stream, entries), nil
 }
 
-// fetchRedirected has the Cluster client find the stream, which also makes it learn
-// where slots are now.
-func fetchRedirected(ctx context.Context, client redis.UniversalClient, args []any) ([]Entry, error) {
-	reply, err := client.Do(ctx, args...).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
+// entriesOf returns the entries of a reply as those of a stream.
+func entriesOf(stream string, read []resp.Entry) []Entry {
+	entries := make([]Entry, len(read))
+	for i, e := range read {
+		entries[i] = Entry{Stream: stream, ID: e.ID, Fields: e.Fields}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return readTree(reply)
+	return entries
 }
 
 // adapt chooses how many entries to ask for next time.
@@ -228,14 +225,8 @@ func (l *loop) adapt(bytes, entries int) {
 	}
 }
 
-// isReply says whether err is an error reply of Redis that starts with code.
-func isReply(err error, code string) bool {
-	var reply redis.Error
-	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)
-}
-
 // isGroupGone says whether err means that the group or the stream is gone.
 // UNBLOCKED comes to those that waited when the stream was deleted.
 func isGroupGone(err error) bool {
-	return isReply(err, "NOGROUP") || isReply(err, "UNBLOCKED")
+	return resp.IsError(err, "NOGROUP") || resp.IsError(err, "UNBLOCKED")
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // sampleScript measures how far the group is behind, and whether entries were trimmed before the group read them.
@@ -166,19 +168,19 @@ func (s *sampler) counted(ctx context.Context) (string, error) {
 
 func readSample(reply []any) (m sample, history string, err error) {
 	if len(reply) != 7 {
-		return m, "", errReply
+		return m, "", resp.ErrMalformed
 	}
 	var numbers [6]int64
 	for i := range numbers {
 		n, ok := reply[i].(int64)
 		if !ok {
-			return m, "", errReply
+			return m, "", resp.ErrMalformed
 		}
 		numbers[i] = n
 	}
 	history, ok := reply[6].(string)
 	if !ok {
-		return m, "", errReply
+		return m, "", resp.ErrMalformed
 	}
 	return sample{
 		lag: numbers[0], exact: numbers[1] == 1, pending: numbers[2], oldest: time.Duration(numbers[3]) * time.Millisecond,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/resp"
 )
 
 // A Shedding says which entries are skipped once they are older than MaxLag: those that have one field named Field with one
@@ -125,7 +127,7 @@ func (l *loop) fetchBehind(ctx context.Context) ([]Entry, error) {
 		skipped, kept, err := l.shed(ctx)
 		if err != nil {
 			l.late = false
-			if isReply(err, "") { // any: it would say so again
+			if resp.IsError(err, "") { // any: it would say so again
 				l.shedDue = l.Now().Add(shedRest)
 			}
 			return nil, fmt.Errorf("skip late entries: %w", err)
@@ -156,16 +158,15 @@ func (l *loop) shed(ctx context.Context) (skipped int, kept []Entry, err error) 
 	for _, value := range l.Shed.Values {
 		args = append(args, value)
 	}
-	raw, err := l.fetchRaw(ctx, l.Clients.Read, 0, args)
+	raw, err := resp.Fetch(ctx, l.Clients.Read, l.stream, 0, args...)
+	if resp.IsError(err, "NOSCRIPT") {
+		args[0], args[1] = "EVAL", shedSource
+		raw, err = resp.Fetch(ctx, l.Clients.Read, l.stream, 0, args...)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
-	if skipped, kept, err = parseShed(raw, l.stream); isReply(err, "NOSCRIPT") {
-		args[0], args[1] = "EVAL", shedSource
-		if raw, err = l.fetchRaw(ctx, l.Clients.Read, 0, args); err == nil {
-			skipped, kept, err = parseShed(raw, l.stream)
-		}
-	}
-	l.adapt(len(raw), len(kept))
-	return skipped, kept, err
+	skipped, entries, err := resp.CountAndEntries(raw)
+	l.adapt(len(raw), len(entries))
+	return skipped, entriesOf(l.stream, entries), err
 }

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -221,29 +220,5 @@ func TestSkippingElsewhere(t *testing.T) {
 		b.start(o, h)
 		b.drained(malign, h)
 		b.eventually(func() error { return want("skipped at "+url, skipped.Load(), int64(20)) })
-	}
-}
-
-func TestParseShed(t *testing.T) {
-	t.Parallel()
-	const good = "*2\r\n:7\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
-	skipped, kept, err := parseShed([]byte(good), "s")
-	if err != nil || skipped != 7 || len(kept) != 1 || kept[0].Stream != "s" || kept[0].ID != "1-0" || !slices.Equal(kept[0].Fields, []string{"a", "b"}) {
-		t.Errorf("%d, %+v, %v", skipped, kept, err)
-	}
-	if skipped, kept, err := parseShed([]byte("*2\r\n:0\r\n*0\r\n"), "s"); err != nil || skipped != 0 || len(kept) != 0 {
-		t.Errorf("of nothing: %d, %+v, %v", skipped, kept, err)
-	}
-	if _, _, err := parseShed([]byte("-NOSCRIPT No matching script.\r\n"), "s"); !isReply(err, "NOSCRIPT") {
-		t.Errorf("an error reply is %v", err)
-	}
-	bad := []string{good + "x", "*-1\r\n", "*1\r\n:1\r\n", "*2\r\n:-1\r\n*0\r\n", "*2\r\n$1\r\n1\r\n*0\r\n", "*2\r\n:1\r\n*-1\r\n", ":1\r\n"}
-	for i := range len(good) {
-		bad = append(bad, good[:i])
-	}
-	for _, raw := range bad {
-		if skipped, kept, err := parseShed([]byte(raw), "s"); !errors.Is(err, errReply) {
-			t.Errorf("parseShed(%q) = %d, %+v, %v", raw, skipped, kept, err)
-		}
 	}
 }
