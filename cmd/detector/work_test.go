@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func (in *installation) busy() {
 	in.settled("detectors")
 }
 
-// TestEveryKeyHasATTL: whatever worker and operator do, they leave no key that stays, but the streams.
+// TestEveryKeyHasATTL: whatever worker and operator do, they leave no key that stays, but the streams, and none that
+// docs/reference/redis-keys.md does not describe.
 func TestEveryKeyHasATTL(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), everyKind)
@@ -47,8 +49,15 @@ func TestEveryKeyHasATTL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	documented := documentedKeys(t)
 	for _, key := range all {
-		if in.redis.Client.Type(t.Context(), key).Val() == "stream" {
+		if strings.HasPrefix(key, in.stream()) || strings.HasSuffix(key, "enforcement") {
+			continue
+		}
+		if own := strings.TrimPrefix(key, in.redis.Prefix); !slices.ContainsFunc(documented, func(p *regexp.Regexp) bool { return p.MatchString(own) }) {
+			t.Errorf("docs/reference/redis-keys.md lacks %s", key)
+		}
+		if in.redis.Client.Type(t.Context(), key).Val() == "stream" && !strings.HasSuffix(key, ":blocks:changes") {
 			continue
 		}
 		if ttl := in.redis.Client.PTTL(t.Context(), key).Val(); ttl <= 0 {
@@ -62,6 +71,23 @@ func TestEveryKeyHasATTL(t *testing.T) {
 			t.Errorf("there is no key of kind %s among %q, so the test shows too little", kind, all)
 		}
 	}
+}
+
+// documentedKeys are patterns of the keys on the page, without their prefix.
+func documentedKeys(t *testing.T) []*regexp.Regexp {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/reference/redis-keys.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*regexp.Regexp
+	for _, m := range regexp.MustCompile("(?m)^\\| `\\{prefix\\}([^`]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		out = append(out, regexp.MustCompile("(?s)^"+regexp.MustCompile(`\\\{[a-z]+\\\}`).ReplaceAllString(regexp.QuoteMeta(m[1]), ".+")+"$"))
+	}
+	if len(out) < 15 {
+		t.Fatalf("the page has only %d keys", len(out))
+	}
+	return out
 }
 
 // TestStdoutIsOurs: with events.stdout: false nothing is written there, and the stream has the events.
@@ -95,30 +121,11 @@ func TestTemporaryBlocksInPostgres(t *testing.T) {
 	}
 }
 
-// TestDocumentedMetrics: a worker that has seen everything has each metric that docs/how-to/operations.md names.
+// TestDocumentedMetrics: a worker that has seen everything exports the metrics of docs/reference/metrics.md and
+// no others, each with the type and the labels that the page gives it.
 func TestDocumentedMetrics(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/how-to/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for line := range strings.Lines(string(page)) {
-		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
-		whole := ""
-		for _, m := range regexp.MustCompile("`(wardstream|)(_[a-z_]+)`").FindAllStringSubmatch(cell, -1) {
-			if m[1] != "" {
-				whole = m[1] + m[2]
-				names = append(names, whole)
-			} else { // _acked_total after wardstream_entries_delivered_total
-				family := strings.Join(strings.SplitN(whole, "_", 3)[:2], "_")
-				names = append(names, family+m[2])
-			}
-		}
-	}
-	if len(names) < 24 {
-		t.Fatalf("the page names only %q", names)
-	}
+	want := documentedMetrics(t)
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), everyKind)
 	w := in.start()
 	w.reaches("wardstream_reconcile_total", 1, `outcome="rebuilt"`)
@@ -131,13 +138,59 @@ func TestDocumentedMetrics(t *testing.T) {
 	}
 	testenv.Eventually(t, patience, func() error {
 		_, body := w.get("/metrics")
-		for _, name := range names {
-			if !strings.Contains(body, "# TYPE "+name+" ") {
-				return fmt.Errorf("there is no %s", name)
+		got := exportedMetrics(body)
+		for name, row := range want {
+			if got[name] != row {
+				return fmt.Errorf("%s is %q, want %q as on the page", name, got[name], row)
+			}
+		}
+		for name, row := range got {
+			if want[name] == "" {
+				return fmt.Errorf("docs/reference/metrics.md lacks %s, a %s", name, row)
 			}
 		}
 		return nil
 	})
+}
+
+// documentedMetrics are the detector's metrics as the page has them: "counter `reason`, `stream`" by name.
+func documentedMetrics(t *testing.T) map[string]string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, _, _ := strings.Cut(string(page), "\n## ingress-check")
+	out := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(wardstream_[a-z_]+)` \\| ([a-z]+) \\|([^|]*)\\|").FindAllStringSubmatch(ours, -1) {
+		labels := strings.Split(strings.TrimSpace(m[3]), ", ")
+		slices.Sort(labels)
+		out[m[1]] = strings.TrimSpace(m[2] + " " + strings.Join(labels, ", "))
+	}
+	if len(out) < 40 {
+		t.Fatalf("the page has only %d metrics", len(out))
+	}
+	return out
+}
+
+// exportedMetrics are the metrics of a worker's /metrics in the form of documentedMetrics.
+func exportedMetrics(body string) map[string]string {
+	out, labels := map[string]string{}, map[string][]string{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (wardstream_[a-z_]+) ([a-z]+)$`).FindAllStringSubmatch(body, -1) {
+		out[m[1]] = m[2]
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(wardstream_[a-z_]+?)(?:_bucket|_sum|_count)?\{([^}]*)\}`).FindAllStringSubmatch(body, -1) {
+		for _, pair := range regexp.MustCompile(`([a-z_]+)="`).FindAllStringSubmatch(m[2], -1) {
+			if pair[1] != "le" && !slices.Contains(labels[m[1]], "`"+pair[1]+"`") {
+				labels[m[1]] = append(labels[m[1]], "`"+pair[1]+"`")
+			}
+		}
+	}
+	for name, list := range labels {
+		slices.Sort(list)
+		out[name] += " " + strings.Join(list, ", ")
+	}
+	return out
 }
 
 // TestHealthDuringAnOutage: without Redis the worker is alive and not ready, and afterwards it goes on by itself.

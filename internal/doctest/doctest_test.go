@@ -37,7 +37,7 @@ var elsewhere = map[string]string{
 }
 
 // running are the pages whose commands expect a detector at work.
-var running = []string{"docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/events.md"}
+var running = []string{"docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/events.md", "docs/reference/enforcement-events.md", "docs/reference/dead-letters.md"}
 
 // A block is a fenced block of a page.
 type block struct {
@@ -237,7 +237,7 @@ func copyFile(t *testing.T, from, to string) {
 func TestConfigurationBlocks(t *testing.T) {
 	t.Parallel()
 	read := 0
-	for _, page := range []string{"README.md", "docs/reference/rules.md", "docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/events.md"} {
+	for _, page := range []string{"README.md", "docs/reference/rules.md", "docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/enforcement-events.md"} {
 		for _, b := range blocks(t, page) {
 			if b.language != "yaml" {
 				continue

@@ -150,7 +150,8 @@ func TestDocumentation(t *testing.T) {
 	if err != nil || len(files) < 6 {
 		t.Fatalf("pages %v, %v", files, err)
 	}
-	text := page(t, "reference/ingress-check.md")
+	metrics := page(t, "reference/metrics.md")
+	text := page(t, "reference/ingress-check.md") + page(t, "reference/ingress-check-configuration.md") + metrics
 	o := DefaultOptions()
 	flags := o.flags()
 	for _, file := range files {
@@ -183,13 +184,22 @@ func TestDocumentation(t *testing.T) {
 	}
 	known := []string{"wardstream_ingress_errors_total"} // is there once something failed
 	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), "wardstream_") {
-			known = append(known, f.GetName())
+		if !strings.HasPrefix(f.GetName(), "wardstream_") {
+			continue
+		}
+		known = append(known, f.GetName())
+		labels := ""
+		for i, label := range f.GetMetric()[0].GetLabel() {
+			labels += strings.Repeat(", ", min(i, 1)) + "`" + label.GetName() + "`"
+		}
+		row := strings.ReplaceAll(fmt.Sprintf("| `%s` | %s | %s |", f.GetName(), strings.ToLower(f.GetType().String()), labels), "|  |", "| |")
+		if !strings.Contains(metrics, row) {
+			t.Errorf("reference/metrics.md lacks %s", row)
 		}
 	}
 	for _, name := range known {
-		if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+name+"{") {
-			t.Errorf("the page doesn't tell of %s", name)
+		if !strings.Contains(metrics, "| `"+name+"` |") {
+			t.Errorf("reference/metrics.md lacks %s", name)
 		}
 	}
 	for _, name := range regexp.MustCompile(`wardstream_ingress_[a-z_]+`).FindAllString(text, -1) {

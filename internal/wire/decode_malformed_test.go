@@ -135,7 +135,7 @@ func TestMalformedSaysNothingOfTheEntry(t *testing.T) {
 // finds it in the documentation.
 func TestMalformedIsDocumented(t *testing.T) {
 	t.Parallel()
-	doc, err := os.ReadFile("../../docs/reference/events.md")
+	doc, err := os.ReadFile("../../docs/reference/dead-letters.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestMalformedIsDocumented(t *testing.T) {
 		wire.Oversized,
 	} {
 		if !strings.Contains(string(doc), "`"+class+"`") {
-			t.Errorf("docs/reference/events.md does not explain %s", class)
+			t.Errorf("docs/reference/dead-letters.md does not explain %s", class)
 		}
 	}
 }

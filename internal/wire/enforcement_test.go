@@ -56,10 +56,10 @@ func TestEnforcementGolden(t *testing.T) {
 	golden(t, "enforcement.golden.jsonl", lines)
 }
 
-// TestDocumentedEnforcement: the event that docs/reference/events.md shows is what a block of 300 s is told as.
+// TestDocumentedEnforcement: the event that docs/reference/enforcement-events.md shows is what a block of 300 s is told as.
 func TestDocumentedEnforcement(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/reference/events.md")
+	page, err := os.ReadFile("../../docs/reference/enforcement-events.md")
 	if err != nil {
 		t.Fatal(err)
 	}
