@@ -35,7 +35,8 @@ var allowed = map[string][]string{
 	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
 
 	// What talks to Redis and Postgres.
-	"internal/consumer":           {"internal/redisconn", "internal/redisurl", "internal/resp"},
+	"internal/consumer":           {"internal/deadletter", "internal/redisconn", "internal/redisurl", "internal/resp"},
+	"internal/deadletter":         {"internal/resp"},
 	"internal/cooldown":           {"internal/wire"},
 	"internal/resp":               {},
 	"internal/sinks":              {"internal/wire"},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/deadletter", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/sinks",
 		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/pgstore", "internal/store/redisstore",
@@ -65,11 +66,11 @@ var allowed = map[string][]string{
 		"pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn", "internal/redisurl", "internal/spelling", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
-		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/consumer", "internal/demo", "internal/detector",
+		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
 		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/store", "internal/wire",
 	},
 	"internal/cli/display": {},
-	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/detector", "internal/rules", "internal/wire"},
+	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/detector", "internal/rules", "internal/wire"},
 	"internal/demo": {
 		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress",
 		"internal/store", "internal/store/memstore", "internal/wire",
@@ -106,7 +107,7 @@ var allowedInTests = map[string][]string{
 	"internal/cases": { // a worker and an ingress-check in this process, and what to look at them with
 		"internal/config", "internal/detector", "internal/event", "internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/redislookup",
 	},
-	"internal/detector":         {"internal/bench"}, // a workload
+	"internal/detector":         {"internal/bench", "internal/deadletter"}, // a workload, and where it ends
 	"internal/doctest":          {"internal/config"},
 	"internal/sinks":            {"pkg/checker"},
 	"internal/ingress":          {"internal/event", "internal/store", "internal/store/redisstore", "internal/wire"}, // to write blocks, and read what it publishes

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
 // A correction says how the fields of a dead letter are changed.
@@ -21,14 +21,14 @@ func (c *correction) flags(cmd *cobra.Command) {
 var errOneLetter = errors.New("--set and --unset change one dead letter: name its ID")
 
 // check returns the edit that is meant, nil if none is. ids is how many dead letters are named.
-func (c *correction) check(ids int) (*consumer.Edit, error) {
+func (c *correction) check(ids int) (*deadletter.Edit, error) {
 	if len(c.set)+len(c.unset) == 0 {
 		return nil, nil
 	}
 	if ids != 1 {
 		return nil, errOneLetter
 	}
-	e := &consumer.Edit{Unset: c.unset}
+	e := &deadletter.Edit{Unset: c.unset}
 	for _, text := range c.set {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/detector"
 )
 
@@ -68,7 +68,7 @@ var errStream = errors.New("is none of the configured streams")
 
 // deadStreams are the streams whose dead letters are meant.
 func deadStreams(cfg *config.Config, named string) ([]string, error) {
-	named = strings.TrimSuffix(named, consumer.DefaultDeadSuffix)
+	named = strings.TrimSuffix(named, deadletter.Suffix)
 	switch {
 	case named == "":
 		return cfg.Stream.Names, nil
@@ -84,9 +84,9 @@ const letterPage = 100
 func (a App) readLetters(ctx context.Context, s *detector.Stores, streams []string, limit int) ([]letterView, error) {
 	views := []letterView{}
 	for _, stream := range streams {
-		dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
+		dead := deadletter.NewQueue(s.Clients.Ops, stream)
 		n := 0
-		err := eachLetter(ctx, dead, func(letters []consumer.DeadLetter) bool {
+		err := eachLetter(ctx, dead, func(letters []deadletter.Letter) bool {
 			for _, letter := range letters {
 				if n++; limit > 0 && n > limit {
 					a.warn("%s has more than %d dead letters; --limit 0 lists all", stream, limit)
@@ -105,7 +105,7 @@ func (a App) readLetters(ctx context.Context, s *detector.Stores, streams []stri
 
 // eachLetter calls do with all dead letters, page by page, the oldest first, until it returns
 // false.
-func eachLetter(ctx context.Context, dead *consumer.DeadLetters, do func([]consumer.DeadLetter) bool) error {
+func eachLetter(ctx context.Context, dead *deadletter.Queue, do func([]deadletter.Letter) bool) error {
 	after := ""
 	for {
 		page, err := dead.List(ctx, after, letterPage)
@@ -130,7 +130,7 @@ type letterView struct {
 	Fields     [][2]string `json:"fields"` // names and values, in order
 }
 
-func letterViewOf(stream string, l consumer.DeadLetter) letterView {
+func letterViewOf(stream string, l deadletter.Letter) letterView {
 	v := letterView{
 		ID: l.ID, Stream: stream, EntryID: l.EntryID, Reason: l.Reason, Deliveries: l.Deliveries, At: moment(l.At),
 		Fields: make([][2]string, 0, len(l.Fields)/2),
@@ -246,7 +246,7 @@ count it once, however often it is requeued. The exit code is 1 if one that was 
 			return err
 		}
 		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
-			dead := consumer.NewDeadLetters(s.Clients.Ops, stream, "")
+			dead := deadletter.NewQueue(s.Clients.Ops, stream)
 			n, err := requeue(ctx, dead, &chosen, edit)
 			if err != nil {
 				return fmt.Errorf("%w (%d are requeued)", err, n)
@@ -256,7 +256,7 @@ count it once, however often it is requeued. The exit code is 1 if one that was 
 	})
 }
 
-func requeue(ctx context.Context, dead *consumer.DeadLetters, chosen *selection, edit *consumer.Edit) (int, error) {
+func requeue(ctx context.Context, dead *deadletter.Queue, chosen *selection, edit *deadletter.Edit) (int, error) {
 	switch {
 	case chosen.all:
 		return dead.RequeueAll(ctx)
@@ -300,7 +300,7 @@ stream. The exit code is 1 if one that was named isn't there.`,
 }
 
 func (s *selection) purge(ctx context.Context, stores *detector.Stores, stream string) (int64, error) {
-	dead := consumer.NewDeadLetters(stores.Clients.Ops, stream, "")
+	dead := deadletter.NewQueue(stores.Clients.Ops, stream)
 	switch {
 	case s.all:
 		return dead.PurgeAll(ctx)
@@ -315,10 +315,10 @@ func (s *selection) purge(ctx context.Context, stores *detector.Stores, stream s
 }
 
 // purgeBefore deletes the dead letters that became so before a moment.
-func purgeBefore(ctx context.Context, dead *consumer.DeadLetters, moment time.Time) (int64, error) {
+func purgeBefore(ctx context.Context, dead *deadletter.Queue, moment time.Time) (int64, error) {
 	var total int64
 	var purgeErr error
-	err := eachLetter(ctx, dead, func(letters []consumer.DeadLetter) bool {
+	err := eachLetter(ctx, dead, func(letters []deadletter.Letter) bool {
 		var old []string
 		for _, l := range letters {
 			if diedAt(l).Before(moment) {
@@ -333,7 +333,7 @@ func purgeBefore(ctx context.Context, dead *consumer.DeadLetters, moment time.Ti
 }
 
 // diedAt is the time of a dead letter's ID.
-func diedAt(l consumer.DeadLetter) time.Time {
+func diedAt(l deadletter.Letter) time.Time {
 	digits, _, _ := strings.Cut(l.ID, "-")
 	ms, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {

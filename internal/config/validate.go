@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -84,7 +84,7 @@ func (v *validator) checkStream() {
 		if slices.Index(names, name) < i {
 			v.refuse(key, "%s is there twice; keep one", quote(name))
 		}
-		if of, ok := strings.CutSuffix(name, consumer.DefaultDeadSuffix); ok && slices.Contains(names, of) {
+		if of, ok := strings.CutSuffix(name, deadletter.Suffix); ok && slices.Contains(names, of) {
 			v.refuse(key, "is the dead-letter stream of %s; requeue dead letters with detector dead-letters requeue", quote(of))
 		}
 	}
@@ -95,7 +95,7 @@ func (v *validator) checkEvents() {
 		v.checkName("events.stream", v.c.Events.Stream, 256)
 	}
 	for _, name := range v.c.Stream.Names {
-		if v.c.Events.Stream == name+consumer.DefaultDeadSuffix {
+		if v.c.Events.Stream == name+deadletter.Suffix {
 			v.refuse("events.stream", "is the dead-letter stream of %s; name another", quote(name))
 		}
 	}

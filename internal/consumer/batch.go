@@ -159,7 +159,7 @@ func (l *loop) conclude(ctx context.Context, items []*item) {
 		}
 	}
 	err := l.ackAll(ctx, done)
-	err = errors.Join(err, l.bury(ctx, dead))
+	err = errors.Join(err, l.deadLetter(ctx, dead))
 	if err != nil && ctx.Err() == nil {
 		l.outOfRoom = l.outOfRoom || isOutOfRoom(err)
 		l.log.Warn("acking entries failed; it will be done again", "error", err)

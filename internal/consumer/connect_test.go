@@ -20,6 +20,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -217,7 +218,7 @@ func TestOneNodeCluster(t *testing.T) {
 	o.Streams = append(o.Streams, node.Prefix+":more")
 	b.works(o)
 
-	admin := NewDeadLetters(o.Clients.Ops, b.stream, "")
+	admin := deadletter.NewQueue(o.Clients.Ops, b.stream)
 	if n, err := admin.RequeueAll(context.Background()); err != nil || n != 2 {
 		t.Errorf("requeued %d, %v", n, err)
 	}
@@ -273,7 +274,7 @@ func TestSlotMigration(t *testing.T) {
 	do(from, "CLUSTER", "SETSLOT", slot, "NODE", toID)
 	b.client = to.Client
 	b.drained(b.add(50), h)
-	if letters, err := NewDeadLetters(o.Clients.Ops, b.stream, "").List(ctx, "", 10); err != nil || len(letters) != 0 {
+	if letters, err := deadletter.NewQueue(o.Clients.Ops, b.stream).List(ctx, "", 10); err != nil || len(letters) != 0 {
 		t.Errorf("dead letters are %+v, %v", letters, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
 // TestEmbeddedServer runs a worker on the in-process server that the demo uses,
@@ -37,7 +39,7 @@ func TestEmbeddedServer(t *testing.T) {
 	if names, err := removeConsumers(ctx, client, b.stream, testGroup, "", time.Hour); err != nil || len(names) != 0 {
 		t.Errorf("sweeping: %v, %v", names, err)
 	}
-	if n, err := NewDeadLetters(client, b.stream, "").RequeueAll(ctx); err != nil || n != 2 {
+	if n, err := deadletter.NewQueue(client, b.stream).RequeueAll(ctx); err != nil || n != 2 {
 		t.Errorf("requeueing: %d, %v", n, err)
 	}
 }

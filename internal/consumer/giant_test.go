@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
 // TestGiantThatWasDelivered: an entry so large that it may have ended whoever read it is not read again, but a dead
@@ -43,8 +45,8 @@ func TestGiantThatWasDelivered(t *testing.T) {
 				t.Errorf("%d dead letters", len(letters))
 			}
 			b.eventually(func() error { return want("dead letters counted", w.metric("wardstream_dead_letters_total"), 2.0) })
-			admin := NewDeadLetters(b.client, b.stream, "")
-			if n, err := admin.Requeue(context.Background(), letters[0].ID); !errors.Is(err, errNothing) || n != 0 {
+			admin := deadletter.NewQueue(b.client, b.stream)
+			if n, err := admin.Requeue(context.Background(), letters[0].ID); !errors.Is(err, deadletter.ErrNoFields) || n != 0 {
 				t.Errorf("requeued %d, %v", n, err)
 			}
 		})

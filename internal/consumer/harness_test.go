@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/resp"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
@@ -304,9 +305,9 @@ func (b *bench) drained(ids []string, ledgers ...*ledger) {
 }
 
 // deadLetters returns all dead letters.
-func (b *bench) deadLetters() []DeadLetter {
+func (b *bench) deadLetters() []deadletter.Letter {
 	b.t.Helper()
-	letters, err := NewDeadLetters(b.client, b.stream, "").List(context.Background(), "", 1000)
+	letters, err := deadletter.NewQueue(b.client, b.stream).List(context.Background(), "", 1000)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sourcegraph/conc"
 
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
@@ -18,8 +19,8 @@ type loop struct {
 	*Options
 	handler  Handler
 	stream   string
-	consumer string   // with the loop's index
-	dead     string   // the dead-letter stream
+	consumer string // with the loop's index
+	dead     *deadletter.Writer
 	token    string   // tells this process's marks from those of others
 	sampler  *sampler // upkeep's
 	metrics  *streamMetrics
@@ -52,7 +53,10 @@ type loop struct {
 
 func newLoop(o *Options, h Handler, seq *sequence, stream, consumer, token string, m *streamMetrics) *loop {
 	return &loop{
-		Options: o, handler: h, sequence: seq, stream: stream, consumer: consumer, dead: stream + o.DeadSuffix, token: token,
+		Options: o, handler: h, sequence: seq, stream: stream, consumer: consumer, token: token,
+		dead: &deadletter.Writer{
+			Client: o.Clients.Ops, Stream: stream, Group: o.Group, MaxLen: o.DeadMaxLen, MaxSize: o.replyBytes, Timeout: o.Timeout,
+		},
 		sampler: newSampler(o.Clients.Ops, o.Prefix, stream, o.Group),
 		metrics: m, log: o.Logger.With("stream", stream, "consumer", consumer),
 		count: o.BatchSize, owed: 1, claimFrom: firstID, dated: "-", claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),

@@ -17,7 +17,6 @@ const (
 	DefaultBlock         = time.Second
 	DefaultClaimMinIdle  = 30 * time.Second
 	DefaultMaxDeliveries = 5
-	DefaultDeadSuffix    = ":dead"
 	DefaultDeadMaxLen    = 10_000
 	DefaultGrace         = 20 * time.Second
 	DefaultTimeout       = 3 * time.Second
@@ -63,8 +62,6 @@ type Options struct {
 	MaxLag time.Duration
 	// Shed says which late entries are skipped; the zero value is none.
 	Shed Shedding
-	// DeadSuffix makes the dead-letter stream's name from the stream's.
-	DeadSuffix string
 	// DeadMaxLen is about how many dead letters a stream keeps, the newest.
 	DeadMaxLen int64
 	// Grace is how long the batch in hand may go on once Run's context ends.
@@ -131,7 +128,6 @@ func (o *Options) setDefaults() error {
 	o.Block = min(o.Block, DefaultBlock)
 	setDefault(&o.ClaimMinIdle, DefaultClaimMinIdle)
 	setDefault(&o.MaxDeliveries, DefaultMaxDeliveries)
-	setDefault(&o.DeadSuffix, DefaultDeadSuffix)
 	setDefault(&o.DeadMaxLen, DefaultDeadMaxLen)
 	setDefault(&o.Grace, DefaultGrace)
 	setDefault(&o.Timeout, DefaultTimeout)

@@ -10,9 +10,9 @@ import (
 // reasonUnreadable is that of an entry that no reply may hold, even alone.
 const reasonUnreadable = "oversized: too large to be read"
 
-// buryUnreadable makes a dead letter, without fields, of the next entry to be
+// deadLetterUnreadable makes a dead letter, without fields, of the next entry to be
 // drained, which is too large to be read by itself.
-func (l *loop) buryUnreadable(ctx context.Context) error {
+func (l *loop) deadLetterUnreadable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	next, err := l.Clients.Ops.XPendingExt(ctx, &redis.XPendingExtArgs{
@@ -27,5 +27,5 @@ func (l *loop) buryUnreadable(ctx context.Context) error {
 	it := &item{Entry: Entry{Stream: l.stream, ID: next[0].ID, Deliveries: int(next[0].RetryCount)}}
 	it.verdict = Verdict{Status: Dead, Reason: reasonUnreadable}
 	l.drained = it.ID
-	return l.bury(ctx, []*item{it})
+	return l.deadLetter(ctx, []*item{it})
 }

@@ -88,7 +88,7 @@ func (l *loop) drain(ctx context.Context) error {
 	alone := l.count == 1
 	page, err := l.fetch(ctx, l.drained, 0)
 	if alone && errors.Is(err, resp.ErrTooLarge) {
-		return l.buryUnreadable(ctx)
+		return l.deadLetterUnreadable(ctx)
 	}
 	if err != nil {
 		return err

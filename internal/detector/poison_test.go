@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -104,7 +104,7 @@ func poisonChild() int {
 			}
 		}
 		groups, err := client.XInfoGroups(ctx, stream).Result()
-		if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && client.XLen(ctx, stream+consumer.DefaultDeadSuffix).Val() == dead {
+		if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && client.XLen(ctx, stream+deadletter.Suffix).Val() == dead {
 			cancel()
 			if <-ended == nil {
 				return 0
@@ -150,7 +150,7 @@ func TestPoison(t *testing.T) {
 			if deaths--; deaths != want.deaths {
 				t.Errorf("%d detectors ended, want %d", deaths, want.deaths)
 			}
-			admin := consumer.NewDeadLetters(p.env.Client, p.env.Prefix+":events", "")
+			admin := deadletter.NewQueue(p.env.Client, p.env.Prefix+":events")
 			letters, err := admin.List(t.Context(), "", 9)
 			if err != nil || len(letters) != 1 || letters[0].EntryID != id || letters[0].Reason != want.reason || letters[0].Deliveries != want.deaths+1 {
 				t.Fatalf("dead letters %+v, %v", letters, err)
@@ -159,7 +159,7 @@ func TestPoison(t *testing.T) {
 			p.blocked(false, "203.0.113.1")
 
 			// Put right it is the fifth failure, however often it is requeued.
-			edit := consumer.Edit{Unset: []string{"poison"}, Set: [][2]string{{"source.address", "203.0.113.1"}}}
+			edit := deadletter.Edit{Unset: []string{"poison"}, Set: [][2]string{{"source.address", "203.0.113.1"}}}
 			for _, n := range []int{1, 0} {
 				if got, err := admin.RequeueEdited(t.Context(), letters[0].ID, edit); err != nil || got != n {
 					t.Errorf("requeued %d, want %d: %v", got, n, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
 const (
@@ -130,11 +131,11 @@ func (x *examination) progress(ctx context.Context, stream string, g redis.XInfo
 }
 
 func (x *examination) deadLetters(ctx context.Context, stream string) {
-	n, err := consumer.NewDeadLetters(x.stores.Clients.Ops, stream, "").Len(ctx)
+	n, err := deadletter.NewQueue(x.stores.Clients.Ops, stream).Len(ctx)
 	switch {
 	case denied(err): // the worker needn't count them
 	case err != nil:
-		x.unknown(deadCheck, stream+consumer.DefaultDeadSuffix, err)
+		x.unknown(deadCheck, stream+deadletter.Suffix, err)
 	case n > 0:
 		x.add(deadCheck, Warn, "detector dead-letters list shows them", "%s has %d", stream, n)
 	default:
