@@ -72,10 +72,14 @@ func (l *Allowlist) Holds(scope checker.Scope, e *event.Event) bool {
 	if scope.Type != checker.ScopeIP {
 		return false
 	}
-	if prefix, err := netip.ParsePrefix(scope.Value); err == nil {
-		addr, ok := checker.ParseAddr(e.Text("source.address"))
-		return l.ranges.OverlapsPrefix(prefix) || ok && l.ranges.Contains(addr)
+	if !strings.Contains(scope.Value, "/") { // a single address, as nearly always: parsing it as a range costs an error
+		addr, ok := checker.ParseAddr(scope.Value)
+		return ok && l.ranges.Contains(addr)
 	}
-	addr, ok := checker.ParseAddr(scope.Value)
-	return ok && l.ranges.Contains(addr)
+	prefix, err := netip.ParsePrefix(scope.Value)
+	if err != nil {
+		return false
+	}
+	addr, ok := checker.ParseAddr(e.Text("source.address"))
+	return l.ranges.OverlapsPrefix(prefix) || ok && l.ranges.Contains(addr)
 }

@@ -164,10 +164,10 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	return attrs, conflict
 }
 
-// says reports whether v is text that can't be a placeholder, by how it begins.
+// says reports whether v is text and no placeholder, of an ID or of anything else.
 func says(v any, p *Placeholders) bool {
 	text, ok := v.(string)
-	return ok && text != "" && !p.may(text)
+	return ok && text != "" && !p.HoldsID(text)
 }
 
 // A lookUp finds the one value of a slot.

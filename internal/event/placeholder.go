@@ -74,10 +74,17 @@ func (p *Placeholders) may(text string) bool {
 
 // isZero reports whether text is a zero, however it is written.
 func isZero(text string) bool {
-	text = strings.TrimSpace(text)
-	if text == "" || text[0] != '0' && text[0] != '-' {
-		return false
+	text = strings.TrimPrefix(strings.TrimSpace(text), "-")
+	zeros, points := 0, 0
+	for i := range len(text) {
+		switch text[i] {
+		case '0':
+			zeros++
+		case '.':
+			points++
+		default:
+			return false
+		}
 	}
-	digits := strings.TrimPrefix(text, "-")
-	return strings.Trim(digits, "0.") == "" && strings.Contains(digits, "0") && strings.Count(digits, ".") <= 1
+	return zeros > 0 && points <= 1
 }

@@ -99,9 +99,15 @@ func (v *View) Overflowed() bool { return v.overflowed }
 // Corrected reports whether members that the log alone would count were left out; the
 // log should be compacted to what the view holds.
 func (v *View) Corrected() bool {
-	return v.spared > 0 || slices.ContainsFunc(v.left, func(m Record) bool {
-		return !slices.ContainsFunc(v.logged, func(c Record) bool { return c.takesOut(m) })
-	})
+	if v.spared > 0 {
+		return true
+	}
+	for _, m := range v.left {
+		if !slices.ContainsFunc(v.logged, func(c Record) bool { return c.takesOut(m) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // NewestClear is the time of the newest clear in the log, in milliseconds; 0 if there is none.

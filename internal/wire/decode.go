@@ -145,12 +145,30 @@ func (d *Decoder) check(s *scratch, fields []string) error {
 	}
 	s.large = size > d.opts.Limits.EntryBytes
 	for _, text := range fields {
-		if strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+		if !plainASCII(text) && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
 			s.dirty = true
 			break
 		}
 	}
 	return nil
+}
+
+// plainASCII reports whether text is ASCII without NUL, as nearly all is, eight bytes at a time.
+func plainASCII(text string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		v := uint64(text[0]) | uint64(text[1])<<8 | uint64(text[2])<<16 | uint64(text[3])<<24 |
+			uint64(text[4])<<32 | uint64(text[5])<<40 | uint64(text[6])<<48 | uint64(text[7])<<56
+		if (v|(v-ones))&tops != 0 { // a byte of 0x80 or more, or one that borrows: NUL
+			return false
+		}
+	}
+	for i := range len(text) {
+		if text[i] == 0 || text[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // finish derives what an event has besides attributes.
