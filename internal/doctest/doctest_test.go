@@ -141,7 +141,7 @@ func build(t *testing.T) string {
 const prelude = `set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT # a page may have started nothing
 make() { echo "make $*"; } # the binaries are there
-redis-cli() { command redis-cli -p "$TEST_REDIS_PORT" "$@"; }
+redis-cli() { command redis-cli -p "${TEST_REDIS_PORT:-0}" "$@"; }
 gives() { # CODE COMMAND…: the exit code comes about
   local want=$1 got; shift
   for _ in $(seq 200); do got=0; "$@" || got=$?; [ "$got" = "$want" ] && return; sleep 0.1; done
@@ -174,6 +174,9 @@ func run(t *testing.T, bin, page, script string) {
 	copyFile(t, filepath.Join(root, "detector.example.yaml"), filepath.Join(dir, "detector.example.yaml"))
 	_, port, _ := strings.Cut(redis.Addr, ":")
 	http := freePort(t)
+	if page == tutorial {
+		linkModule(t, dir)
+	}
 	for _, p := range running {
 		if p == page {
 			script = worker + script
@@ -183,20 +186,41 @@ func run(t *testing.T, bin, page, script string) {
 	script = strings.NewReplacer(
 		"redis://localhost:6379/0", redis.URL,
 		"postgres://postgres@localhost:5432/postgres", quoted(t, postgres.URL),
-		"127.0.0.1:9090", "127.0.0.1:"+http,
+		"127.0.0.1:9090", "127.0.0.1:"+http, "127.0.0.1:6379", "127.0.0.1:"+freePort(t),
+		"127.0.0.1:8080", "127.0.0.1:"+freePort(t), "127.0.0.1:8000", "127.0.0.1:"+freePort(t),
 	).Replace(script)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", prelude+script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(),
-		"TEST_REDIS_PORT="+port, "TEST_HTTP_PORT="+http, "WARDSTREAM_HTTP_ADDR=127.0.0.1:"+http,
-		"WARDSTREAM_REDIS_URL="+redis.URL, "WARDSTREAM_POSTGRES_URL="+postgres.URL)
+	cmd.Env = os.Environ()
+	if page != tutorial { // its reader has no stores
+		cmd.Env = append(cmd.Env,
+			"TEST_REDIS_PORT="+port, "TEST_HTTP_PORT="+http, "WARDSTREAM_HTTP_ADDR=127.0.0.1:"+http,
+			"WARDSTREAM_REDIS_URL="+redis.URL, "WARDSTREAM_POSTGRES_URL="+postgres.URL)
+	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		t.Errorf("%s: %v\n%s", page, err, tail(out.String()))
+	}
+}
+
+// tutorial is the page whose reader compiles a program of their own.
+const tutorial = "docs/tutorial/first-block.md"
+
+// linkModule makes dir look like the checkout to the go command, with room for a package of the reader's.
+func linkModule(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{"go.mod", "go.sum", "internal", "pkg", "schema"} {
+		from, err := filepath.Abs(filepath.Join(root, name))
+		if err == nil {
+			err = os.Symlink(from, filepath.Join(dir, name))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

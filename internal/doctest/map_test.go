@@ -109,3 +109,52 @@ func prose(t *testing.T, page string) string {
 	}
 	return out.String()
 }
+
+const questions, fewestQuestions = "docs/questions.md", 14
+
+// answer is a link to a Go file with the name to look for in it: [keys.go](../internal/wire/keys.go) `Keys`.
+var answer = regexp.MustCompile(`\]\(([^)]+\.go)\) ` + "`([^`]+)`")
+
+// TestQuestionsAreAnswered: each question has a link, and each Go file that answers one holds the name beside it.
+func TestQuestionsAreAnswered(t *testing.T) {
+	t.Parallel()
+	rows := 0
+	for line := range strings.Lines(prose(t, questions)) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 3 || cells[0] == "| question" {
+			continue
+		}
+		rows++
+		if !strings.HasSuffix(cells[0], "?") || !linkPattern.MatchString(cells[2]) {
+			t.Errorf("%s: %q is no question with a link to its answer", questions, line)
+		}
+		for _, m := range answer.FindAllStringSubmatch(cells[2], -1) {
+			raw, err := os.ReadFile(filepath.Join(root, path.Dir(questions), m[1]))
+			if err != nil || !strings.Contains(string(raw), m[2]) {
+				t.Errorf("%s: %s has no %s (%v)", questions, m[1], m[2], err)
+			}
+		}
+	}
+	if rows < fewestQuestions {
+		t.Errorf("%s has %d questions, want %d and more", questions, rows, fewestQuestions)
+	}
+}
+
+// TestArchitectureNamesPackagesThatExist: each package on the page of the architecture is there.
+func TestArchitectureNamesPackagesThatExist(t *testing.T) {
+	t.Parallel()
+	const page = "docs/explanation/architecture.md"
+	raw, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(?:cmd|internal|pkg)/[a-z0-9/_.-]*[a-z0-9]`).FindAllString(string(raw), -1)
+	if len(named) < 40 {
+		t.Errorf("%s names only %d packages", page, len(named))
+	}
+	for _, name := range named {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			t.Errorf("%s names %s, which is not there", page, name)
+		}
+	}
+}
