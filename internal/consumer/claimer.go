@@ -39,7 +39,7 @@ func (l *loop) claim(ctx context.Context) error {
 func (l *loop) autoClaim(ctx context.Context) (resp.Claimed, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	args := []any{"XAUTOCLAIM", l.stream, l.Group, l.consumer, l.ClaimMinIdle.Milliseconds(), l.claimFrom, "COUNT", l.count}
+	args := []any{"XAUTOCLAIM", l.stream, l.Group, l.name, l.ClaimMinIdle.Milliseconds(), l.claimFrom, "COUNT", l.count}
 	raw, err := resp.Fetch(ctx, l.Clients.Ops, l.stream, l.replyBytes, args...)
 	if errors.Is(err, resp.ErrTooLarge) { // what is too large to be read is ours nevertheless, and drained
 		l.count = 1

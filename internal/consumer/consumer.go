@@ -79,7 +79,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	for i, l := range c.loops {
 		loops.Go(func() { l.run(stop, work) })
 		if i%c.options.Loops == 0 { // once a stream
-			loops.Go(func() { l.upkeep(stop) })
+			loops.Go(func() { newMaintainer(l.Options, l.member).run(stop) })
 		}
 	}
 	loops.Wait()

@@ -35,7 +35,7 @@
 // One loop or a few per stream (loop.go) does everything to entries, one step after the
 // other, so that memory is bounded: it reads (reader.go), claims (claimer.go),
 // handles (batch.go), and keeps what waits (hand.go). Beside it one goroutine sends the heartbeats
-// (heartbeat.go), and one does the housekeeping (upkeep.go): figures (sampler.go),
+// (heartbeat.go), and one does the housekeeping (maintenance.go): figures (sampler.go),
 // retention (trimmer.go), consumers that are gone (janitor.go).
 //
 // Redis 6.2 is enough; Redis Cluster and Sentinel work. Valkey speaks the same protocol; it is untested.

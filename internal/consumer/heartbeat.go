@@ -31,20 +31,13 @@ func (l *loop) heartbeats(ctx context.Context) {
 // deliveries alone. Entries that have been acked meanwhile are not affected.
 func (l *loop) beat(ctx context.Context) error {
 	for ids := range slices.Chunk(l.hand.ids(), heartbeatIDs) {
-		args := []any{"XCLAIM", l.stream, l.Group, l.consumer, 0}
+		args := []any{"XCLAIM", l.stream, l.Group, l.name, 0}
 		for _, id := range ids {
 			args = append(args, id)
 		}
-		if err := l.command(ctx, append(args, "JUSTID")...); err != nil {
+		if err := l.do(ctx, append(args, "JUSTID")...); err != nil {
 			return fmt.Errorf("claim what is in hand: %w", err)
 		}
 	}
 	return nil
-}
-
-// command sends one command with its own deadline.
-func (l *loop) command(ctx context.Context, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
-	return l.Clients.Ops.Do(ctx, args...).Err()
 }

@@ -82,7 +82,7 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.add(1)
-			left := b.deliver(map[string]string{"claim": "dead", "recovery": l.consumer}[name], 1)[0]
+			left := b.deliver(map[string]string{"claim": "dead", "recovery": l.name}[name], 1)[0]
 			b.retire(l, append(ids, left)...)
 			down = false
 			if err := find(l); err != nil {
@@ -120,8 +120,8 @@ func TestHeartbeatIsNoDelivery(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := b.owner(id); d.Consumer != l.consumer || d.Count != 1 || d.Idle >= time.Hour {
-		t.Errorf("after the heartbeats the entry is %+v, want it delivered once to %s", d, l.consumer)
+	if d := b.owner(id); d.Consumer != l.name || d.Count != 1 || d.Idle >= time.Hour {
+		t.Errorf("after the heartbeats the entry is %+v, want it delivered once to %s", d, l.name)
 	}
 	if n := l.hand.size(); n != 1 {
 		t.Errorf("%d entries wait, want 1", n)
@@ -224,7 +224,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 		}
 	}
 	b.add(2)
-	others, own := b.deliver("dead", 1)[0], b.deliver(l.consumer, 1)[0]
+	others, own := b.deliver("dead", 1)[0], b.deliver(l.name, 1)[0]
 	b.retire(l, others, own)
 	l.owed, l.claimDue = 1, now
 	held := l.hand.size()

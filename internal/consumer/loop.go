@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -17,14 +16,10 @@ import (
 // what one batch needs and what waits.
 type loop struct {
 	*Options
-	handler  Handler
-	stream   string
-	consumer string // with the loop's index
-	dead     *deadletter.Writer
-	token    string   // tells this process's marks from those of others
-	sampler  *sampler // upkeep's
-	metrics  *streamMetrics
-	log      *slog.Logger
+	*member
+	handler Handler
+	dead    *deadletter.Writer
+	token   string // tells this process's marks from those of others
 
 	sequence *sequence
 	hand     hand
@@ -46,20 +41,15 @@ type loop struct {
 	shedDue    time.Time // when the script that skips late entries may be called again
 
 	complainDue time.Time // when the next failure in a row is logged
-
-	dated   string    // up to which entry upkeep has looked at the times of deliveries
-	warnDue time.Time // when the next warning that the group is behind may come; upkeep's
 }
 
 func newLoop(o *Options, h Handler, seq *sequence, stream, consumer, token string, m *streamMetrics) *loop {
 	return &loop{
-		Options: o, handler: h, sequence: seq, stream: stream, consumer: consumer, token: token,
+		Options: o, member: newMember(o, stream, consumer, m), handler: h, sequence: seq, token: token,
 		dead: &deadletter.Writer{
 			Client: o.Clients.Ops, Stream: stream, Group: o.Group, MaxLen: o.DeadMaxLen, MaxSize: o.replyBytes, Timeout: o.Timeout,
 		},
-		sampler: newSampler(o.Clients.Ops, o.Prefix, stream, o.Group),
-		metrics: m, log: o.Logger.With("stream", stream, "consumer", consumer),
-		count: o.BatchSize, owed: 1, claimFrom: firstID, dated: "-", claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
+		count: o.BatchSize, owed: 1, claimFrom: firstID, claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
 	}
 }
 
@@ -198,7 +188,7 @@ func (l *loop) leave(work context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(work, l.Timeout)
 	defer cancel()
-	if _, err := removeConsumers(ctx, l.Clients.Ops, l.stream, l.Group, l.consumer, 0); err != nil {
+	if _, err := removeConsumers(ctx, l.Clients.Ops, l.stream, l.Group, l.name, 0); err != nil {
 		l.log.Warn("leaving the group failed", "error", err)
 	}
 }

@@ -78,7 +78,7 @@ func (p *pace) rest(entries int, block, took time.Duration) time.Duration {
 
 // answers reports whether Redis answers, on another connection than that of blocking reads.
 func (l *loop) answers(ctx context.Context) bool {
-	return l.command(ctx, "EXISTS", l.stream) == nil
+	return l.do(ctx, "EXISTS", l.stream) == nil
 }
 
 func isTimeout(err error) bool {

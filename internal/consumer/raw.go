@@ -16,7 +16,7 @@ func (l *loop) deadLetterUnreadable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	next, err := l.Clients.Ops.XPendingExt(ctx, &redis.XPendingExtArgs{
-		Stream: l.stream, Group: l.Group, Consumer: l.consumer, Start: "(" + l.drained, End: "+", Count: 1,
+		Stream: l.stream, Group: l.Group, Consumer: l.name, Start: "(" + l.drained, End: "+", Count: 1,
 	}).Result()
 	if err != nil {
 		return fmt.Errorf("find unreadable entry: %w", err)

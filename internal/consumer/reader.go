@@ -189,7 +189,7 @@ func (l *loop) fetch(ctx context.Context, from string, block time.Duration) ([]E
 	}
 	ctx, cancel := context.WithTimeout(ctx, block+patience)
 	defer cancel()
-	args := []any{"XREADGROUP", "GROUP", l.Group, l.consumer, "COUNT", l.count}
+	args := []any{"XREADGROUP", "GROUP", l.Group, l.name, "COUNT", l.count}
 	if block >= time.Millisecond { // BLOCK 0 would wait for ever
 		args = append(args, "BLOCK", block.Milliseconds())
 	}

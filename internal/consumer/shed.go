@@ -153,7 +153,7 @@ func (l *loop) shed(ctx context.Context) (skipped int, kept []Entry, err error) 
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	args := []any{
-		"EVALSHA", shedScript.Hash(), 1, l.stream, l.Group, l.consumer, min(l.count, shedEntries), l.MaxLag.Milliseconds(), l.Shed.Field, l.Shed.Unless,
+		"EVALSHA", shedScript.Hash(), 1, l.stream, l.Group, l.name, min(l.count, shedEntries), l.MaxLag.Milliseconds(), l.Shed.Field, l.Shed.Unless,
 	}
 	for _, value := range l.Shed.Values {
 		args = append(args, value)

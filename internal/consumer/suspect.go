@@ -65,7 +65,7 @@ func (l *loop) unmark(ctx context.Context, it *item) {
 	if !it.marked {
 		return
 	}
-	if err := l.command(ctx, "DEL", l.markKey(it.ID)); err != nil {
+	if err := l.do(ctx, "DEL", l.markKey(it.ID)); err != nil {
 		l.log.Warn("removing the mark of an entry failed", "error", err, "id", it.ID)
 		return
 	}

@@ -37,8 +37,23 @@ end
 return redis.call('XTRIM', KEYS[1], 'MINID', '~', id, 'LIMIT', ARGV[3])
 `)
 
-// trim trims the stream to the retention, as far as it gets before ctx ends, and
-// returns how many entries went. Any worker may do so at any time.
+// A trimmer trims the stream to its retention.
+type trimmer struct {
+	*member
+	retention time.Duration // 0 keeps all
+}
+
+func (t *trimmer) trim(ctx context.Context) error {
+	if t.retention == 0 {
+		return nil
+	}
+	n, err := trim(ctx, t.clients.Ops, t.stream, t.group, t.retention)
+	t.metrics.trimmed.Add(float64(n))
+	return err
+}
+
+// trim trims the stream to the retention, as far as it gets before ctx ends, and returns how many
+// entries went. Any worker may do so at any time.
 func trim(ctx context.Context, client redis.UniversalClient, stream, group string, retention time.Duration) (int64, error) {
 	var trimmed int64
 	for {

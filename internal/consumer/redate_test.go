@@ -17,8 +17,8 @@ func TestClaimsWhatWasDeliveredInTheFuture(t *testing.T) {
 	if err := env.StepClock(time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	b.add(datePage + 150) // more than a page
-	left := b.deliver("dead", datePage+150)
+	b.add(redatePage + 150) // more than a page
+	left := b.deliver("dead", redatePage+150)
 	b.client.XDel(t.Context(), b.stream, left[0])
 	if err := env.StepClock(0); err != nil {
 		t.Fatal(err)

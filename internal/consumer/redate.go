@@ -7,10 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// datePage is how many pending entries one call of the script looks at.
-const datePage = 1000
+const (
+	// redatePage is how many pending entries one call of the script looks at.
+	redatePage = 1000
 
-// dateScript makes entries that were delivered in the future delivered now. Where Redis' clock was set back they
+	// noEntry stands for the start of the pending list.
+	noEntry = "-"
+)
+
+// redateScript makes entries that were delivered in the future delivered now. Where Redis' clock was set back they
 // would not be idle, and so not be claimed, before it has caught up. Redis tells no idle time below 0, so one of 0 may
 // mean either; an entry that is delivered now, in truth, is as it was. Owners and counts of deliveries stay. Entries
 // that aren't in the stream any more are left alone: XCLAIM would drop them, and they are yet to be counted as lost.
@@ -19,7 +24,7 @@ const datePage = 1000
 //	ARGV: group, the ID after which to look ('-' is the start), how many entries to look at
 //	Result: the ID of the last entry looked at, '-' if there are no more
 //	Cost: O(entries), 0.3 µs each, and 3 µs for each with an idle time of 0
-var dateScript = redis.NewScript(luaPrelude + `
+var redateScript = redis.NewScript(luaPrelude + `
 if not groups(KEYS[1])[ARGV[1]] then return '-' end
 local from = ARGV[2]
 if from ~= '-' then from = '(' .. from end
@@ -34,12 +39,19 @@ if #page < tonumber(ARGV[3]) then return '-' end
 return page[#page][1]
 `)
 
-// date looks at the next page of pending entries, or the first again.
-func (l *loop) date(ctx context.Context) error {
-	next, err := dateScript.Run(ctx, l.Clients.Ops, []string{l.stream}, l.Group, l.dated, datePage).Text()
+// A redater keeps a clock of Redis that was set back from delaying claims: it dates deliveries that are
+// in the future to now.
+type redater struct {
+	*member
+	after string // the entry up to which the pending list has been looked at
+}
+
+// redate looks at the next page of the pending list, or the first again.
+func (r *redater) redate(ctx context.Context) error {
+	next, err := redateScript.Run(ctx, r.clients.Ops, []string{r.stream}, r.group, r.after, redatePage).Text()
 	if err != nil {
 		return fmt.Errorf("date deliveries: %w", err)
 	}
-	l.dated = next
+	r.after = next
 	return nil
 }
