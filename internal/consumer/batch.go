@@ -32,7 +32,7 @@ func (l *loop) process(ctx context.Context, turn *Turn, items []item, attempt in
 		return
 	}
 	start := l.Now()
-	l.hand.take(items)
+	l.inFlight.begin(items)
 	l.outOfRoom = false
 	together, alone := l.split(items)
 	_ = l.decide(ctx, turn, together) // logged there; what is undecided is put away
@@ -151,7 +151,7 @@ func (l *loop) conclude(ctx context.Context, items []*item) {
 	var done, dead []*item
 	for _, it := range items {
 		switch {
-		case it.concluded:
+		case it.settled:
 		case it.verdict.Status == Done:
 			done = append(done, it)
 		case it.verdict.Status == Dead:
@@ -176,7 +176,7 @@ func (l *loop) ackAll(ctx context.Context, items []*item) error {
 			return err
 		}
 		for _, it := range chunk {
-			it.concluded = true
+			it.settled = true
 		}
 	}
 	return nil
@@ -199,27 +199,19 @@ func (l *loop) ack(ctx context.Context, ids []string) error {
 func (l *loop) putAway(ctx context.Context, items []item, attempt int) {
 	var left []item // a copy: the heartbeat reads items
 	for i := range items {
-		if !items[i].concluded {
+		if !items[i].settled {
 			items[i].Tried = true
 			left = append(left, items[i])
 		}
 	}
-	if l.hand.size()+len(left) > heldBatches*l.BatchSize {
+	if l.inFlight.waiting()+len(left) > retryBatches*l.BatchSize {
 		for i := range left {
 			l.unmark(ctx, &left[i])
 		}
 		l.owed += len(left)
 		left = nil
 	}
-	l.hand.wait(batch{items: left, attempt: attempt, due: l.Now().Add(backoff(attempt))})
-}
-
-func pointers(items []item) []*item {
-	p := make([]*item, len(items))
-	for i := range items {
-		p[i] = &items[i]
-	}
-	return p
+	l.inFlight.finish(retry{items: left, attempts: attempt, due: l.Now().Add(backoff(attempt))})
 }
 
 // isOutOfRoom says whether Redis refused a write for lack of memory; 6.2 wraps what

@@ -25,7 +25,7 @@ func (l *loop) claim(ctx context.Context) error {
 	if reply.Absent > 0 { // Redis 6.2: draining finds and acks them
 		l.owed = max(l.owed, 1)
 	}
-	entries := l.hand.without(entriesOf(l.stream, reply.Entries))
+	entries := l.inFlight.exclude(entriesOf(l.stream, reply.Entries))
 	l.metrics.claimed.Add(float64(len(entries)))
 	l.claimFrom = reply.Cursor
 	l.claimPages++

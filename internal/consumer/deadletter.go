@@ -18,7 +18,7 @@ func (l *loop) deadLetter(ctx context.Context, items []*item) error {
 	outcomes, err := l.dead.Write(ctx, letters)
 	for i, outcome := range outcomes {
 		it := items[i]
-		it.concluded = outcome != deadletter.Unwritten
+		it.settled = outcome != deadletter.Unwritten
 		if outcome == deadletter.Written {
 			l.metrics.deadLetter(it.verdict.Reason)
 			l.log.Warn("entry became a dead letter", "id", it.ID, "reason", it.verdict.Reason, "deliveries", it.Deliveries)

@@ -87,7 +87,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	blocked := b.add(100, "blocked", "")
 	others := b.add(50, "free", "")
 	b.eventually(func() error {
-		if held := w.loops[0].hand.size(); held > heldBatches*o.BatchSize {
+		if held := w.loops[0].inFlight.waiting(); held > retryBatches*o.BatchSize {
 			t.Fatalf("%d entries in memory", held)
 		}
 		for _, id := range others {
@@ -111,7 +111,7 @@ func TestReadingStopsWhenTooManyWait(t *testing.T) {
 	h := blocking(&healed)
 	o := b.options()
 	o.BatchSize = 2
-	limit := waitingBatches * o.BatchSize
+	limit := backlogBatches * o.BatchSize
 	b.start(o, h)
 	ids := b.add(4*limit, "blocked", "")
 	check := func() error {

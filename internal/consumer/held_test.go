@@ -96,7 +96,7 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 			if n := h.times(left); n != 1 {
 				t.Errorf("%s, which another process left, was handled %d times", left, n)
 			}
-			if n := l.hand.size(); n != len(ids) {
+			if n := l.inFlight.waiting(); n != len(ids) {
 				t.Errorf("%d entries wait, want %d", n, len(ids))
 			}
 		})
@@ -116,14 +116,14 @@ func TestHeartbeatIsNoDelivery(t *testing.T) {
 	}
 	b.retire(l, id)
 	for range 2 * l.MaxDeliveries {
-		if err := l.beat(t.Context()); err != nil {
+		if err := l.beats.beat(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if d := b.owner(id); d.Consumer != l.name || d.Count != 1 || d.Idle >= time.Hour {
 		t.Errorf("after the heartbeats the entry is %+v, want it delivered once to %s", d, l.name)
 	}
-	if n := l.hand.size(); n != 1 {
+	if n := l.inFlight.waiting(); n != 1 {
 		t.Errorf("%d entries wait, want 1", n)
 	}
 }
@@ -141,7 +141,7 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	b.add(1)
 	other := b.deliver("dead", 1)[0]
 	b.retire(l, other)
-	if err := l.beat(t.Context()); err != nil {
+	if err := l.beats.beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if d := b.owner(other); d.Consumer != "dead" || d.Idle < time.Hour {
@@ -217,8 +217,8 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	o := b.options()
 	o.BatchSize, o.Now = 4, func() time.Time { return now }
 	l := b.loop(o, outageFor(&down))
-	b.add(heldBatches / 2 * o.BatchSize)
-	for l.hand.size() < heldBatches/2*o.BatchSize {
+	b.add(retryBatches / 2 * o.BatchSize)
+	for l.inFlight.waiting() < retryBatches/2*o.BatchSize {
 		if err := l.read(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +227,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	others, own := b.deliver("dead", 1)[0], b.deliver(l.name, 1)[0]
 	b.retire(l, others, own)
 	l.owed, l.claimDue = 1, now
-	held := l.hand.size()
+	held := l.inFlight.waiting()
 	for range 6 { // more than it takes to page through all that is pending
 		if err := l.step(t.Context(), t.Context()); err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	if d := b.owner(others); d.Consumer != "dead" || d.Count != 1 {
 		t.Errorf("another's entry was claimed: %+v", d)
 	}
-	if d := b.owner(own); d.Count != 1 || l.hand.size() != held || l.owed != 1 {
-		t.Errorf("an entry of one's own was taken into memory: %+v, %d wait, %d not fetched", d, l.hand.size(), l.owed)
+	if d := b.owner(own); d.Count != 1 || l.inFlight.waiting() != held || l.owed != 1 {
+		t.Errorf("an entry of one's own was taken into memory: %+v, %d wait, %d not fetched", d, l.inFlight.waiting(), l.owed)
 	}
 }

@@ -22,7 +22,8 @@ type loop struct {
 	token   string // tells this process's marks from those of others
 
 	sequence *sequence
-	hand     hand
+	inFlight inFlight
+	beats    *heartbeater
 	progress atomic.Int64 // when the last step began, Unix nanoseconds
 	ready    atomic.Bool  // the group is there and the last read succeeded
 
@@ -44,13 +45,15 @@ type loop struct {
 }
 
 func newLoop(o *Options, h Handler, seq *sequence, stream, consumer, token string, m *streamMetrics) *loop {
-	return &loop{
+	l := &loop{
 		Options: o, member: newMember(o, stream, consumer, m), handler: h, sequence: seq, token: token,
 		dead: &deadletter.Writer{
 			Client: o.Clients.Ops, Stream: stream, Group: o.Group, MaxLen: o.DeadMaxLen, MaxSize: o.replyBytes, Timeout: o.Timeout,
 		},
 		count: o.BatchSize, owed: 1, claimFrom: firstID, claimDue: o.Now().Add(jitter(o.ClaimMinIdle / 3)),
 	}
+	l.beats = &heartbeater{member: l.member, inFlight: &l.inFlight, every: o.ClaimMinIdle / 3}
+	return l
 }
 
 // run works until stop or work ends. Entries are handled under work, which ends
@@ -58,7 +61,7 @@ func newLoop(o *Options, h Handler, seq *sequence, stream, consumer, token strin
 func (l *loop) run(stop, work context.Context) {
 	var side conc.WaitGroup
 	beating, cancel := context.WithCancel(work)
-	side.Go(func() { l.heartbeats(beating) })
+	side.Go(func() { l.beats.run(beating) })
 	for stop.Err() == nil && work.Err() == nil {
 		l.progress.Store(l.Now().UnixNano())
 		err := l.step(stop, work)
@@ -103,7 +106,7 @@ func (l *loop) step(stop, work context.Context) error {
 
 // countWaiting tells the gauge, which the loops of a stream share, how many entries wait.
 func (l *loop) countWaiting() {
-	waiting := l.hand.size() + l.owed
+	waiting := l.inFlight.waiting() + l.owed
 	l.metrics.waiting.Add(float64(waiting - l.waiting))
 	l.waiting = waiting
 }
@@ -146,21 +149,21 @@ func passes(err error) bool {
 // roomy says whether there is room for entries that other batches may have to
 // wait with: those drained and claimed. New ones may take the rest.
 func (l *loop) roomy() bool {
-	held := l.hand.size()
-	return held < heldBatches/2*l.BatchSize && (held == 0 || !l.outOfRoom)
+	held := l.inFlight.waiting()
+	return held < retryBatches/2*l.BatchSize && (held == 0 || !l.outOfRoom)
 }
 
 // full says whether reading must stop: too many entries wait already, or Redis has
 // no memory for what handling them writes, and would go on filling the pending list.
 func (l *loop) full() bool {
-	held := l.hand.size()
-	return held > 0 && l.outOfRoom || held+l.owed >= waitingBatches*l.BatchSize
+	held := l.inFlight.waiting()
+	return held > 0 && l.outOfRoom || held+l.owed >= backlogBatches*l.BatchSize
 }
 
 // idleTime is how long there is nothing to do but wait for entries.
 func (l *loop) idleTime() time.Duration {
 	next := l.claimDue
-	if due, ok := l.hand.next(); ok && (due.Before(next) || !l.roomy()) {
+	if due, ok := l.inFlight.nextDue(); ok && (due.Before(next) || !l.roomy()) {
 		next = due
 	}
 	return min(max(next.Sub(l.Now()), 0), l.Block)
@@ -168,7 +171,7 @@ func (l *loop) idleTime() time.Duration {
 
 // handleDue handles one batch whose waiting time is over.
 func (l *loop) handleDue(ctx context.Context) {
-	items, attempt := l.hand.due(l.Now(), l.BatchSize)
+	items, attempt := l.inFlight.takeDue(l.Now(), l.BatchSize)
 	if len(items) > 0 {
 		l.process(ctx, nil, items, attempt)
 	}
@@ -181,7 +184,7 @@ func (l *loop) leave(work context.Context) {
 	if work.Err() != nil {
 		return
 	}
-	items, _ := l.hand.due(l.Now().Add(2*backoffCap), heldBatches*l.BatchSize)
+	items, _ := l.inFlight.takeDue(l.Now().Add(2*backoffCap), retryBatches*l.BatchSize)
 	l.conclude(work, pointers(items))
 	for i := range items {
 		l.unmark(work, &items[i])

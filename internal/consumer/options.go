@@ -22,11 +22,11 @@ const (
 	DefaultTimeout       = 3 * time.Second
 )
 
-// heldBatches is how many batches wait in memory; waitingBatches is how many may
+// retryBatches is how many batches wait in memory; backlogBatches is how many may
 // wait in all, most of them in Redis only, before reading stops.
 const (
-	heldBatches    = 4
-	waitingBatches = 64
+	retryBatches   = 4
+	backlogBatches = 64
 )
 
 // Options configure a [Consumer]. Zero values of those that have a default mean

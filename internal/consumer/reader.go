@@ -101,7 +101,7 @@ func (l *loop) drain(ctx context.Context) error {
 	l.drained = page[len(page)-1].ID
 	l.owed = max(l.owed-len(page), 1)
 	l.metrics.delivered.Add(float64(len(page)))
-	if err := l.redeliver(ctx, l.hand.without(page)); err != nil {
+	if err := l.redeliver(ctx, l.inFlight.exclude(page)); err != nil {
 		return err
 	}
 	if !l.roomy() {
