@@ -30,7 +30,7 @@ hand is delivered again.
 
 Enforcement events go to standard output, one JSON object a line, logs to standard error. The
 exit code is 0 after a stop in good order, 1 if something could not be finished (or was not to be,
-after a second signal), 2 if the worker could not start.`,
+after a second signal), 2 if the worker could not start or its HTTP server failed.`,
 		Example: `  detector run --config detector.yaml
   detector run --redis-url redis://localhost:6379/0 --mode observe --log-format text`,
 		Args: noArgs,
@@ -57,7 +57,11 @@ func (a App) run(ctx, kill context.Context, cfg *config.Config) error {
 	defer context.AfterFunc(ctx, func() {
 		log.InfoContext(ctx, "stopping; a second signal stops at once", "grace", cfg.Shutdown.Grace.String())
 	})()
-	if err := d.Run(ctx, kill); err != nil {
+	err = d.Run(ctx, kill)
+	switch {
+	case errors.Is(err, detector.ErrServer):
+		return err
+	case err != nil:
 		return fmt.Errorf("%w: %w", errUnfinished, err)
 	}
 	log.InfoContext(ctx, "stopped")

@@ -15,15 +15,16 @@ import (
 
 // health answers the probes.
 type health interface {
-	// Alive reports whether the worker makes progress. It never depends on
+	// Alive returns an error if the worker makes no progress. It never depends on
 	// Redis or Postgres: an outage is no reason to restart.
 	Alive() error
-	// Ready reports whether the worker has joined its group, has a Redis that takes writes, and is not stopping.
+	// Ready returns an error unless the worker has joined its group, has a Redis that
+	// takes writes, and is not stopping.
 	Ready() error
 }
 
-// newHTTPServer serves /metrics, /healthz and /readyz. Everything a client may
-// send is bounded.
+// newHTTPServer returns a server of /metrics, /healthz and /readyz. Everything a client
+// may send is bounded.
 func newHTTPServer(gatherer prometheus.Gatherer, h health) *http.Server {
 	mux := http.NewServeMux()
 	for pattern, handler := range routes(gatherer, h) {
@@ -39,7 +40,7 @@ func newHTTPServer(gatherer prometheus.Gatherer, h health) *http.Server {
 	}
 }
 
-// routes are all there is. None changes anything.
+// routes are all the routes of the server. None changes anything.
 func routes(gatherer prometheus.Gatherer, h health) map[string]http.Handler {
 	return map[string]http.Handler{
 		"GET /metrics": promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}),
@@ -61,8 +62,8 @@ func probe(check func() error) http.HandlerFunc {
 	}
 }
 
-// listen binds http.addr, so that an address that is in use is known at the start. Where it is the default, and another
-// worker of this host has it, any free port does, and the log says which.
+// listen binds http.addr. If that is the default, and another worker on this host uses
+// it, any free port will do, and the log says which.
 func (d *Detector) listen(ctx context.Context) (net.Listener, error) {
 	addr := d.cfg.HTTP.Addr
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
@@ -82,10 +83,39 @@ func (d *Detector) listen(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// serve serves until the server is shut down.
-func serve(s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve http: %w", err)
+// ErrServer is in the chain of the error with which a worker ends whose HTTP server failed.
+var ErrServer = errors.New("the HTTP server of metrics and health failed")
+
+// openServer binds http.addr, so that an address that is in use is known at the start,
+// and serves nothing yet.
+func (d *Detector) openServer(ctx context.Context, gatherer prometheus.Gatherer) error {
+	if d.cfg.HTTP.Addr == "" {
+		return nil
 	}
+	listener, err := d.listen(ctx)
+	if err != nil {
+		return err
+	}
+	d.listener, d.server = listener, newHTTPServer(gatherer, d)
+	d.cleanups.add("HTTP server", func(ctx context.Context) error {
+		err := d.server.Shutdown(ctx)
+		_ = listener.Close() // which Shutdown does only while it is served
+		d.serving.Wait()
+		return err
+	})
 	return nil
+}
+
+// startServer serves until the clean-ups run. If serving fails the worker stops: a
+// process without probes and metrics would be restarted without saying why.
+func (d *Detector) startServer(fail context.CancelCauseFunc) {
+	if d.server == nil {
+		return
+	}
+	d.serving.Go(func() {
+		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("the HTTP server of metrics and health failed; the worker stops", "http_addr", d.Addr(), "error", err)
+			fail(fmt.Errorf("%w: %w", ErrServer, err))
+		}
+	})
 }

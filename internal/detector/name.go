@@ -8,9 +8,10 @@ import (
 	"github.com/wardstream/wardstream/internal/consumer"
 )
 
-// nameConsumer sees to it that no other live process of the group has this one's consumer name. The host's name is made
-// unique, so that any number of workers may run on a host; a name that was chosen is refused where another has it. Where Redis
-// doesn't let it be found out the worker starts all the same.
+// nameConsumer takes a consumer name that no other live process of the group has. The
+// host's name is made unique, so that any number of workers may run on a host; a name that
+// was chosen is refused if another worker has it. If Redis does not let that be checked
+// the worker starts all the same.
 func (d *Detector) nameConsumer(ctx context.Context) error {
 	s := d.cfg.Stream
 	lease, err := consumer.Acquire(ctx, consumer.LeaseOptions{
@@ -27,6 +28,10 @@ func (d *Detector) nameConsumer(ctx context.Context) error {
 		return nil
 	}
 	d.lease = lease
+	d.cleanups.add("consumer name", func(context.Context) error {
+		lease.Release(context.Background()) // has a timeout of its own, and must be tried after a kill, too
+		return nil
+	})
 	if lease.Name != s.Consumer {
 		d.log.InfoContext(ctx, "another worker has the host's name as its consumer name; this one has a name of its own",
 			"default", s.Consumer, "consumer", lease.Name)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -70,17 +68,23 @@ func (s *configuredSinks) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// openFanout makes all configured sinks, with standard output, and the worker's way to them.
-func (d *Detector) openFanout(ctx context.Context, o Options, reg prometheus.Registerer) (err error) {
+// openSinks opens the configured sinks and standard output, and the fan-out to them.
+func (d *Detector) openSinks(ctx context.Context, o Options) error {
 	origin := originOf(d.cfg, o.Version)
-	if d.sinks, err = openSinks(ctx, d.cfg, d.stores, o.Getenv, origin); err != nil {
+	configured, err := openSinks(ctx, d.cfg, d.stores, o.Getenv, origin)
+	if err != nil {
 		return err
 	}
+	d.cleanups.add("sinks", configured.close)
 	if d.cfg.Events.Stdout && o.Stdout != nil {
-		d.sinks.add(sinks.Named{Name: "stdout", Sink: sinks.NewJSONL(o.Stdout, origin)})
+		configured.add(sinks.Named{Name: "stdout", Sink: sinks.NewJSONL(o.Stdout, origin)})
 	}
-	d.fanout, err = sinks.NewFanout(sinks.Options{Registerer: reg, Logger: d.log, Now: d.now}, d.sinks.named...)
-	return err
+	d.fanout, err = sinks.NewFanout(sinks.Options{Registerer: d.registry, Logger: d.log, Now: d.now}, configured.named...)
+	if err != nil {
+		return err
+	}
+	d.cleanups.add("fan-out of events", d.fanout.Close)
+	return nil
 }
 
 func originOf(cfg *config.Config, version string) wire.Origin {

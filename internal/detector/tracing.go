@@ -25,6 +25,17 @@ type tracing struct {
 	group  string
 }
 
+// openTracing starts the export of traces, if the environment asks for it.
+func (d *Detector) openTracing(ctx context.Context, o Options) error {
+	t, stop, err := newTracing(ctx, o.Getenv, d.cfg.Stream.Group, o.Version)
+	if err != nil {
+		return err
+	}
+	d.tracing = t
+	d.cleanups.add("trace exporter", stop)
+	return nil
+}
+
 // newTracing exports by OTLP as the standard OTEL_* variables say, and not at
 // all unless an endpoint is set. The returned function flushes and stops it.
 func newTracing(ctx context.Context, getenv func(string) string, group, version string) (tracing, func(context.Context) error, error) {

@@ -29,9 +29,9 @@ shutdown: {grace: 17s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Detector{cfg: cfg, stores: &Stores{}, now: time.Now}
-	m := newPipelineMetrics(prometheus.NewRegistry())
-	o := d.consumerOptions(prometheus.NewRegistry(), m)
+	d := &Detector{cfg: cfg, stores: &Stores{}, now: time.Now, registry: prometheus.NewRegistry()}
+	m := newPipelineMetrics(d.registry)
+	o := d.consumerOptions(m)
 	if !slices.Equal(o.Streams, []string{"a", "b"}) || o.Group != "g" || o.Consumer != "c" || o.Prefix != "p" {
 		t.Errorf("streams %q, group %q, consumer %q, prefix %q", o.Streams, o.Group, o.Consumer, o.Prefix)
 	}
