@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -18,26 +17,18 @@ const MemberEnd = `[{,]"e":(%d+)[,}]`
 // memberJSON is a value of the membership hash: enough to deny without the block's key, and
 // short, since there is one for each permanent block. What is usual is left out.
 type memberJSON struct {
-	Status      int    `json:"s,omitempty"`
-	Rule        string `json:"r,omitempty"`
-	Message     string `json:"m,omitempty"`
-	Expires     *int64 `json:"e,omitempty"` // milliseconds since 1970
-	ID          string `json:"i,omitempty"`
-	Unconfirmed bool   `json:"u,omitempty"`
+	Status  int    `json:"s,omitempty"`
+	Rule    string `json:"r,omitempty"`
+	Message string `json:"m,omitempty"`
+	Expires *int64 `json:"e,omitempty"` // milliseconds since 1970
+	ID      string `json:"i,omitempty"`
 }
 
 var errMemberStatus = errors.New("s is no HTTP status")
 
-// EncodeMember writes the membership hash's value for a block that Postgres
-// has.
-func EncodeMember(b checker.Block) ([]byte, error) { return encodeMember(b, false) }
-
-// EncodeUnconfirmed writes the membership hash's value for a block that
-// Postgres may not have yet.
-func EncodeUnconfirmed(b checker.Block) ([]byte, error) { return encodeMember(b, true) }
-
-func encodeMember(b checker.Block, unconfirmed bool) ([]byte, error) {
-	j := memberJSON{Status: ValidStatus(b.StatusCode), Rule: b.Rule, Message: b.Message, ID: b.ID, Unconfirmed: unconfirmed}
+// EncodeMember writes the membership hash's value for a block that Postgres has.
+func EncodeMember(b checker.Block) ([]byte, error) {
+	j := memberJSON{Status: ValidStatus(b.StatusCode), Rule: b.Rule, Message: b.Message, ID: b.ID}
 	if j.Status == DefaultStatus {
 		j.Status = 0
 	}
@@ -78,6 +69,3 @@ func DecodeMember(s checker.Scope, raw []byte) (checker.Block, error) {
 	}
 	return b, nil
 }
-
-// IsUnconfirmed reports whether raw is EncodeUnconfirmed's.
-func IsUnconfirmed(raw string) bool { return strings.HasSuffix(raw, `"u":true}`) }
