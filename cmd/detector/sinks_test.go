@@ -28,7 +28,7 @@ func listen(t *testing.T) *listener {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.bodies = append(l.bodies, r.URL.Path+" "+string(body))
-		if strings.HasPrefix(r.Header.Get("Wardstream-Signature"), "v1=") {
+		if strings.HasPrefix(r.Header.Get("Webhook-Signature"), "v1,") {
 			l.signed++
 		}
 	}))

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,6 +100,11 @@ func (v *validator) checkWebhooks() {
 			v.refuse(key+".url", "is missing; write https://host/path")
 		} else if _, err := w.URL.parse(); err != nil {
 			v.refuse(key+".url", "%v", err)
+		}
+		if encoded, ok := strings.CutPrefix(string(w.Secret), "whsec_"); ok {
+			if _, err := base64.StdEncoding.DecodeString(encoded); err != nil {
+				v.refuse(key+".secret", "begins with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
+			}
 		}
 		for j, typ := range w.Events {
 			if !slices.ContainsFunc(wire.EnforcementTypes(), func(known string) bool { return covers(typ, known) }) {

@@ -43,9 +43,12 @@ func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(s
 		out.add(sinks.Named{Name: "otlp", Sink: otlp, Detached: true, Batch: otlpBatch, Attempt: otlpAttempt}, otlp.Close)
 	}
 	for i, w := range cfg.Events.Webhooks {
-		hook := sinks.NewWebhook(sinks.WebhookOptions{
+		hook, err := sinks.NewWebhook(sinks.WebhookOptions{
 			URL: string(w.URL), Secret: string(w.Secret), Timeout: w.Timeout, Origin: origin, Now: time.Now,
 		})
+		if err != nil {
+			return configuredSinks{}, fmt.Errorf("events.webhooks[%d]: %w", i, err)
+		}
 		out.add(sinks.Named{
 			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Wants: w.Wants, Detached: true, Batch: 1,
 			Attempt: w.Timeout, Deliveries: webhookDeliveries,

@@ -3,29 +3,22 @@ package sinks
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// Headers of a webhook request besides Content-Type.
-const (
-	// headerKey holds the enforcement.id: the same whenever the event is sent again.
-	headerKey = "Idempotency-Key"
-	// headerTime holds when the request was made, in seconds since 1970.
-	headerTime = "Wardstream-Timestamp"
-	// headerSignature holds "v1=" and the hexadecimal HMAC-SHA256, under the secret, of the timestamp, a dot and the body.
-	headerSignature = "Wardstream-Signature"
-)
+// headerKey holds the enforcement.id, as the webhook-id does, for receivers that know the older header.
+const headerKey = "Idempotency-Key"
 
 const (
 	// maxBody bounds a request's body; an event is far smaller.
@@ -39,30 +32,52 @@ const (
 // WebhookOptions say where a webhook sends events and how. URL, Timeout and Now must be given.
 type WebhookOptions struct {
 	URL     string
-	Secret  string        // signs requests, unless empty
+	Secret  string        // signs requests, unless empty; base64 after "whsec_", else its own bytes
 	Timeout time.Duration // of one request, its answer included
 	Origin  wire.Origin
 	Now     func() time.Time
 }
 
-// Webhook is a sink that posts each event as JSON to a URL. Only an answer of
-// 200 to 299 takes it; redirects are not followed. Its errors are [Failure]s
+// Webhook is a sink that posts each event as JSON to a URL, with the headers of the Standard Webhooks
+// specification. Only an answer of 200 to 299 takes it; redirects are not followed. Its errors are [Failure]s
 // and tell the URL's host alone, since the rest of it may be secret.
 type Webhook struct {
 	opts   WebhookOptions
+	signer *standardwebhooks.Webhook // nil: requests are not signed
 	client *http.Client
 }
 
-// NewWebhook returns a sink; Close lets go of its connections.
-func NewWebhook(o WebhookOptions) *Webhook {
-	return &Webhook{opts: o, client: &http.Client{
+// NewWebhook returns a sink; Close closes its connections. It fails if the secret says that it is base64 and isn't.
+func NewWebhook(o WebhookOptions) (*Webhook, error) {
+	signer, err := newSigner(o.Secret)
+	if err != nil {
+		return nil, err
+	}
+	return &Webhook{opts: o, signer: signer, client: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1, IdleConnTimeout: 90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       o.Timeout,
-	}}
+	}}, nil
+}
+
+var errSecret = errors.New("the secret begins with whsec_, but what follows is not base64")
+
+// newSigner returns what signs with a secret, or nil if there is none.
+func newSigner(secret string) (*standardwebhooks.Webhook, error) {
+	switch {
+	case secret == "":
+		return nil, nil
+	case !strings.HasPrefix(secret, "whsec_"):
+		return standardwebhooks.NewWebhookRaw([]byte(secret))
+	}
+	signer, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		return nil, errSecret // without the secret, which the library's error quotes parts of
+	}
+	return signer, nil
 }
 
 // Close closes idle connections.
@@ -117,16 +132,18 @@ func (w *Webhook) request(ctx context.Context, e wire.Enforcement) (*http.Reques
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "wardstream/"+w.opts.Origin.Version)
+	now := w.opts.Now()
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	if e.ID != "" {
+		req.Header.Set(standardwebhooks.HeaderWebhookID, e.ID)
 		req.Header.Set(headerKey, e.ID)
 	}
-	stamp := strconv.FormatInt(w.opts.Now().Unix(), 10)
-	req.Header.Set(headerTime, stamp)
-	if w.opts.Secret != "" {
-		mac := hmac.New(sha256.New, []byte(w.opts.Secret))
-		mac.Write([]byte(stamp + "."))
-		mac.Write(body)
-		req.Header.Set(headerSignature, "v1="+hex.EncodeToString(mac.Sum(nil)))
+	if w.signer != nil {
+		signature, err := w.signer.Sign(e.ID, now, body)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
 	}
 	return req, nil
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -75,7 +77,10 @@ func webhook(t *testing.T, o sinks.WebhookOptions) *sinks.Webhook {
 		o.Now = time.Now
 	}
 	o.Origin = origin()
-	w := sinks.NewWebhook(o)
+	w, err := sinks.NewWebhook(o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(w.Close)
 	return w
 }
@@ -98,10 +103,10 @@ func TestWebhookPostsTheEvent(t *testing.T) {
 			t.Errorf("body %s, want %s (%v)", server.bodies[i], body, err)
 		}
 		mac := hmac.New(sha256.New, []byte("s3cret"))
-		mac.Write([]byte("1767225600." + string(body)))
+		mac.Write([]byte(want[i].ID + ".1767225600." + string(body)))
 		for name, value := range map[string]string{
 			"Content-Type": "application/json", "Idempotency-Key": want[i].ID, "User-Agent": "wardstream/1.2.3",
-			"Wardstream-Timestamp": "1767225600", "Wardstream-Signature": "v1=" + hex.EncodeToString(mac.Sum(nil)),
+			"Webhook-Id": want[i].ID, "Webhook-Timestamp": "1767225600", "Webhook-Signature": "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)),
 		} {
 			if got := req.Header.Get(name); got != value {
 				t.Errorf("%s is %q, want %q", name, got, value)
@@ -119,8 +124,37 @@ func TestWebhookWithoutSecretIsUnsigned(t *testing.T) {
 	if err := webhook(t, sinks.WebhookOptions{URL: server.URL}).Emit(t.Context(), []wire.Enforcement{{Type: wire.TypeAlert}}); err != nil {
 		t.Fatal(err)
 	}
-	if h := server.requests[0].Header; h.Values("Wardstream-Signature") != nil || h.Values("Idempotency-Key") != nil {
+	if h := server.requests[0].Header; h.Values("Webhook-Signature") != nil || h.Values("Idempotency-Key") != nil {
 		t.Errorf("headers %v", h)
+	}
+}
+
+// TestWebhookSecrets: a receiver verifies with the specification's own library, whichever form the secret has.
+func TestWebhookSecrets(t *testing.T) {
+	t.Parallel()
+	plain := "a secret of plain text, long enough"
+	for secret, forReceiver := range map[string]string{
+		plain:                                    base64.StdEncoding.EncodeToString([]byte(plain)),
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+	} {
+		server := newReceiver(t)
+		if err := webhook(t, sinks.WebhookOptions{URL: server.URL, Secret: secret}).Emit(t.Context(), alerts("hook", 1)); err != nil {
+			t.Fatal(err)
+		}
+		verifier, err := standardwebhooks.NewWebhook(forReceiver)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verifier.Verify([]byte(server.bodies[0]), server.requests[0].Header); err != nil {
+			t.Errorf("%s: %v", secret, err)
+		}
+		if verifier.Verify([]byte(server.bodies[0]+" "), server.requests[0].Header) == nil {
+			t.Errorf("%s: another body verifies, too", secret)
+		}
+	}
+	_, err := sinks.NewWebhook(sinks.WebhookOptions{URL: "http://127.0.0.1", Secret: "whsec_not+base64!"})
+	if err == nil || strings.Contains(err.Error(), "not+base64") {
+		t.Errorf("a malformed secret: %v", err)
 	}
 }
 
