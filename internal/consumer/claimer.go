@@ -4,52 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// maxClaimPages is how many pages of the pending list a loop looks at before it
+// maxClaimPages is how many pages of the pending list a claimer looks at before it
 // rests; Redis looks at ten entries for each that may be claimed, 0.1 ms a page of 512.
 const maxClaimPages = 64
 
-// claim handles one page of what other consumers have left untouched for
-// ClaimMinIdle. Between pages the loop reads.
-func (l *loop) claim(ctx context.Context) error {
-	reply, err := l.autoClaim(ctx)
-	if err != nil {
-		return err
-	}
-	if err := l.lose(ctx, reply.Deleted, false); err != nil {
-		return err
-	}
-	if reply.Absent > 0 { // Redis 6.2: draining finds and acks them
-		l.owed = max(l.owed, 1)
-	}
-	entries := l.inFlight.exclude(entriesOf(l.stream, reply.Entries))
-	l.metrics.claimed.Add(float64(len(entries)))
-	l.claimFrom = reply.Cursor
-	l.claimPages++
-	if l.claimFrom == firstID || l.claimPages >= maxClaimPages {
-		l.claimPages = 0
-		l.claimDue = l.Now().Add(jitter(l.ClaimMinIdle / 3))
-	}
-	return l.redeliver(ctx, entries)
+// A claimer takes over entries that other consumers have left untouched. Between pages the loop reads.
+type claimer struct {
+	*member
+	page     *pageSize
+	minIdle  time.Duration // how long an entry must have been left untouched
+	maxReply int           // bytes
+
+	from  string // where the next page of the pending list starts
+	pages int    // looked at since the last rest
+	due   time.Time
 }
 
-func (l *loop) autoClaim(ctx context.Context) (resp.Claimed, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
-	args := []any{"XAUTOCLAIM", l.stream, l.Group, l.name, l.ClaimMinIdle.Milliseconds(), l.claimFrom, "COUNT", l.count}
-	raw, err := resp.Fetch(ctx, l.Clients.Ops, l.stream, l.replyBytes, args...)
-	if errors.Is(err, resp.ErrTooLarge) { // what is too large to be read is ours nevertheless, and drained
-		l.count = 1
-	}
+func newClaimer(o *Options, m *member, page *pageSize) *claimer {
+	c := &claimer{member: m, page: page, minIdle: o.ClaimMinIdle, maxReply: o.replyBytes, from: firstID}
+	c.rest()
+	return c
+}
+
+// rest has the next claims made after a while.
+func (c *claimer) rest() {
+	c.pages = 0
+	c.due = c.now().Add(jitter(c.minIdle / 3))
+}
+
+// next claims what is in the next page.
+func (c *claimer) next(ctx context.Context) (resp.Claimed, error) {
+	claimed, err := c.claim(ctx)
 	if err != nil {
 		return resp.Claimed{}, fmt.Errorf("claim entries: %w", err)
 	}
-	claimed, err := resp.AutoClaim(raw)
-	if err != nil {
-		return resp.Claimed{}, fmt.Errorf("claim entries: %w", err)
+	c.from = claimed.Cursor
+	if c.pages++; c.from == firstID || c.pages >= maxClaimPages {
+		c.rest()
 	}
 	return claimed, nil
+}
+
+func (c *claimer) claim(ctx context.Context) (resp.Claimed, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	raw, err := resp.Fetch(ctx, c.clients.Ops, c.stream, c.maxReply,
+		"XAUTOCLAIM", c.stream, c.group, c.name, c.minIdle.Milliseconds(), c.from, "COUNT", c.page.entries)
+	if errors.Is(err, resp.ErrTooLarge) { // what is too large to be read is ours nevertheless, and recovered
+		c.page.shrink()
+	}
+	if err != nil {
+		return resp.Claimed{}, err
+	}
+	return resp.AutoClaim(raw)
 }

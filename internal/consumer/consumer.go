@@ -15,7 +15,7 @@ import (
 // A Consumer reads streams as a member of a group. It is made by [New] and runs once.
 type Consumer struct {
 	options Options
-	loops   []*loop
+	loops   []*readLoop
 	kill    context.CancelCauseFunc
 	killed  context.Context
 }
@@ -51,7 +51,7 @@ func New(o Options, h Handler) (*Consumer, error) {
 		for range o.Loops {
 			name := o.Consumer + "-" + strconv.Itoa(len(c.loops))
 			others.own[name] = true
-			c.loops = append(c.loops, newLoop(&c.options, h, seq, stream, name, token, m.of(stream)))
+			c.loops = append(c.loops, newReadLoop(&c.options, h, seq, newMember(&c.options, stream, name, m.of(stream)), token))
 		}
 	}
 	return c, nil
@@ -79,7 +79,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	for i, l := range c.loops {
 		loops.Go(func() { l.run(stop, work) })
 		if i%c.options.Loops == 0 { // once a stream
-			loops.Go(func() { newMaintainer(l.Options, l.member).run(stop) })
+			loops.Go(func() { newMaintainer(&c.options, l.member).run(stop) })
 		}
 	}
 	loops.Wait()

@@ -22,13 +22,6 @@ const (
 	DefaultTimeout       = 3 * time.Second
 )
 
-// retryBatches is how many batches wait in memory; backlogBatches is how many may
-// wait in all, most of them in Redis only, before reading stops.
-const (
-	retryBatches   = 4
-	backlogBatches = 64
-)
-
 // Options configure a [Consumer]. Zero values of those that have a default mean
 // the default.
 type Options struct {
@@ -131,7 +124,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.DeadMaxLen, DefaultDeadMaxLen)
 	setDefault(&o.Grace, DefaultGrace)
 	setDefault(&o.Timeout, DefaultTimeout)
-	setDefault(&o.replyBytes, replyBytes)
+	setDefault(&o.replyBytes, maxReplyBytes)
 	setDefault(&o.every.sample, 10*time.Second)
 	setDefault(&o.every.trim, time.Minute)
 	setDefault(&o.every.sweep, 5*time.Minute)

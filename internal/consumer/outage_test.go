@@ -287,13 +287,13 @@ func TestLostOnceThoughTwoFindOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.loops[0].lose(t.Context(), ids[:3], true); err != nil {
+	if err := c.loops[0].redeliverer.ackTrimmed(t.Context(), ids[:3]); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually(func() error { // until they have been idle for long enough
 		return errors.Join(c.loops[1].claim(t.Context()), want("lost", gathered(t, registry, "wardstream_entries_lost_total"), 10.0))
 	})
-	if err := c.loops[0].lose(t.Context(), ids, true); err != nil {
+	if err := c.loops[0].redeliverer.ackTrimmed(t.Context(), ids); err != nil {
 		t.Fatal(err)
 	}
 	if n := gathered(t, registry, "wardstream_entries_lost_total"); n != 10 {
@@ -313,7 +313,7 @@ func TestErrorRepliesAreRecognized(t *testing.T) {
 	if isGroupGone(errors.New("NOGROUP from elsewhere")) || isGroupGone(nil) {
 		t.Error("what Redis did not say is taken for its reply")
 	}
-	if !isOutOfRoom(fmt.Errorf("x: %w", resp.Error("OOM command not allowed"))) || isOutOfRoom(errors.New(strings.Repeat("OOM ", 2))) {
-		t.Error("isOutOfRoom is wrong")
+	if !isOutOfMemory(fmt.Errorf("x: %w", resp.Error("OOM command not allowed"))) || isOutOfMemory(errors.New(strings.Repeat("OOM ", 2))) {
+		t.Error("isOutOfMemory is wrong")
 	}
 }

@@ -221,11 +221,11 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	for text, want := range map[string]bool{
 		"LOADING Redis is loading": true, "CLUSTERDOWN x": true, "MASTERDOWN x": true, "NOPERM x": false, "WRONGPASS x": false, "NOGROUP x": false,
 	} {
-		if got := passes(fmt.Errorf("x: %w", resp.Error(text))); got != want {
+		if got := isTransient(fmt.Errorf("x: %w", resp.Error(text))); got != want {
 			t.Errorf("%s passes: %v", text, got)
 		}
 	}
-	if !passes(errors.New("connection refused")) {
+	if !isTransient(errors.New("connection refused")) {
 		t.Error("an outage doesn't pass")
 	}
 }

@@ -10,21 +10,21 @@ import (
 
 // loop returns a read loop that has joined the group and that the test steps by hand, so that nothing
 // depends on when heartbeats come.
-func (b *bench) loop(o Options, h Handler) *loop {
+func (b *bench) loop(o Options, h Handler) *readLoop {
 	b.t.Helper()
 	c, err := New(o, h)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	l := c.loops[0]
-	if err := l.join(b.t.Context()); err != nil {
+	if err := l.membership.join(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return l
 }
 
 // retire makes the entries look as if their consumer had left them alone for an hour.
-func (b *bench) retire(l *loop, ids ...string) {
+func (b *bench) retire(l *readLoop, ids ...string) {
 	b.t.Helper()
 	for _, id := range ids {
 		owner := b.owner(id).Consumer
@@ -33,7 +33,7 @@ func (b *bench) retire(l *loop, ids ...string) {
 			b.t.Fatal(err)
 		}
 	}
-	l.claimFrom = firstID
+	l.claimer.from = firstID
 }
 
 // A delivery is what Redis knows of a pending entry.
@@ -67,9 +67,9 @@ func outageFor(down *bool) *ledger {
 // was late; what others left in the same page is handled.
 func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	t.Parallel()
-	for name, find := range map[string]func(*loop) error{
-		"claim":    func(l *loop) error { return l.claim(context.Background()) },
-		"recovery": func(l *loop) error { return l.drain(context.Background()) },
+	for name, find := range map[string]func(*readLoop) error{
+		"claim":    func(l *readLoop) error { return l.claim(context.Background()) },
+		"recovery": func(l *readLoop) error { return l.recoverOwn(context.Background()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,8 +115,8 @@ func TestHeartbeatIsNoDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.retire(l, id)
-	for range 2 * l.MaxDeliveries {
-		if err := l.beats.beat(t.Context()); err != nil {
+	for range 2 * l.processor.decider.maxDeliveries {
+		if err := l.heartbeater.beat(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,7 +141,7 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	b.add(1)
 	other := b.deliver("dead", 1)[0]
 	b.retire(l, other)
-	if err := l.beats.beat(t.Context()); err != nil {
+	if err := l.heartbeater.beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if d := b.owner(other); d.Consumer != "dead" || d.Idle < time.Hour {
@@ -159,7 +159,7 @@ func TestMarkOfAPoisonCandidateExpires(t *testing.T) {
 			b := newBench(t)
 			l := b.loop(b.options(), &ledger{})
 			if owner == "own" {
-				owner = l.token
+				owner = l.processor.poison.token
 			}
 			const left = time.Hour
 			if owner != "" {
@@ -168,12 +168,12 @@ func TestMarkOfAPoisonCandidateExpires(t *testing.T) {
 				}
 			}
 			it := &item{Entry: Entry{Stream: b.stream, ID: "1-1", Deliveries: 9}}
-			killer, err := l.mark(t.Context(), it)
-			if err != nil || killer != (owner == "somebody") {
-				t.Fatalf("marked by another process: %t, %v", killer, err)
+			killed, err := l.processor.poison.mark(t.Context(), it)
+			if err != nil || killed != (owner == "somebody") {
+				t.Fatalf("marked by another process: %t, %v", killed, err)
 			}
 			ttl := b.client.PTTL(t.Context(), b.mark("1-1")).Val()
-			if ttl <= DefaultClaimMinIdle || ttl > markLife || owner != "" && ttl > left {
+			if ttl <= DefaultClaimMinIdle || ttl > markerTTL || owner != "" && ttl > left {
 				t.Errorf("the mark's TTL is %s", ttl)
 			}
 		})
@@ -194,15 +194,15 @@ func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 	if err := l.read(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 * l.MaxDeliveries {
+	for range 2 * l.processor.decider.maxDeliveries {
 		now = now.Add(2 * backoffCap)
-		l.handleDue(t.Context())
+		l.retryDue(t.Context())
 	}
 	if e := h.entry(id); e.Deliveries != 1 || len(b.deadLetters()) != 0 {
 		t.Errorf("after %d attempts it counts as delivered %d times; %d dead letters", h.times(id), e.Deliveries, len(b.deadLetters()))
 	}
 	down, now = false, now.Add(2*backoffCap)
-	l.handleDue(t.Context())
+	l.retryDue(t.Context())
 	if n, err := b.pending(); n != 0 || err != nil {
 		t.Errorf("%d pending, %v", n, err)
 	}
@@ -226,7 +226,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	b.add(2)
 	others, own := b.deliver("dead", 1)[0], b.deliver(l.name, 1)[0]
 	b.retire(l, others, own)
-	l.owed, l.claimDue = 1, now
+	l.backlog.entries, l.claimer.due = 1, now
 	held := l.inFlight.waiting()
 	for range 6 { // more than it takes to page through all that is pending
 		if err := l.step(t.Context(), t.Context()); err != nil {
@@ -236,7 +236,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	if d := b.owner(others); d.Consumer != "dead" || d.Count != 1 {
 		t.Errorf("another's entry was claimed: %+v", d)
 	}
-	if d := b.owner(own); d.Count != 1 || l.inFlight.waiting() != held || l.owed != 1 {
-		t.Errorf("an entry of one's own was taken into memory: %+v, %d wait, %d not fetched", d, l.inFlight.waiting(), l.owed)
+	if d := b.owner(own); d.Count != 1 || l.inFlight.waiting() != held || l.backlog.entries != 1 {
+		t.Errorf("an entry of one's own was taken into memory: %+v, %d wait, %d not fetched", d, l.inFlight.waiting(), l.backlog.entries)
 	}
 }

@@ -104,69 +104,84 @@ return {skips, kept}
 
 var shedScript = redis.NewScript(shedSource)
 
-// behind says whether the next new entries are late, as far as is known, so that some may be skipped in Redis.
-func (l *loop) behind() bool {
-	return l.late && !l.shedDue.After(l.Now())
+// A shedder reads new entries that are late, and skips those that may be, inside Redis.
+type shedder struct {
+	*member
+	shedding Shedding
+	maxLag   time.Duration // from which an entry is late; 0 is never
+	page     *pageSize
+
+	late bool      // what was read last was late
+	due  time.Time // when the script may be called again
 }
 
-// isLate says whether the first of entries is late, and some may be skipped. By our clock, generously: the script asks Redis'.
-func (l *loop) isLate(entries []Entry) bool {
-	if l.MaxLag == 0 || len(l.Shed.Values) == 0 || len(entries) == 0 {
+// applies reports whether the next new entries are late, as far as is known, so that some may be skipped in Redis.
+func (s *shedder) applies() bool {
+	return s.late && !s.due.After(s.now())
+}
+
+// observe notes whether entries that were read the usual way are late.
+func (s *shedder) observe(entries []Entry) { s.late = s.isLate(entries) }
+
+// isLate reports whether the first of entries is late, and some may be skipped. By our clock, generously: the script asks Redis'.
+func (s *shedder) isLate(entries []Entry) bool {
+	if s.maxLag == 0 || len(s.shedding.Values) == 0 || len(entries) == 0 {
 		return false
 	}
 	text, _, _ := strings.Cut(entries[0].ID, "-")
 	ms, _ := strconv.ParseInt(text, 10, 64) // Redis made it
-	return l.Now().Add(clockSlack).Sub(time.UnixMilli(ms)) >= l.MaxLag
+	return s.now().Add(clockSlack).Sub(time.UnixMilli(ms)) >= s.maxLag
 }
 
-// fetchBehind reads, as fetch does, of new entries those that are not skipped. If it fails, what it has
-// read already is pending, and drained.
-func (l *loop) fetchBehind(ctx context.Context) ([]Entry, error) {
+// read reads, as a fetcher does, of new entries those that are not skipped. If it fails, what it has
+// read already is pending, and recovered.
+func (s *shedder) read(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	for range shedCalls {
-		skipped, kept, err := l.shed(ctx)
+		skipped, kept, err := s.call(ctx)
 		if err != nil {
-			l.late = false
+			s.late = false
 			if resp.IsError(err, "") { // any: it would say so again
-				l.shedDue = l.Now().Add(shedRest)
+				s.due = s.now().Add(shedRest)
 			}
 			return nil, fmt.Errorf("skip late entries: %w", err)
 		}
-		l.metrics.delivered.Add(float64(skipped))
-		l.metrics.acked.Add(float64(skipped)) // or as good as
-		l.Shed.Count(skipped)
+		s.metrics.delivered.Add(float64(skipped))
+		s.metrics.acked.Add(float64(skipped)) // or as good as
+		s.shedding.Count(skipped)
 		entries = append(entries, kept...)
-		l.late = skipped > 0 || l.isLate(kept)
+		s.late = skipped > 0 || s.isLate(kept)
 		if len(kept) > skipped && skipped+len(kept) == shedEntries {
-			l.shedDue = l.Now().Add(shedPause)
+			s.due = s.now().Add(shedPause)
 			break
 		}
-		if skipped == 0 || len(entries)+shedEntries > l.count {
+		if skipped == 0 || len(entries)+shedEntries > s.page.entries {
 			break
 		}
 	}
 	return entries, nil
 }
 
-// shed calls the script.
-func (l *loop) shed(ctx context.Context) (skipped int, kept []Entry, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+// call calls the script.
+func (s *shedder) call(ctx context.Context) (skipped int, kept []Entry, err error) {
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	args := []any{
-		"EVALSHA", shedScript.Hash(), 1, l.stream, l.Group, l.name, min(l.count, shedEntries), l.MaxLag.Milliseconds(), l.Shed.Field, l.Shed.Unless,
+		"EVALSHA", shedScript.Hash(), 1, s.stream, s.group, s.name, min(s.page.entries, shedEntries), s.maxLag.Milliseconds(),
+		s.shedding.Field, s.shedding.Unless,
 	}
-	for _, value := range l.Shed.Values {
+	for _, value := range s.shedding.Values {
 		args = append(args, value)
 	}
-	raw, err := resp.Fetch(ctx, l.Clients.Read, l.stream, 0, args...)
+	raw, err := resp.Fetch(ctx, s.clients.Read, s.stream, 0, args...)
 	if resp.IsError(err, "NOSCRIPT") {
 		args[0], args[1] = "EVAL", shedSource
-		raw, err = resp.Fetch(ctx, l.Clients.Read, l.stream, 0, args...)
+		raw, err = resp.Fetch(ctx, s.clients.Read, s.stream, 0, args...)
 	}
 	if err != nil {
 		return 0, nil, err
 	}
 	skipped, entries, err := resp.CountAndEntries(raw)
-	l.adapt(len(raw), len(entries))
-	return skipped, entriesOf(l.stream, entries), err
+	s.page.adapt(len(raw), len(entries))
+	return skipped, entriesOf(s.stream, entries), err
 }
