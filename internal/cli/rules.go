@@ -84,7 +84,7 @@ type ruleView struct {
 func configuredRules(cfg *config.Config) []ruleView {
 	views := make([]ruleView, len(cfg.Rules))
 	for i := range cfg.Rules {
-		views[i] = ruleViewOf(&cfg.Rules[i], cfg.RuleSet.Rules()[i].Wants(), cfg.Policy)
+		views[i] = ruleViewOf(&cfg.Rules[i], cfg.RuleSet.Rules()[i].EventFilter(), cfg.Policy)
 		views[i].Configured = true
 	}
 	return views
@@ -98,14 +98,14 @@ func builtinRules(cfg *config.Config) []ruleView {
 		Defaults: enforce.BuiltinActions(), Fallback: cfg.Policy.Fallback, DefaultTTL: cfg.Policy.DefaultTTL, Blockable: cfg.Policy.Blockable,
 	}
 	for i := range builtins {
-		views[i] = ruleViewOf(&builtins[i].Rule, builtins[i].Wants, &policy)
+		views[i] = ruleViewOf(&builtins[i].Rule, builtins[i].EventFilter, &policy)
 		views[i].Configured = slices.ContainsFunc(cfg.Rules, func(r config.Rule) bool { return r.Name == builtins[i].Name })
 	}
 	return views
 }
 
-func ruleViewOf(r *config.Rule, wants rules.Wants, policy *enforce.Policy) ruleView {
-	v := ruleView{Name: r.Name, Events: eventsOf(wants), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
+func ruleViewOf(r *config.Rule, filter rules.EventFilter, policy *enforce.Policy) ruleView {
+	v := ruleView{Name: r.Name, Events: eventsOf(filter), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
 	var m rules.Match
 	for _, p := range r.Params() {
 		switch value := p.Value.(type) {
@@ -129,7 +129,7 @@ func ruleViewOf(r *config.Rule, wants rules.Wants, policy *enforce.Policy) ruleV
 	return v
 }
 
-func eventsOf(w rules.Wants) []string {
+func eventsOf(w rules.EventFilter) []string {
 	if w.Any {
 		return []string{"*"}
 	}

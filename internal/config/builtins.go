@@ -11,7 +11,7 @@ import (
 type Builtin struct {
 	Rule
 
-	Wants rules.Wants
+	EventFilter rules.EventFilter
 }
 
 // Builtins returns all built-in rules, sorted by name.
@@ -40,7 +40,7 @@ func builtin(name string) Builtin {
 		fields.SetZero()
 	}
 	if err == nil {
-		b.Wants = built[0].Wants()
+		b.EventFilter = built[0].EventFilter()
 	}
 	return b
 }

@@ -16,7 +16,7 @@ func TestBuiltins(t *testing.T) {
 	var names []string
 	for _, b := range builtins {
 		names = append(names, b.Name)
-		if !b.Wants.Any && len(b.Wants.Types)+len(b.Wants.Prefixes) == 0 {
+		if !b.EventFilter.Any && len(b.EventFilter.Types)+len(b.EventFilter.Prefixes) == 0 {
 			t.Errorf("%s wants no events", b.Name)
 		}
 		c, err := parse("", []byte("rules: [{name: "+b.Name+", "+needed(b.Name)+"}]"), options())

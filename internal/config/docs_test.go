@@ -83,9 +83,9 @@ func referencePage(root *schemaNode) string {
 
 // writeRules writes the tables of the rules, what they all have first.
 func writeRules(b *strings.Builder, root *schemaNode) {
-	said := fieldsOf(reflect.TypeFor[rules.Said]())
+	options := fieldsOf(reflect.TypeFor[rules.MatchOptions]())
 	var shared []string
-	for _, f := range said {
+	for _, f := range options {
 		n := *root.Defs[rules.Names()[0]].Properties[f.name]
 		n.Default = nil
 		shared = append(shared, row(f.name, &n))
@@ -96,7 +96,7 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 		fmt.Fprintf(b, "#### `%s`\n\n%s Severity %v, message \"%v\".\n\n", name, n.Description, n.Properties["severity"].Default, n.Properties["message"].Default)
 		var own []string
 		for _, key := range ordered(n) {
-			if !slices.ContainsFunc(said, func(f field) bool { return f.name == key }) && key != "name" {
+			if !slices.ContainsFunc(options, func(f field) bool { return f.name == key }) && key != "name" {
 				own = append(own, row(key, n.Properties[key]))
 			}
 		}

@@ -57,7 +57,7 @@ func (v *validator) warnOverload() {
 	for _, rule := range v.c.RuleSet.Rules() {
 		var missed []string
 		for _, element := range s.ShedTypes {
-			if wantsSome(rule.Wants(), element) {
+			if acceptsSome(rule.EventFilter(), element) {
 				missed = append(missed, element)
 			}
 		}
@@ -67,12 +67,12 @@ func (v *validator) warnOverload() {
 	}
 }
 
-// wantsSome reports whether a rule wants any of the types that an element of shed_types stands for.
-func wantsSome(w rules.Wants, element string) bool {
+// acceptsSome reports whether a rule accepts any of the types that an element of shed_types stands for.
+func acceptsSome(f rules.EventFilter, element string) bool {
 	beginning, open := strings.CutSuffix(element, "*")
-	return w.Any ||
-		slices.ContainsFunc(w.Types, func(typ string) bool { return covers(element, typ) }) ||
-		slices.ContainsFunc(w.Prefixes, func(p string) bool {
+	return f.Any ||
+		slices.ContainsFunc(f.Types, func(typ string) bool { return covers(element, typ) }) ||
+		slices.ContainsFunc(f.Prefixes, func(p string) bool {
 			return strings.HasPrefix(beginning, p) || open && strings.HasPrefix(p, beginning)
 		})
 }

@@ -35,7 +35,7 @@ const (
 type poisonous struct{}
 
 func (poisonous) Name() string                                     { return "poisonous" }
-func (poisonous) Wants() rules.Wants                               { return rules.Wants{Any: true} }
+func (poisonous) EventFilter() rules.EventFilter                   { return rules.EventFilter{Any: true} }
 func (poisonous) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 
 func (poisonous) Judge(e *event.Event, _ []int) (rules.Match, bool) {

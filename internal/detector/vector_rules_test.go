@@ -116,8 +116,8 @@ func (r *recordedRule) Judge(e *event.Event, counts []int) (rules.Match, bool) {
 
 // staticMatch matches every event of its types.
 type staticMatch struct {
-	match rules.Match
-	wants rules.Wants
+	match  rules.Match
+	filter rules.EventFilter
 }
 
 func newStaticMatch(t *testing.T, params map[string]json.RawMessage) *staticMatch {
@@ -137,7 +137,7 @@ func newStaticMatch(t *testing.T, params map[string]json.RawMessage) *staticMatc
 		t.Fatal(err)
 	}
 	return &staticMatch{
-		wants: rules.Wants{Any: p.EventTypes == nil, Types: p.EventTypes},
+		filter: rules.EventFilter{Any: p.EventTypes == nil, Types: p.EventTypes},
 		match: rules.Match{
 			Rule: p.Name, Severity: p.Severity, Message: p.Message, Decision: p.Decision, Tags: p.Tags, Metadata: p.Metadata,
 			Subject: p.Subject, Cooldown: time.Minute, BlockTTL: time.Duration(metadataSeconds(p.Metadata)) * time.Second,
@@ -146,7 +146,7 @@ func newStaticMatch(t *testing.T, params map[string]json.RawMessage) *staticMatc
 }
 
 func (s *staticMatch) Name() string                                     { return s.match.Rule }
-func (s *staticMatch) Wants() rules.Wants                               { return s.wants }
+func (s *staticMatch) EventFilter() rules.EventFilter                   { return s.filter }
 func (s *staticMatch) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 func (s *staticMatch) Judge(e *event.Event, _ []int) (rules.Match, bool) {
 	m := s.match
@@ -169,7 +169,7 @@ func newFieldProbe(t *testing.T, params map[string]json.RawMessage) *fieldProbe 
 }
 
 func (p *fieldProbe) Name() string                                     { return "field_probe" }
-func (p *fieldProbe) Wants() rules.Wants                               { return rules.Wants{Any: true} }
+func (p *fieldProbe) EventFilter() rules.EventFilter                   { return rules.EventFilter{Any: true} }
 func (p *fieldProbe) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 func (p *fieldProbe) Judge(e *event.Event, _ []int) (rules.Match, bool) {
 	fields := map[string]any{}

@@ -9,7 +9,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// What a login success clears of an address's failures.
+// Which failures of an address a successful login clears.
 const (
 	clearsUser    = "user"    // those of the same user name
 	clearsAddress = "address" // all, so that one valid account can hide an attack
@@ -17,13 +17,13 @@ const (
 )
 
 type bruteForceLoginParams struct {
-	Said     `yaml:",inline"`
-	Counting `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
+	Counting     `yaml:",inline"`
 
 	SuccessClears string `yaml:"success_clears"`
 }
 
-// bruteForceLogin matches login failures of an address that has too many.
+// bruteForceLogin matches login failures of an address that reached the threshold.
 type bruteForceLogin struct {
 	base
 	threshold int
@@ -33,11 +33,11 @@ type bruteForceLogin struct {
 
 func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 	p := bruteForceLoginParams{
-		Said:          Said{Severity: 8, Message: "Repeated login failures detected", Tags: []string{"auth", "bruteforce"}},
+		MatchOptions:  MatchOptions{Severity: 8, Message: "Repeated login failures detected", Tags: []string{"auth", "bruteforce"}},
 		Counting:      Counting{Threshold: 5, Window: 5 * time.Minute},
 		SuccessClears: clearsUser,
 	}
-	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, &p.Counting); err != nil {
 		return nil, err
 	}
 	switch p.SuccessClears {
@@ -54,7 +54,7 @@ func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 	}
 	*common.failures = *failures
 	return &bruteForceLogin{
-		base:      base{spec.Name, Wants{Types: []string{loginFailed, loginSuccess}}, p.Said, p.Window},
+		base:      base{spec.Name, EventFilter{Types: []string{loginFailed, loginSuccess}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, clears: p.SuccessClears, failures: common.failures,
 	}, nil
 }

@@ -8,9 +8,10 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// changedFields are the names of the fields that an event says were changed, in any of the forms in which frameworks write them: a
-// list, the members of an object, names separated by commas, a list as its language prints it, or a list of objects that each name a field.
-// It reports false where changed_fields is there and names none that can be read.
+// changedFields returns the names of the fields that an event says were changed. It reads every
+// form that frameworks write: a list, the members of an object, comma-separated names, a list as
+// the language prints it, and a list of objects that each name a field. It returns false if
+// changed_fields is present but no name can be read from it.
 func changedFields(e *event.Event) ([]string, bool) {
 	v, ok := e.Get("changed_fields")
 	if !ok {
@@ -34,7 +35,7 @@ func changedFields(e *event.Event) ([]string, bool) {
 	return nil, false
 }
 
-// fieldName is the name that an item of a list of fields stands for, or "".
+// fieldName returns the field name in an item of a list of fields, or "".
 func fieldName(item any) string {
 	if text, ok := event.Text(item); ok {
 		return text
@@ -59,8 +60,8 @@ func fieldName(item any) string {
 	return ""
 }
 
-// fieldsInText are the names in text: separated by commas or semicolons, in brackets and quotes or without, or within brackets by
-// blanks, as Go prints lists.
+// fieldsInText returns the names in text: separated by commas or semicolons, with or without
+// brackets and quotes, or, within brackets, separated by blanks as Go prints lists.
 func fieldsInText(text string) []string {
 	text, separators := strings.TrimSpace(text), ",;"
 	if inner, ok := inBrackets(text); ok {
@@ -77,7 +78,8 @@ func fieldsInText(text string) []string {
 	return names
 }
 
-// inBrackets is what stands in the brackets with which text ends, such as [email, role], dict_keys(['email']) and {email,role}.
+// inBrackets returns what is inside the brackets at the end of text, such as [email, role],
+// dict_keys(['email']) and {email,role}.
 func inBrackets(text string) (string, bool) {
 	begin := strings.IndexAny(text, "[({")
 	if begin < 0 || !strings.ContainsAny(text[len(text)-1:], "])}") || strings.ContainsAny(text[:begin], `,;"' `) {
@@ -86,7 +88,7 @@ func inBrackets(text string) (string, bool) {
 	return strings.Trim(text[begin:], "[](){}"), true
 }
 
-// unquotedField is a name without the blanks and quotation marks around it.
+// unquotedField returns a name without surrounding blanks and quotation marks.
 func unquotedField(name string) string {
 	name = strings.TrimSpace(name)
 	for _, prefix := range [...]string{"u'", "b'"} { // as Python prints text and bytes

@@ -6,33 +6,32 @@ import (
 	"strings"
 )
 
-// A decimal is a decimal number of any size, exact: ±digits·10^exp. Comparing
-// and writing it costs no more than its text is long, whatever its exponent,
-// which is why it is not a big number of a library.
+// A decimal is an exact decimal number of any size: ±digits·10^exp. Comparing and printing cost
+// time linear in the length of its text, whatever the exponent; math/big would expand 1e999999999.
 type decimal struct {
 	negative bool
 	infinite bool
 	digits   string // "0" or without leading zeros
 	exp      int64
-	beyond   string // as it was written, of a number whose exponent is beyond maxExponent
+	beyond   string // the original text, if the exponent exceeds maxExponent
 }
 
-// A number is a parameter that is a decimal, as it was written in the
-// configuration: with or without quotes.
+// A number is a decimal parameter as written in the configuration, with or without quotes.
 type number string
 
-// UnmarshalText takes the text as it is.
+// UnmarshalText keeps the text unchanged.
 func (n *number) UnmarshalText(text []byte) error {
 	*n = number(text)
 	return nil
 }
 
-// maxExponent bounds the exponents that can be told apart, as the General Decimal Arithmetic Specification's 64-bit implementations do. What is
-// beyond is larger, or nearer to 0, than all that are not.
+// maxExponent is the largest exponent that compare distinguishes, as in 64-bit implementations of
+// the General Decimal Arithmetic Specification. A number beyond it counts as larger, or as nearer
+// to 0, than every number within it.
 const maxExponent = 999_999_999_999_999_999
 
-// parseDecimal reads a number as JSON and SQL write them; surrounding blanks,
-// a plus sign and leading zeros are allowed. NaN is no number.
+// parseDecimal reads a number in the syntax of JSON or SQL. It allows surrounding blanks, a plus
+// sign and leading zeros. NaN is an error.
 func parseDecimal(s string) (decimal, bool) {
 	s = strings.TrimSpace(s)
 	d := decimal{negative: strings.HasPrefix(s, "-")}
@@ -94,7 +93,7 @@ func (d decimal) sign() int {
 	return 1
 }
 
-// compare returns -1, 0 or +1 as d is below, equal to or above other.
+// compare returns -1, 0 or +1 if d is less than, equal to or greater than other.
 func (d decimal) compare(other decimal) int {
 	if c := cmp.Compare(d.sign(), other.sign()); c != 0 || d.sign() == 0 {
 		return c
@@ -118,11 +117,11 @@ func (d decimal) compareSize(other decimal) int {
 	return strings.Compare(strings.TrimRight(d.digits, "0"), strings.TrimRight(other.digits, "0"))
 }
 
-// adjusted is the exponent of the first digit.
+// adjusted returns the exponent of the first digit.
 func (d decimal) adjusted() int64 { return d.exp + int64(len(d.digits)) - 1 }
 
-// String writes d in the General Decimal Arithmetic Specification's scientific
-// form (to-scientific-string), which keeps the digits as they came.
+// String formats d by to-scientific-string of the General Decimal Arithmetic Specification, which
+// keeps trailing zeros.
 func (d decimal) String() string {
 	sign := ""
 	if d.negative {

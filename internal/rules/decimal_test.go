@@ -25,8 +25,9 @@ func TestDecimalText(t *testing.T) {
 	}
 }
 
-// TestDecimalsOfAnySize: what no exponent can hold is still larger, or nearer to 0, than everything else.
-func TestDecimalsOfAnySize(t *testing.T) {
+// TestDecimalComparesNumbersOfAnySize: a number whose exponent overflows is still larger, or nearer to 0,
+// than all others.
+func TestDecimalComparesNumbersOfAnySize(t *testing.T) {
 	t.Parallel()
 	ascending := []string{
 		"-inf", "-1e9999999999999999999", "-1e999999999999999999", "-1", "-1e-999999999999999999", "-1e-9999999999999999999", "0e9999999999999999999",

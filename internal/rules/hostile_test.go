@@ -45,8 +45,8 @@ func hostilePath(n int) *event.Event {
 	return &event.Event{Type: "audit.http.request.pre", Attrs: []event.Attr{{Name: "url.path", Value: strings.Repeat("a", n-1) + "!"}}}
 }
 
-// TestPatternsDoNotBacktrack: matching takes time in proportion to the path, whatever the pattern: with one engine that goes back
-// this test would not end. BenchmarkPatterns has the time.
+// TestPatternsDoNotBacktrack: matching takes time linear in the length of the path, whatever the
+// pattern. With a backtracking engine this test would not end. BenchmarkPatterns measures the time.
 func TestPatternsDoNotBacktrack(t *testing.T) {
 	t.Parallel()
 	for _, name := range withPaths(t) {
@@ -65,7 +65,8 @@ func TestPatternsDoNotBacktrack(t *testing.T) {
 	}
 }
 
-// TestPatternsThatNeedBacktrackingAreRefused: what no engine can match in proportion to the path can't be configured.
+// TestPatternsThatNeedBacktrackingAreRefused: patterns that cannot be matched in linear time are an
+// error in the configuration.
 func TestPatternsThatNeedBacktrackingAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range withPaths(t) {

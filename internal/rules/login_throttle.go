@@ -9,7 +9,7 @@ import (
 )
 
 type loginThrottleParams struct {
-	Said `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
 
 	Threshold int      `yaml:"threshold"`
 	Paths     []string `yaml:"paths"`
@@ -27,11 +27,11 @@ type loginThrottle struct {
 
 func newLoginThrottle(spec Spec, common *shared) (Rule, error) {
 	p := loginThrottleParams{
-		Said:      Said{Severity: 8, Message: "Login temporarily throttled after repeated failures", Tags: []string{"auth", "throttle"}},
-		Threshold: 5,
-		Paths:     []string{"/login"},
+		MatchOptions: MatchOptions{Severity: 8, Message: "Login temporarily throttled after repeated failures", Tags: []string{"auth", "throttle"}},
+		Threshold:    5,
+		Paths:        []string{"/login"},
 	}
-	if err := decode(spec, &p, &p.Said, nil); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, nil); err != nil {
 		return nil, err
 	}
 	if p.Threshold < 1 || p.Threshold > maxThreshold {
@@ -43,7 +43,7 @@ func newLoginThrottle(spec Spec, common *shared) (Rule, error) {
 	}
 	common.failures.Threshold = max(common.failures.Threshold, p.Threshold)
 	return &loginThrottle{
-		base:      base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, defaultCooldown},
+		base:      base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, defaultCooldown},
 		threshold: p.Threshold, paths: compiled, failures: common.failures,
 	}, nil
 }

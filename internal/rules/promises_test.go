@@ -20,8 +20,8 @@ func visitor(typ string, n int) []string {
 	}
 }
 
-// TestDefaults: severity, threshold, window, decision and cooldown of each rule
-// that nobody configured.
+// TestDefaults: severity, threshold, window, decision and cooldown of each rule without any
+// configuration.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {
@@ -83,9 +83,9 @@ func TestLoginThrottleDefaults(t *testing.T) {
 	d.want(d.at(300, append(request, "/login")...)) // the window is brute_force_login's
 }
 
-// TestEventTypesThatRulesSee: of the known types each rule sees its own, and an
-// unknown one reaches none but the rule for any.
-func TestEventTypesThatRulesSee(t *testing.T) {
+// TestRulesAcceptTheirEventTypes: each rule is given its own event types. An unknown type reaches
+// only the rule that accepts all types.
+func TestRulesAcceptTheirEventTypes(t *testing.T) {
 	t.Parallel()
 	specs := make([]rules.Spec, 0, len(rules.Names()))
 	for _, name := range rules.Names() {
@@ -117,9 +117,8 @@ func TestEventTypesThatRulesSee(t *testing.T) {
 	}
 }
 
-// TestProducersThatSendTwice: what a rule counts is the producer's event, so
-// that one sent as two entries counts once.
-func TestProducersThatSendTwice(t *testing.T) {
+// TestEventsOfRetryingProducersCountOnce: an event that a producer sent as two entries counts once.
+func TestEventsOfRetryingProducersCountOnce(t *testing.T) {
 	t.Parallel()
 	for name, typ := range map[string]string{
 		"brute_force_login": "auth.login.failed", "repeated_client_error": "http.response.client_error", "repeated_route": "audit.http.request.pre",
@@ -146,7 +145,7 @@ func TestSuccessClearsUpToItsOwnTime(t *testing.T) {
 	d.want(d.at(12, failure("203.0.113.9", "eve")...), "brute_force_login")
 }
 
-func TestSeenPathsCountFromTheirLatestVisit(t *testing.T) {
+func TestResourceEnumerationCountsPathsFromTheirLatestVisit(t *testing.T) {
 	t.Parallel()
 	d := detect(t, spec("resource_enumeration", "{threshold: 2, window: 10s}"))
 	d.want(d.at(0, visitor("http.response.success", 1)...))
@@ -183,9 +182,9 @@ func TestCooldownIsTheWindowUnlessConfigured(t *testing.T) {
 	}
 }
 
-// TestWindowsKnowTheirParameters: what gives a window its meaning is in its key,
-// so that workers of two configurations never share one.
-func TestWindowsKnowTheirParameters(t *testing.T) {
+// TestWindowKeysHoldTheRulesParameters: every parameter that changes what a window counts is part
+// of its key, so that workers with different configurations never share a window.
+func TestWindowKeysHoldTheRulesParameters(t *testing.T) {
 	t.Parallel()
 	id := func(lateness time.Duration, specs ...rules.Spec) string {
 		built, _, err := rules.Build(specs, lateness)

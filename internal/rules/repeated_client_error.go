@@ -13,15 +13,15 @@ import (
 )
 
 type repeatedClientErrorParams struct {
-	Said     `yaml:",inline"`
-	Counting `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
+	Counting     `yaml:",inline"`
 
 	IgnoreStatusCodes []int `yaml:"ignore_status_codes"`
 }
 
-// repeatedClientError matches client errors of an address that has too many. A
-// 401 that the same address answers with a success on the same route was a
-// challenge (Basic, Digest, DAV), which is no error.
+// repeatedClientError matches client errors of an address that reached the threshold. A 401 that
+// is followed by a success of the same address on the same route was an authentication challenge
+// (Basic, Digest, DAV) and does not count.
 type repeatedClientError struct {
 	base
 	threshold int
@@ -29,19 +29,19 @@ type repeatedClientError struct {
 	errors    *window.Spec
 }
 
-// maxChallenged is how many routes of an address may have answered challenges.
+// maxChallenged bounds the routes per address on which answered challenges are remembered.
 const maxChallenged = 1024
 
 const statusUnauthorized = "401"
 
 func newRepeatedClientError(spec Spec, common *shared) (Rule, error) {
 	p := repeatedClientErrorParams{
-		Said:     Said{Severity: 6, Message: "Repeated HTTP client errors from source IP", Tags: []string{"http", "scan"}},
-		Counting: Counting{Threshold: 20, Window: 5 * time.Minute},
-		// Those that a limit and a client that hung up lead to; 429 is also what blocks answer.
+		MatchOptions: MatchOptions{Severity: 6, Message: "Repeated HTTP client errors from source IP", Tags: []string{"http", "scan"}},
+		Counting:     Counting{Threshold: 20, Window: 5 * time.Minute},
+		// 429: a rate limit, or one of our own blocks. 499: the client hung up.
 		IgnoreStatusCodes: []int{429, 499},
 	}
-	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, &p.Counting); err != nil {
 		return nil, err
 	}
 	for i, code := range p.IgnoreStatusCodes {
@@ -53,7 +53,7 @@ func newRepeatedClientError(spec Spec, common *shared) (Rule, error) {
 	errors.MaxClears, errors.RareTags = maxChallenged, true
 	errors.Variant = fmt.Sprint(p.IgnoreStatusCodes)
 	return &repeatedClientError{
-		base:      base{spec.Name, Wants{Types: []string{clientError, responseSuccess}}, p.Said, p.Window},
+		base:      base{spec.Name, EventFilter{Types: []string{clientError, responseSuccess}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, ignored: p.IgnoreStatusCodes, errors: errors,
 	}, nil
 }
@@ -84,10 +84,9 @@ func (r *repeatedClientError) ignores(status string) bool {
 	return err == nil && slices.Contains(r.ignored, code)
 }
 
-// answer takes back the challenges that a success answers: those on its route,
-// or on its path where the 401 came before there was a route. One that was given
-// somebody's name is taken back by a success of that name alone, so that an account of
-// his own hides no attacker.
+// answer appends clears for the challenges that a success answers: those on its route, or on
+// its path if the 401 came before routing. A challenge to a named user is cleared only by a
+// success of that user, so that an attacker cannot hide behind an account of their own.
 func (r *repeatedClientError) answer(e *event.Event, address string, ops []window.Op) []window.Op {
 	route, path, name := routeOf(e), strings.TrimSpace(e.Text("url.path")), e.Scope(checker.ScopeUsername)
 	op := window.Op{Spec: r.errors, Group: address, Kind: window.Clear, Time: e.Time}
@@ -108,7 +107,7 @@ func (r *repeatedClientError) answer(e *event.Event, address string, ops []windo
 	return ops
 }
 
-// challenge is the tag of a 401 on a route to a client that gave a name, or none.
+// challenge returns the tag of a 401 on a route; name is the user name given, or "".
 func challenge(route, name string) string { return strconv.Itoa(len(route)) + ":" + route + ":" + name }
 
 func (r *repeatedClientError) Judge(e *event.Event, counts []int) (Match, bool) {

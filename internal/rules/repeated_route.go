@@ -10,15 +10,15 @@ import (
 )
 
 type repeatedRouteParams struct {
-	Said     `yaml:",inline"`
-	Counting `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
+	Counting     `yaml:",inline"`
 
 	Paths    []string       `yaml:"paths"`
 	Decision string         `yaml:"decision"`
 	BlockTTL *time.Duration `yaml:"block_ttl" range:"1s..8760h"`
 }
 
-// repeatedRoute matches requests of an address to one route that come too often.
+// repeatedRoute matches requests of an address to one route that reached the threshold.
 type repeatedRoute struct {
 	base
 	threshold int
@@ -30,10 +30,10 @@ type repeatedRoute struct {
 
 func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	p := repeatedRouteParams{
-		Said:     Said{Severity: 7, Message: "Repeated requests to a monitored route", Tags: []string{"http", "route-abuse"}},
-		Counting: Counting{Threshold: 10, Window: 5 * time.Minute},
+		MatchOptions: MatchOptions{Severity: 7, Message: "Repeated requests to a monitored route", Tags: []string{"http", "route-abuse"}},
+		Counting:     Counting{Threshold: 10, Window: 5 * time.Minute},
 	}
-	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, &p.Counting); err != nil {
 		return nil, err
 	}
 	if err := checkDecision(p.Decision); err != nil {
@@ -44,13 +44,13 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 		return nil, err
 	}
 	return &repeatedRoute{
-		base:      base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, p.Window},
+		base:      base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, paths: compiled, decision: decision{"temp_block", p.Decision}, blockTTL: p.BlockTTL,
 		requests: neverCleared(p.spec(spec.Name, common)),
 	}, nil
 }
 
-// routeOf names the route of a request: its name, its pattern, or its path.
+// routeOf returns the route's name, else its pattern, else the request's path.
 func routeOf(e *event.Event) string {
 	for _, name := range [...]string{"http.route_name", "http.route", "url.path"} {
 		if text := e.Text(name); text != "" {

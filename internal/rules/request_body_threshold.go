@@ -8,7 +8,7 @@ import (
 )
 
 type requestBodyThresholdParams struct {
-	Said `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
 
 	Field     string   `yaml:"field"`
 	Threshold number   `yaml:"threshold"`
@@ -16,8 +16,8 @@ type requestBodyThresholdParams struct {
 	Decision  string   `yaml:"decision"`
 }
 
-// requestBodyThreshold matches requests whose body carries a number above a
-// limit. Numbers are compared as decimals, exactly.
+// requestBodyThreshold matches requests with a number above the limit in their body. Numbers are
+// compared exactly, as decimals.
 type requestBodyThreshold struct {
 	base
 	field     string
@@ -28,10 +28,10 @@ type requestBodyThreshold struct {
 
 func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	p := requestBodyThresholdParams{
-		Said:  Said{Severity: 8, Message: "Request body numeric threshold exceeded", Tags: []string{"request", "threshold"}},
-		Field: "amount", Threshold: "10000",
+		MatchOptions: MatchOptions{Severity: 8, Message: "Request body numeric threshold exceeded", Tags: []string{"request", "threshold"}},
+		Field:        "amount", Threshold: "10000",
 	}
-	if err := decode(spec, &p, &p.Said, nil); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, nil); err != nil {
 		return nil, err
 	}
 	if err := checkDecision(p.Decision); err != nil {
@@ -39,14 +39,14 @@ func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	}
 	limit, ok := parseDecimal(string(p.Threshold))
 	if !ok || limit.infinite || limit.beyond != "" {
-		return nil, &ParamError{"threshold", fmt.Errorf("%q is no decimal number", p.Threshold)}
+		return nil, &ParamError{"threshold", fmt.Errorf("%q is not a decimal number", p.Threshold)}
 	}
 	compiled, err := compilePaths(p.Paths)
 	if err != nil {
 		return nil, err
 	}
 	return &requestBodyThreshold{
-		base:  base{spec.Name, Wants{Types: []string{requestPre}}, p.Said, defaultCooldown},
+		base:  base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, defaultCooldown},
 		field: p.Field, threshold: limit, paths: compiled, decision: decision{"block", p.Decision},
 	}, nil
 }
@@ -69,8 +69,8 @@ func (r *requestBodyThreshold) Judge(e *event.Event, _ []int) (Match, bool) {
 	return r.decision.of(m), true
 }
 
-// value is the field of the request's body, by its name or its dotted path: of the object request.body, else
-// the attribute request.body.<field>, else of the object body.
+// value returns the field of the request's body, found by name or dotted path: in the object
+// request.body, else the attribute request.body.<field>, else in the object body.
 func (r *requestBodyThreshold) value(e *event.Event) any {
 	if body, ok := e.Get("request.body"); ok {
 		v, _ := event.Walk(body, r.field)

@@ -10,14 +10,14 @@ import (
 )
 
 type resourceEnumerationParams struct {
-	Said     `yaml:",inline"`
-	Counting `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
+	Counting     `yaml:",inline"`
 
 	Decision string `yaml:"decision"`
 }
 
-// resourceEnumeration matches responses to an address that has asked for too
-// many different paths of one route.
+// resourceEnumeration matches responses to an address that requested too many different paths
+// of one route.
 type resourceEnumeration struct {
 	base
 	threshold int
@@ -27,10 +27,10 @@ type resourceEnumeration struct {
 
 func newResourceEnumeration(spec Spec, common *shared) (Rule, error) {
 	p := resourceEnumerationParams{
-		Said:     Said{Severity: 7, Message: "Many distinct resources accessed under one route", Tags: []string{"http", "enumeration"}},
-		Counting: Counting{Threshold: 20, Window: 5 * time.Minute},
+		MatchOptions: MatchOptions{Severity: 7, Message: "Many distinct resources accessed under one route", Tags: []string{"http", "enumeration"}},
+		Counting:     Counting{Threshold: 20, Window: 5 * time.Minute},
 	}
-	if err := decode(spec, &p, &p.Said, &p.Counting); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, &p.Counting); err != nil {
 		return nil, err
 	}
 	if err := checkDecision(p.Decision); err != nil {
@@ -39,18 +39,18 @@ func newResourceEnumeration(spec Spec, common *shared) (Rule, error) {
 	distinct := neverCleared(p.spec(spec.Name, common))
 	distinct.Latest = true
 	return &resourceEnumeration{
-		base:      base{spec.Name, Wants{Prefixes: []string{responsePrefix}}, p.Said, p.Window},
+		base:      base{spec.Name, EventFilter{Prefixes: []string{responsePrefix}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, decision: decision{"", p.Decision}, paths: distinct,
 	}, nil
 }
 
-// visited returns where e was, "" for what can't be told.
+// visited returns the route and path of e, "" for each that is unknown.
 func visited(e *event.Event) (route, path string) {
 	return strings.TrimSpace(e.Text("http.route")), e.Text("url.path")
 }
 
-// Plan leaves out paths that are their route: a static route has nothing to
-// enumerate, and most responses are of that kind.
+// Plan skips static routes, where path and route are equal: there is nothing to enumerate, and
+// most responses are of that kind.
 func (r *resourceEnumeration) Plan(e *event.Event, ops []window.Op) []window.Op {
 	address := e.Scope(checker.ScopeIP)
 	route, path := visited(e)

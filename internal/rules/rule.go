@@ -1,7 +1,7 @@
-// Package rules decides which events match. A rule first says which windows an
-// event touches (Plan), the window store counts for a whole batch at once, and
-// the rule then judges the counts (Judge). Rules do no I/O, read no clock and
-// keep no state; a compiled Set is immutable.
+// Package rules decides which events match. A rule first lists the window operations that an
+// event needs (Plan); the window store counts for the whole batch in one round trip; the rule
+// then judges the counts (Judge). Rules do no I/O, read no clock and keep no state. A compiled
+// Set is immutable.
 package rules
 
 import (
@@ -12,22 +12,23 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// A Rule looks at the events it asked for and says which of them match. Rules
-// are immutable and safe for concurrent use.
+// A Rule decides which of the events that pass its EventFilter match. Rules are immutable and
+// safe for concurrent use.
 type Rule interface {
 	// Name is the rule's name in configuration, events and metrics.
 	Name() string
-	// Wants says which event types reach the rule.
-	Wants() Wants
+	// EventFilter selects the event types that reach the rule.
+	EventFilter() EventFilter
 	// Plan appends the window operations that e needs to be judged.
 	Plan(e *event.Event, ops []window.Op) []window.Op
-	// Judge is given the counts of what Plan appended, in the same order, and
-	// reports whether e matches.
+	// Judge reports whether e matches. counts are the results of the operations that Plan
+	// appended, in the same order.
 	Judge(e *event.Event, counts []int) (Match, bool)
 }
 
-// Wants selects event types: any, those listed, or those that start so.
-type Wants struct {
+// An EventFilter selects event types: all of them, those in Types, or those that start with
+// one of Prefixes.
+type EventFilter struct {
 	Any      bool
 	Types    []string
 	Prefixes []string
@@ -38,19 +39,19 @@ type Match struct {
 	Rule     string
 	Severity int // 0 to 10
 	Message  string
-	// Decision is the action the rule itself proposes, or "". Configured says
-	// that the operator gave the rule this decision.
+	// Decision is the action that the rule proposes, or "". Configured reports whether the
+	// operator set it in the rule's configuration.
 	Decision   string
 	Configured bool
 	Tags       []string
 	Metadata   map[string]any
-	// Subject is what was acted on, such as an object's id, or "".
+	// Subject is the object of the action, such as the ID of a changed model, or "".
 	Subject string
-	// Group is what the match is about. Its alert comes once per rule, group
-	// and Cooldown.
+	// Group identifies what the match is about. At most one alert is sent per rule and group
+	// within Cooldown.
 	Group    string
 	Cooldown time.Duration
-	// BlockTTL is the length of block the match asks for; 0 is no opinion.
+	// BlockTTL is the block duration that the match asks for; 0 leaves it to the policy.
 	BlockTTL time.Duration
 }
 
@@ -66,34 +67,34 @@ const (
 	defaultCooldown = 5 * time.Minute
 )
 
-// A base is what every built-in rule has: its name, what its matches say, and
-// what it wants. It implements the part of Rule that needs no windows.
+// base holds what every built-in rule has. It implements Rule except for Judge, for a rule
+// without windows.
 type base struct {
 	name     string
-	wants    Wants
-	said     Said
+	filter   EventFilter
+	options  MatchOptions
 	cooldown time.Duration
 }
 
-// Said is the part of a rule's parameters that its matches repeat.
-type Said struct {
+// MatchOptions are the parameters that a rule copies into each of its matches.
+type MatchOptions struct {
 	Severity int      `yaml:"severity"`
 	Message  string   `yaml:"message"`
 	Tags     []string `yaml:"tags"`
-	// Cooldown is the least time between two alerts about one group; 0 is the
-	// rule's own choice. Configuration holds it to the range.
+	// Cooldown is the minimum time between two alerts about the same group; 0 means the
+	// rule's default. The configuration enforces the range.
 	Cooldown time.Duration `yaml:"cooldown" range:"1s..744h"`
 }
 
 func (b *base) Name() string { return b.name }
 
-func (b *base) Wants() Wants { return b.wants }
+func (b *base) EventFilter() EventFilter { return b.filter }
 
 func (b *base) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 
 func (b *base) match(group string, metadata map[string]any) Match {
 	return Match{
-		Rule: b.name, Severity: b.said.Severity, Message: b.said.Message, Tags: b.said.Tags,
-		Metadata: metadata, Group: group, Cooldown: cmp.Or(b.said.Cooldown, b.cooldown),
+		Rule: b.name, Severity: b.options.Severity, Message: b.options.Message, Tags: b.options.Tags,
+		Metadata: metadata, Group: group, Cooldown: cmp.Or(b.options.Cooldown, b.cooldown),
 	}
 }

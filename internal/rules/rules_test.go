@@ -309,9 +309,9 @@ func TestBuildRefuses(t *testing.T) {
 		{"login_throttle", "threshold: -1", "threshold", "-1"},
 		{"login_throttle", `paths: ["("]`, "paths[0]", "missing closing )"},
 		{"repeated_route", "decision: ban", "decision", "ban"},
-		{"request_body_threshold", "threshold: lots", "threshold", "no decimal number"},
+		{"request_body_threshold", "threshold: lots", "threshold", "not a decimal number"},
 		{"sensitive_field_change", "{fields: [a], actor: me}", "actor", "none of self, other, any"},
-		{"sensitive_field_change", "", "fields", "names no field"},
+		{"sensitive_field_change", "", "fields", "is empty"},
 	} {
 		_, _, err := rules.Build([]rules.Spec{spec(c.name, c.params)}, 0)
 		var param *rules.ParamError
@@ -327,7 +327,7 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-func TestEveryBuiltinStandsOnItsDefaults(t *testing.T) {
+func TestBuiltinDefaultsAreValid(t *testing.T) {
 	t.Parallel()
 	needed := map[string]string{"sensitive_field_change": "fields: [email]"}
 	for _, name := range rules.Names() {
@@ -341,23 +341,23 @@ func TestEveryBuiltinStandsOnItsDefaults(t *testing.T) {
 	}
 }
 
-// picky wants certain event types.
+// picky accepts certain event types.
 type picky struct {
-	name  string
-	wants rules.Wants
+	name   string
+	filter rules.EventFilter
 }
 
 func (p picky) Name() string                                      { return p.name }
-func (p picky) Wants() rules.Wants                                { return p.wants }
+func (p picky) EventFilter() rules.EventFilter                    { return p.filter }
 func (p picky) Plan(_ *event.Event, ops []window.Op) []window.Op  { return ops }
 func (p picky) Judge(_ *event.Event, _ []int) (rules.Match, bool) { return rules.Match{}, false }
 
-func TestSetFindsTheRulesOfAType(t *testing.T) {
+func TestSetForReturnsTheRulesOfAType(t *testing.T) {
 	t.Parallel()
 	set := rules.NewSet(
-		picky{"listed", rules.Wants{Types: []string{"a.b", "a.c"}}},
-		picky{"prefix", rules.Wants{Prefixes: []string{"a."}}},
-		picky{"any", rules.Wants{Any: true}},
+		picky{"listed", rules.EventFilter{Types: []string{"a.b", "a.c"}}},
+		picky{"prefix", rules.EventFilter{Prefixes: []string{"a."}}},
+		picky{"any", rules.EventFilter{Any: true}},
 	)
 	want := map[string][]string{
 		"a.b": {"listed", "prefix", "any"}, "a.d": {"prefix", "any"}, "b": {"any"}, "A.B": {"any"}, "a.b ": {"prefix", "any"},

@@ -12,21 +12,21 @@ import (
 )
 
 type sensitiveFieldChangeParams struct {
-	Said `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
 
 	Fields      []string `yaml:"fields"`
 	ModelLabels []string `yaml:"model_labels"`
 	Actor       string   `yaml:"actor"`
 }
 
-// Whose changes sensitive_field_change looks at.
+// Whose changes sensitive_field_change matches.
 const (
 	actorSelf  = "self"  // of the actor's own record
-	actorOther = "other" // of somebody else's
+	actorOther = "other" // changes to another user's record
 	actorAny   = "any"
 )
 
-// sensitiveFieldChange matches updates of a model that touch certain fields.
+// sensitiveFieldChange matches model updates that change one of the configured fields.
 type sensitiveFieldChange struct {
 	base
 	fields map[string]bool // lower case
@@ -36,14 +36,14 @@ type sensitiveFieldChange struct {
 
 func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
 	p := sensitiveFieldChangeParams{
-		Said:  Said{Severity: 7, Message: "Sensitive model fields were changed", Tags: []string{"model", "sensitive-change"}},
-		Actor: actorAny,
+		MatchOptions: MatchOptions{Severity: 7, Message: "Sensitive model fields were changed", Tags: []string{"model", "sensitive-change"}},
+		Actor:        actorAny,
 	}
-	if err := decode(spec, &p, &p.Said, nil); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, nil); err != nil {
 		return nil, err
 	}
 	if len(p.Fields) == 0 {
-		return nil, &ParamError{"fields", errors.New("names no field, so the rule could never match")}
+		return nil, &ParamError{"fields", errors.New("is empty, so the rule could never match")}
 	}
 	switch p.Actor {
 	case actorSelf, actorOther, actorAny:
@@ -51,7 +51,7 @@ func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
 		return nil, &ParamError{"actor", fmt.Errorf("%q is none of self, other, any", p.Actor)}
 	}
 	return &sensitiveFieldChange{
-		base:   base{spec.Name, Wants{Types: []string{modelUpdate}}, p.Said, defaultCooldown},
+		base:   base{spec.Name, EventFilter{Types: []string{modelUpdate}}, p.MatchOptions, defaultCooldown},
 		fields: lowered(p.Fields), labels: lowered(p.ModelLabels), actor: p.Actor,
 	}, nil
 }
@@ -85,9 +85,8 @@ func (r *sensitiveFieldChange) Judge(e *event.Event, _ []int) (Match, bool) {
 	return m, true
 }
 
-// byActor reports whether the change was made by whom the rule looks at. Where
-// actor or object isn't known nobody can say whether they are the same, and
-// neither self nor other holds.
+// byActor reports whether the user who made the change is the kind the rule is configured for. If
+// actor or object is unknown, neither self nor other matches.
 func (r *sensitiveFieldChange) byActor(e *event.Event) bool {
 	if r.actor == actorAny {
 		return true

@@ -15,12 +15,12 @@ import (
 // A Spec is one rule as configured.
 type Spec struct {
 	Name string
-	// Decode fills a struct of parameters, which holds the defaults, from the
-	// configuration, refusing what the struct doesn't name.
+	// Decode overlays the configuration on a struct of parameters that holds the defaults.
+	// A key that the struct does not have is an error.
 	Decode func(params any) error
 }
 
-// A ParamError says which parameter of a rule can't be used, and why.
+// A ParamError reports an invalid parameter of a rule.
 type ParamError struct {
 	Param string
 	Err   error
@@ -28,13 +28,13 @@ type ParamError struct {
 
 func (e *ParamError) Error() string { return e.Param + ": " + e.Err.Error() }
 
-// Unwrap returns why the parameter can't be used.
+// Unwrap returns the reason.
 func (e *ParamError) Unwrap() error { return e.Err }
 
-// ErrUnknown is returned for a rule that is no built-in.
+// ErrUnknown is returned for a rule that is not built in.
 var ErrUnknown = errors.New("unknown rule")
 
-// A builder makes a rule of its configured parameters.
+// A builder makes a rule from its configured parameters.
 type builder func(spec Spec, shared *shared) (Rule, error)
 
 // shared is what the rules of one Set have in common while it is built.
@@ -43,15 +43,15 @@ type shared struct {
 	// failures is the window of login failures: brute_force_login fills it and
 	// login_throttle reads it. Its Length is 0 if there is no brute_force_login.
 	failures *window.Spec
-	// proxies are the operator's own, whose addresses nobody pretends to have.
+	// proxies are the operator's own: a header that names one of them is not spoofed.
 	proxies checker.TrustedProxies
 }
 
-// An Option changes what [Build] makes of the rules.
+// An Option changes how [Build] makes the rules.
 type Option func(*shared)
 
-// WithTrustedProxies says which addresses are those of the operator's proxies:
-// headers name them for good reason.
+// WithTrustedProxies sets the operator's proxies. suspicious_proxy_header ignores their
+// addresses in headers.
 func WithTrustedProxies(proxies checker.TrustedProxies) Option {
 	return func(s *shared) { s.proxies = proxies }
 }
@@ -78,9 +78,9 @@ func Names() []string {
 	return names
 }
 
-// Build makes the configured built-in rules, in order. lateness is how late an
-// entry may be handled and still be counted rightly. An error is about
-// specs[at]; it is a *ParamError where one parameter is to blame.
+// Build makes the configured built-in rules, in order. Entries handled up to lateness after
+// their event are still counted correctly. An error concerns specs[at]; it is a *ParamError if
+// one parameter is invalid.
 func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, at int, err error) {
 	common := &shared{lateness: lateness, failures: &window.Spec{}}
 	for _, opt := range opts {
@@ -100,18 +100,18 @@ func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, 
 	return built, 0, nil
 }
 
-// A Set is the rules that run, indexed by event type. It is immutable.
+// A Set holds the rules that run, indexed by event type. It is immutable.
 type Set struct {
 	rules  []Rule
 	listed map[string][]Rule
-	loose  []Rule // those that want more than the types they list
+	loose  []Rule // rules that accept more types than those they list
 }
 
-// NewSet indexes the rules; events see them in this order.
+// NewSet indexes the rules. An event passes them in this order.
 func NewSet(rules ...Rule) *Set {
 	s := &Set{rules: rules, listed: map[string][]Rule{}}
 	for _, r := range rules {
-		w := r.Wants()
+		w := r.EventFilter()
 		if w.Any || len(w.Prefixes) > 0 {
 			s.loose = append(s.loose, r)
 		}
@@ -120,7 +120,7 @@ func NewSet(rules ...Rule) *Set {
 		}
 	}
 	for typ := range s.listed {
-		s.listed[typ] = wanting(rules, typ)
+		s.listed[typ] = subscribed(rules, typ)
 	}
 	return s
 }
@@ -128,10 +128,11 @@ func NewSet(rules ...Rule) *Set {
 // Rules returns all rules of the set.
 func (s *Set) Rules() []Rule { return s.rules }
 
-// A Comparison says that a rule compares the value of an attribute, for events of a type; "" is every type.
+// A Comparison names an attribute whose value a rule compares, for events of Type; "" is every type.
 type Comparison struct{ Type, Attribute string }
 
-// A comparer is a rule that compares values of attributes besides scopes. An event in which such an attribute has two values is not judged.
+// A comparer is a rule that compares values of attributes other than scopes. An event in which
+// such an attribute has two values is not judged.
 type comparer interface{ Compares() []string }
 
 // Comparisons returns what the rules compare.
@@ -142,8 +143,8 @@ func (s *Set) Comparisons() []Comparison {
 		if !ok {
 			continue
 		}
-		types := r.Wants().Types
-		if r.Wants().Any || len(r.Wants().Prefixes) > 0 {
+		types := r.EventFilter().Types
+		if r.EventFilter().Any || len(r.EventFilter().Prefixes) > 0 {
 			types = []string{""}
 		}
 		for _, typ := range types {
@@ -155,32 +156,32 @@ func (s *Set) Comparisons() []Comparison {
 	return out
 }
 
-// For returns the rules that want events of the type.
+// For returns the rules that accept events of the type.
 func (s *Set) For(eventType string) []Rule {
 	if rules, ok := s.listed[eventType]; ok {
 		return rules
 	}
-	return wanting(s.loose, eventType)
+	return subscribed(s.loose, eventType)
 }
 
-// Asked reports whether a rule asks for the type by name or by its beginning,
-// rather than for events of any type.
+// Asked reports whether a rule names the type or a prefix of it, rather than accepting all
+// types.
 func (s *Set) Asked(eventType string) bool {
 	if _, listed := s.listed[eventType]; listed {
 		return true
 	}
 	for _, r := range s.loose {
-		if slices.ContainsFunc(r.Wants().Prefixes, func(p string) bool { return strings.HasPrefix(eventType, p) }) {
+		if slices.ContainsFunc(r.EventFilter().Prefixes, func(p string) bool { return strings.HasPrefix(eventType, p) }) {
 			return true
 		}
 	}
 	return false
 }
 
-func wanting(rules []Rule, eventType string) []Rule {
+func subscribed(rules []Rule, eventType string) []Rule {
 	var out []Rule
 	for _, r := range rules {
-		w := r.Wants()
+		w := r.EventFilter()
 		if w.Any || slices.Contains(w.Types, eventType) || slices.ContainsFunc(w.Prefixes, func(p string) bool { return strings.HasPrefix(eventType, p) }) {
 			out = append(out, r)
 		}
@@ -188,7 +189,7 @@ func wanting(rules []Rule, eventType string) []Rule {
 	return out
 }
 
-// Counting is the part of a rule's parameters that says how much is too much.
+// Counting are the parameters of a rule that counts events in a window.
 type Counting struct {
 	Threshold int           `yaml:"threshold"`
 	Window    time.Duration `yaml:"window"`
@@ -213,21 +214,22 @@ func (c Counting) spec(name string, common *shared) *window.Spec {
 	return &window.Spec{Name: name, Threshold: c.Threshold, Length: c.Window, Lateness: common.lateness}
 }
 
-// neverCleared spares the store of a rule that clears nothing from looking for clears.
+// neverCleared marks the window of a rule without clears, so that the store need not look for
+// any.
 func neverCleared(s *window.Spec) *window.Spec {
 	s.MaxClears = window.NeverCleared
 	return s
 }
 
-func (s Said) check() error {
-	if s.Severity < 0 || s.Severity > 10 {
-		return &ParamError{"severity", fmt.Errorf("%d is not between 0 and 10", s.Severity)}
+func (o MatchOptions) check() error {
+	if o.Severity < 0 || o.Severity > 10 {
+		return &ParamError{"severity", fmt.Errorf("%d is not between 0 and 10", o.Severity)}
 	}
 	return nil
 }
 
-// paths are regular expressions that are searched for in url.path; none means
-// every path, a missing one too.
+// paths are regular expressions searched for in url.path. An empty list matches every path and
+// events without one.
 type paths []*regexp.Regexp
 
 func compilePaths(patterns []string) (paths, error) {
@@ -246,7 +248,7 @@ func (p paths) match(path string) bool {
 	return len(p) == 0 || slices.ContainsFunc(p, func(re *regexp.Regexp) bool { return re.MatchString(path) })
 }
 
-// A decision is what a rule proposes: what it was configured to, else its own.
+// A decision is the action a rule proposes: the configured one, else the rule's own.
 type decision struct {
 	own        string
 	configured string
@@ -268,9 +270,9 @@ func checkDecision(decision string) error {
 	return &ParamError{"decision", fmt.Errorf("%q is none of observe, alert, temp_block, persist_block, block", decision)}
 }
 
-// decode fills params from the rule's configuration and checks the parts it
-// shares with other rules.
-func decode(spec Spec, params any, s *Said, c *Counting) error {
+// decode fills params from the rule's configuration and checks the parameters that rules have
+// in common.
+func decode(spec Spec, params any, o *MatchOptions, c *Counting) error {
 	if err := spec.Decode(params); err != nil {
 		return err
 	}
@@ -279,5 +281,5 @@ func decode(spec Spec, params any, s *Said, c *Counting) error {
 			return err
 		}
 	}
-	return s.check()
+	return o.check()
 }

@@ -11,11 +11,11 @@ import (
 )
 
 type suspiciousProxyHeaderParams struct {
-	Said `yaml:",inline"`
+	MatchOptions `yaml:",inline"`
 }
 
-// suspiciousProxyHeader matches events whose proxy headers claim another
-// client than source.address.
+// suspiciousProxyHeader matches events whose proxy headers claim a client address other than
+// source.address.
 type suspiciousProxyHeader struct {
 	base
 	proxies checker.TrustedProxies
@@ -23,12 +23,12 @@ type suspiciousProxyHeader struct {
 
 func newSuspiciousProxyHeader(spec Spec, common *shared) (Rule, error) {
 	p := suspiciousProxyHeaderParams{
-		Said{Severity: 6, Message: "Proxy headers claimed a different client identity", Tags: []string{"proxy", "spoofing"}},
+		MatchOptions{Severity: 6, Message: "Proxy headers claimed a different client identity", Tags: []string{"proxy", "spoofing"}},
 	}
-	if err := decode(spec, &p, &p.Said, nil); err != nil {
+	if err := decode(spec, &p, &p.MatchOptions, nil); err != nil {
 		return nil, err
 	}
-	return &suspiciousProxyHeader{base{spec.Name, Wants{Any: true}, p.Said, defaultCooldown}, common.proxies}, nil
+	return &suspiciousProxyHeader{base{spec.Name, EventFilter{Any: true}, p.MatchOptions, defaultCooldown}, common.proxies}, nil
 }
 
 func (r *suspiciousProxyHeader) Judge(e *event.Event, _ []int) (Match, bool) {
@@ -53,8 +53,8 @@ func (r *suspiciousProxyHeader) Judge(e *event.Event, _ []int) (Match, bool) {
 // Compares implements comparer.
 func (r *suspiciousProxyHeader) Compares() []string { return []string{"trusted_route"} }
 
-// A client is where an event comes from: an address, and the range that its ip
-// scope stands for. Both are zero where the event has no address.
+// A client is the source of an event: its address and the range of its ip scope. Both are zero
+// if the event has no address.
 type client struct {
 	addr   netip.Addr
 	prefix netip.Prefix
@@ -71,14 +71,14 @@ func clientOf(e *event.Event) client {
 	return c
 }
 
-// is reports whether addr is the client's own: its address, or another one of
-// the range that is blocked as one.
+// is reports whether addr belongs to the client: its address, or another one in the range that
+// is blocked with it.
 func (c client) is(addr netip.Addr) bool {
 	return addr.IsValid() && (addr == c.addr || c.prefix.Contains(addr))
 }
 
-// claimsAnother reports whether a header that names a client names another
-// address than c. Text that is no address claims nothing.
+// claimsAnother reports whether a client-naming header holds an address other than c's. Text
+// that is not an address claims nothing.
 func (r *suspiciousProxyHeader) claimsAnother(header string, value any, c client) bool {
 	header = canonicalHeader(header)
 	if !namesClient(header) {
@@ -98,9 +98,9 @@ func (r *suspiciousProxyHeader) claimsAnother(header string, value any, c client
 	return false
 }
 
-// withoutPort is the address in an IPv6 address with a port but without
-// brackets, as CloudFront-Viewer-Address has it: "2001:db8::7:9985" may be
-// port 9985 of 2001:db8::7. It is invalid for everything else.
+// withoutPort returns the address in "address:port" where address is IPv6 without brackets, as in
+// CloudFront-Viewer-Address: "2001:db8::7:9985" may be port 9985 of 2001:db8::7. It returns an
+// invalid address for everything else.
 func withoutPort(claim string) netip.Addr {
 	colon := strings.LastIndexByte(claim, ':')
 	if colon < 0 || strings.IndexByte(claim, '[') >= 0 {
@@ -110,25 +110,24 @@ func withoutPort(claim string) netip.Addr {
 	return addr
 }
 
-// isHop reports whether addr can't be that of a client on the Internet: proxies
-// of offices, mobile carriers and clusters name such addresses all the time.
+// isHop reports whether addr cannot be a client on the Internet. Proxies of offices, mobile
+// carriers and clusters write such addresses all the time.
 func isHop(addr netip.Addr) bool {
 	return addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() || carrierNAT.Contains(addr)
 }
 
-// carrierNAT is the range that carriers number their customers from, RFC 6598.
+// carrierNAT is the shared address space of carrier-grade NAT, RFC 6598.
 var carrierNAT = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10)
 
-// canonicalHeader writes a header's name in lower case with dashes, without
-// the HTTP_ that CGI and WSGI put before it.
+// canonicalHeader returns a header's name in lower case with dashes, without the HTTP_ prefix of
+// CGI and WSGI.
 func canonicalHeader(name string) string {
 	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
 	return strings.TrimPrefix(name, "http-")
 }
 
-// namesClient reports whether a header's purpose is to say which address the
-// client has. All others, such as X-Forwarded-User, CF-IPCountry and
-// X-Amzn-Trace-Id, may hold anything.
+// namesClient reports whether a header's purpose is to carry the client's address. Others, such as
+// X-Forwarded-User, CF-IPCountry and X-Amzn-Trace-Id, may hold anything.
 func namesClient(header string) bool {
 	switch header {
 	case "forwarded", "x-forwarded", "client-ip", "forwarded-for", "cf-connecting-ipv6", "x-azure-clientip", "x-sucuri-clientip",
@@ -145,8 +144,7 @@ func namesClient(header string) bool {
 	return false
 }
 
-// claimedClients splits a header's value into what it says of the client, in
-// the order in which it says so.
+// claimedClients splits a header's value into the clients it names, in order.
 func claimedClients(header string, value any) []string {
 	var claims []string
 	for _, text := range texts(value) {
@@ -165,7 +163,7 @@ func claimedClients(header string, value any) []string {
 	return claims
 }
 
-// texts returns the text of a header's value or of each of its values.
+// texts returns the value of a header, or each of its values if it is a list.
 func texts(value any) []string {
 	if list, ok := value.([]any); ok {
 		var out []string

@@ -7,27 +7,27 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// A Reason says why an event was of no use to a rule, in one word for metrics.
-// "" is no reason: the rule could look at the event, or had none to.
+// A Reason is one word, for metrics, that says why a rule could not use an event. "" means that
+// the rule could use it or does not apply to it.
 type Reason string
 
 // The reasons.
 const (
-	NoScope          Reason = "no_scope"          // nothing to count it by: no source.address
-	BadAddress       Reason = "bad_address"       // source.address is no address
+	NoScope          Reason = "no_scope"          // no source.address to count by
+	BadAddress       Reason = "bad_address"       // source.address is not an address
 	MissingAttribute Reason = "missing_attribute" // the rule needs an attribute that the event lacks
-	WrongShape       Reason = "wrong_shape"       // an attribute that the rule needs isn't what it should be
-	NoRule           Reason = "no_rule"           // no rule asks for events of the type
+	WrongShape       Reason = "wrong_shape"       // an attribute that the rule needs has the wrong type or value
+	NoRule           Reason = "no_rule"           // no rule accepts events of the type
 )
 
-// An Explainer is a Rule that can say why it can't use an event that it asked for.
+// An Explainer is a Rule that can say why it cannot use an event that passed its filter.
 type Explainer interface {
-	// Unusable returns why e, for which Plan appended nothing, is of no use, or "". It is called for
-	// many events that are in order, and so is quick to find that out.
+	// Unusable returns why the rule cannot use e, for which Plan appended nothing, or "". It
+	// is called for many valid events, so it must be fast for those.
 	Unusable(e *event.Event) Reason
 }
 
-// unaddressed says why an event has no ip scope, "" if it has one.
+// unaddressed returns why an event has no ip scope, "" if it has one.
 func unaddressed(e *event.Event) Reason {
 	switch {
 	case e.Scope(checker.ScopeIP) != "":
@@ -38,7 +38,7 @@ func unaddressed(e *event.Event) Reason {
 	return BadAddress
 }
 
-// Unusable implements Explainer. A success without a name takes nothing back.
+// Unusable implements Explainer. A success without a user name clears nothing.
 func (r *bruteForceLogin) Unusable(e *event.Event) Reason {
 	if reason := unaddressed(e); reason != "" {
 		return reason
@@ -76,12 +76,12 @@ func (r *repeatedRoute) Unusable(e *event.Event) Reason {
 	return ""
 }
 
-// Unusable implements Explainer. Responses without a route, as of pages that
-// are not there, are nothing to enumerate.
+// Unusable implements Explainer. A response without a route, such as a 404, is valid: it has
+// no resources to enumerate.
 func (r *resourceEnumeration) Unusable(e *event.Event) Reason { return unaddressed(e) }
 
-// Unusable implements Explainer. A request without the field is in order, one whose
-// field is no number is not.
+// Unusable implements Explainer. A request without the field is valid; one whose field is not
+// a number is unusable.
 func (r *requestBodyThreshold) Unusable(e *event.Event) Reason {
 	if !r.paths.match(e.Text("url.path")) {
 		return ""

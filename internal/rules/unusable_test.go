@@ -79,7 +79,7 @@ func TestUnusableSaysWhyARuleCannotUseAnEvent(t *testing.T) {
 	}
 }
 
-func TestUnusableIsToldByEveryBuiltin(t *testing.T) {
+func TestEveryBuiltinExplainsUnusableEvents(t *testing.T) {
 	t.Parallel()
 	for _, name := range rules.Names() {
 		params := ""
@@ -96,7 +96,7 @@ func TestUnusableIsToldByEveryBuiltin(t *testing.T) {
 
 func TestSetAsked(t *testing.T) {
 	t.Parallel()
-	set := rules.NewSet(picky{"listed", rules.Wants{Types: []string{"a.b"}}}, picky{"prefix", rules.Wants{Prefixes: []string{"c."}}}, picky{"any", rules.Wants{Any: true}})
+	set := rules.NewSet(picky{"listed", rules.EventFilter{Types: []string{"a.b"}}}, picky{"prefix", rules.EventFilter{Prefixes: []string{"c."}}}, picky{"any", rules.EventFilter{Any: true}})
 	for typ, want := range map[string]bool{"a.b": true, "c.d": true, "a.c": false, "c": false, "": false, "A.B": false} {
 		if got := set.Asked(typ); got != want {
 			t.Errorf("%q is asked for: %t, want %t", typ, got, want)
