@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -20,7 +21,7 @@ func TestAllowlistAndItsContradictions(t *testing.T) {
 	in.command("block", "user", "2", "--ttl", "1h").answers(t, 0)
 	w := in.start()
 	testenv.Eventually(t, 30*time.Second, func() error {
-		raw, err := env.Client.Get(t.Context(), wire.Keys{Prefix: env.Prefix}.Settings()).Result()
+		raw, err := env.Client.Get(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Settings()).Result()
 		if err != nil {
 			return err
 		}
@@ -33,7 +34,7 @@ func TestAllowlistAndItsContradictions(t *testing.T) {
 		}
 		return nil
 	})
-	if ttl := env.Client.PTTL(t.Context(), wire.Keys{Prefix: env.Prefix}.Settings()).Val(); ttl <= 0 || ttl > 24*time.Hour {
+	if ttl := env.Client.PTTL(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Settings()).Val(); ttl <= 0 || ttl > 24*time.Hour {
 		t.Errorf("the settings last %s", ttl)
 	}
 	if strings.Contains(w.log.String(), `"scope_value":"2"`) {

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -160,7 +161,7 @@ func TestBlockWithoutPostgres(t *testing.T) {
 		if r.code != 0 || !strings.HasPrefix(r.stderr, "detector: warning: postgres.url is not set: the block lasts "+map[time.Duration]string{time.Hour: "1h", 10 * time.Minute: "10m"}[want]+" at most") {
 			t.Errorf("exit %d, stderr %q", r.code, r.stderr)
 		}
-		key := wire.Keys{Prefix: in.redis.Prefix}.Block(checker.Scope{Type: "user", Value: "42"})
+		key := rediskey.Keys{Prefix: in.redis.Prefix}.Block(checker.Scope{Type: "user", Value: "42"})
 		if ttl := in.redis.Client.PTTL(t.Context(), key).Val(); ttl > want || ttl < want-patience {
 			t.Errorf("the block lasts %s, want %s", ttl, want)
 		}
@@ -333,7 +334,7 @@ func put(t testing.TB, in *installation, b checker.Block) {
 	b.CreatedAt = time.Now()
 	raw, err := wire.EncodeBlock(b)
 	if err == nil {
-		err = in.redis.Client.Set(t.Context(), wire.Keys{Prefix: in.redis.Prefix}.Block(b.Scope), raw, time.Hour).Err()
+		err = in.redis.Client.Set(t.Context(), rediskey.Keys{Prefix: in.redis.Prefix}.Block(b.Scope), raw, time.Hour).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
@@ -127,7 +127,7 @@ func (in *installation) startText() string {
 func (in *installation) blocksExactly(want map[checker.Scope]bool) {
 	in.t.Helper()
 	ctx := context.Background()
-	keys := wire.Keys{Prefix: in.redis.Prefix}
+	keys := rediskey.Keys{Prefix: in.redis.Prefix}
 	unexpected := map[string]bool{}
 	for _, key := range in.redis.Client.Keys(ctx, keys.Prefix+":block:*").Val() {
 		unexpected[key] = true

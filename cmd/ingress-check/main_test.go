@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -48,7 +49,7 @@ func blockedIn(t *testing.T, env *testenv.RedisEnv) {
 	scope, _ := checker.NewScope(checker.ScopeIP, attacker)
 	raw, err := wire.EncodeBlock(checker.Block{Scope: scope, Message: "slow down", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute)})
 	if err == nil {
-		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

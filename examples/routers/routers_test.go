@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/examples/routers"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -71,7 +72,7 @@ func block(t *testing.T, env *testenv.RedisEnv) {
 	scope, _ := checker.NewScope(checker.ScopeIP, attacker)
 	raw, err := wire.EncodeBlock(checker.Block{Scope: scope, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute)})
 	if err == nil {
-		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -18,11 +18,11 @@ var allowed = map[string][]string{
 	"pkg/checker":               {},
 	"pkg/checker/grpccheck":     {"pkg/checker"},
 	"pkg/checker/httpcheck":     {"pkg/checker"},
-	"pkg/checker/mirror":        {"pkg/checker", "pkg/checker/redislookup", "internal/wire"},
+	"pkg/checker/mirror":        {"pkg/checker", "pkg/checker/redislookup", "internal/rediskey", "internal/wire"},
 	"pkg/checker/otelcheck":     {"pkg/checker"},
 	"pkg/checker/pglookup":      {"pkg/checker"},
 	"pkg/checker/promcheck":     {"pkg/checker"},
-	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisconn", "internal/redisurl", "internal/wire"},
+	"pkg/checker/redislookup":   {"pkg/checker", "internal/redisconn", "internal/rediskey", "internal/redisurl", "internal/wire"},
 	"pkg/checker/report":        {"pkg/checker", "internal/wire"},
 	"pkg/publisher":             {},
 	"pkg/publisher/httppublish": {"pkg/checker", "pkg/publisher"},
@@ -30,23 +30,24 @@ var allowed = map[string][]string{
 	// What is pure: values in, values out.
 	"internal/event":   {"pkg/checker"},
 	"internal/window":  {},
-	"internal/wire":    {"pkg/checker", "internal/event"},
+	"internal/wire":    {"pkg/checker", "internal/event", "internal/rediskey"},
 	"internal/rules":   {"pkg/checker", "internal/event", "internal/window"},
 	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
 
 	// What talks to Redis and Postgres.
 	"internal/consumer":           {"internal/deadletter", "internal/redisconn", "internal/redisurl", "internal/resp"},
 	"internal/deadletter":         {"internal/resp"},
-	"internal/cooldown":           {"internal/wire"},
+	"internal/cooldown":           {"internal/rediskey"},
 	"internal/resp":               {},
+	"internal/rediskey":           {"pkg/checker"}, // the names of keys, for all of these alike
 	"internal/sinks":              {"internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
 	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},
 	"internal/store/pgstore":      {"pkg/checker", "internal/store", "internal/wire"},
-	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/store", "internal/wire"},
+	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/rediskey", "internal/store", "internal/wire"},
 	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redisstore"},
 	"internal/window/memwindow":   {"internal/window"},
-	"internal/window/rediswindow": {"internal/window", "internal/wire"},
+	"internal/window/rediswindow": {"internal/rediskey", "internal/window"},
 	"internal/postgresurl":        {}, // for both programs alike
 	"internal/redisconn":          {}, // what go-redis leaves out, for every client alike
 	"internal/redisurl":           {},
@@ -62,8 +63,9 @@ var allowed = map[string][]string{
 		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
 	},
 	"internal/ingress": {
-		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "pkg/checker/report",
-		"pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn", "internal/redisurl", "internal/spelling", "internal/wire",
+		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
+		"pkg/checker/report", "pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn",
+		"internal/rediskey", "internal/redisurl", "internal/spelling", "internal/wire",
 	},
 	"internal/cli": { // the detector's commands
 		"pkg/checker", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
@@ -72,7 +74,7 @@ var allowed = map[string][]string{
 	"internal/cli/display": {},
 	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/detector", "internal/rules", "internal/wire"},
 	"internal/demo": {
-		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress",
+		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress", "internal/rediskey",
 		"internal/store", "internal/store/memstore", "internal/wire",
 	},
 	"internal/bench": {},
@@ -98,28 +100,29 @@ var testOnly = []string{"internal/daemontest", "internal/ingress/hostile", "inte
 // allowedInTests is what tests of a package may import beyond that: themselves, what the package may
 // import, testOnly and this.
 var allowedInTests = map[string][]string{
-	"cmd/detector":      {"internal/wire", "pkg/checker", "pkg/checker/redislookup", "pkg/publisher"}, // what they check a running process with
-	"cmd/ingress-check": {"internal/wire", "pkg/checker"},
+	"cmd/detector":      {"pkg/checker", "pkg/checker/redislookup", "pkg/publisher", "internal/rediskey", "internal/wire"}, // what they check a running process with
+	"cmd/ingress-check": {"pkg/checker", "internal/rediskey", "internal/wire"},
 	"internal/bench": {
-		"internal/ingress", "internal/store", "internal/store/redisstore", "internal/wire",
-		"pkg/checker", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
+		"pkg/checker", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup", "internal/ingress",
+		"internal/rediskey", "internal/store", "internal/store/redisstore", "internal/wire",
 	},
-	"internal/cases": { // a worker and an ingress-check in this process, and what to look at them with
-		"internal/config", "internal/detector", "internal/event", "internal/ingress", "internal/wire", "pkg/checker", "pkg/checker/redislookup",
+	"internal/cases": {
+		"pkg/checker", "pkg/checker/redislookup", "internal/config", "internal/detector", "internal/event", "internal/ingress",
+		"internal/rediskey", "internal/wire",
 	},
 	"internal/detector":         {"internal/bench", "internal/deadletter"}, // a workload, and where it ends
 	"internal/doctest":          {"internal/config"},
 	"internal/sinks":            {"pkg/checker"},
-	"internal/ingress":          {"internal/event", "internal/store", "internal/store/redisstore", "internal/wire"}, // to write blocks, and read what it publishes
-	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                     // from the entry to the match
+	"internal/ingress":          {"internal/event", "internal/rediskey", "internal/store", "internal/store/redisstore", "internal/wire"}, // to write blocks, and read what it publishes
+	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                                          // from the entry to the match
 	"internal/store/pgstore":    {"pkg/checker/pglookup"},
-	"internal/store/redisstore": {"internal/store/memstore"},
-	"internal/store/tiered":     {"internal/store/memstore", "internal/store/pgstore", "internal/wire", "pkg/checker/redislookup"},
-	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/wire"},                                                        // from the call to the block
-	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                         // from the request to the block
-	"pkg/checker/mirror":        {"internal/store", "internal/store/memstore", "internal/store/redisstore", "pkg/checker/httpcheck"}, // what it mirrors
-	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"},                                      // read as the detector does
-	"pkg/publisher/httppublish": {"pkg/checker/httpcheck", "pkg/checker/redislookup", "internal/event", "internal/wire"},
+	"internal/store/redisstore": {"internal/rediskey", "internal/store/memstore"},
+	"internal/store/tiered":     {"pkg/checker/redislookup", "internal/rediskey", "internal/store/memstore", "internal/store/pgstore", "internal/wire"},
+	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/rediskey", "internal/wire"},                                                        // from the call to the block
+	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                                              // from the request to the block
+	"pkg/checker/mirror":        {"pkg/checker/httpcheck", "internal/rediskey", "internal/store", "internal/store/memstore", "internal/store/redisstore"}, // what it mirrors
+	"pkg/publisher":             {"pkg/checker/redislookup", "internal/event", "internal/wire"},                                                           // read as the detector does
+	"pkg/publisher/httppublish": {"pkg/checker/httpcheck", "pkg/checker/redislookup", "internal/event", "internal/rediskey", "internal/wire"},
 }
 
 func TestImports(t *testing.T) {

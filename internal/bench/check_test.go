@@ -13,8 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
@@ -84,8 +84,8 @@ func checkEnv(t *testing.T, n int) (*testenv.PrivateRedisEnv, *checker.Checker) 
 
 func fillPermanent(t *testing.T, client *redis.Client, n int) {
 	t.Helper()
-	hash := wire.Keys{Prefix: wire.DefaultPrefix}.Permanent()
-	fields := []any{wire.CompleteField, "1"}
+	hash := rediskey.Keys{Prefix: rediskey.DefaultPrefix}.Permanent()
+	fields := []any{rediskey.CompleteField, "1"}
 	for i := 0; ; i++ {
 		if i == n || len(fields) > 2000 {
 			if err := client.HSet(t.Context(), hash, fields...).Err(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
@@ -38,7 +39,7 @@ func (r *run) compare() {
 
 // compareBlocks asks for every scope as an application does, and looks for blocks that nobody wants.
 func (r *run) compareBlocks() {
-	keys := wire.Keys{Prefix: r.redis.Prefix}
+	keys := rediskey.Keys{Prefix: r.redis.Prefix}
 	var stored, wanted []string
 	scan := r.redis.Client.Scan(r.t.Context(), 0, keys.BlockPattern(), 1000).Iterator()
 	for scan.Next(r.t.Context()) {
@@ -49,7 +50,7 @@ func (r *run) compareBlocks() {
 	}
 	for _, text := range r.Want.Blocked {
 		scope := r.scope(text)
-		wanted = append(wanted, wire.MemberField(scope))
+		wanted = append(wanted, rediskey.MemberField(scope))
 		if !r.blocked(scope) {
 			r.report("%s is not blocked", text)
 		}

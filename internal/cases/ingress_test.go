@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/ingress"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -53,7 +54,7 @@ func block(t *testing.T, env *testenv.RedisEnv, text string) {
 	}
 	raw, err := wire.EncodeBlock(b)
 	if err == nil {
-		err = env.Client.Do(t.Context(), "SET", wire.Keys{Prefix: env.Prefix}.Block(b.Scope), raw, "EX", 3600).Err()
+		err = env.Client.Do(t.Context(), "SET", rediskey.Keys{Prefix: env.Prefix}.Block(b.Scope), raw, "EX", 3600).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

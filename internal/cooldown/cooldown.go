@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // A Marker says that the alert ID of Rule about Group was emitted.
@@ -25,7 +25,7 @@ type Marker struct {
 // A Gate keeps markers in Redis. It is safe for concurrent use.
 type Gate struct {
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 	now    func() time.Time
 
 	mu   sync.Mutex
@@ -43,7 +43,7 @@ const maxHeld = 10_000
 
 // New returns a gate whose keys start with prefix.
 func New(client redis.UniversalClient, prefix string, now func() time.Time) *Gate {
-	return &Gate{client: client, keys: wire.Keys{Prefix: prefix}, now: now, held: map[string]held{}}
+	return &Gate{client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, held: map[string]held{}}
 }
 
 // Begin sets the markers that are not set yet, in one round trip, and reports

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -25,7 +26,7 @@ type sighting struct {
 type watcher struct {
 	client *redis.Client
 	stream string
-	keys   wire.Keys
+	keys   rediskey.Keys
 }
 
 const (

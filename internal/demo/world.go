@@ -14,6 +14,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/ingress"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -120,7 +121,7 @@ func (w *world) close() {
 }
 
 func (w *world) watcher() *watcher {
-	return &watcher{client: w.client, stream: w.cfg.Events.Stream, keys: wire.Keys{Prefix: w.cfg.KeyPrefix}}
+	return &watcher{client: w.client, stream: w.cfg.Events.Stream, keys: rediskey.Keys{Prefix: w.cfg.KeyPrefix}}
 }
 
 // obey lifts in memory what an operator's command lifted in Redis; that is all it can reach.

@@ -112,7 +112,7 @@ func prose(t *testing.T, page string) string {
 
 const questions, fewestQuestions = "docs/questions.md", 14
 
-// answer is a link to a Go file with the name to look for in it: [keys.go](../internal/wire/keys.go) `Keys`.
+// answer is a link to a Go file with the name to look for in it: [keys.go](../internal/rediskey/keys.go) `Keys`.
 var answer = regexp.MustCompile(`\]\(([^)]+\.go)\) ` + "`([^`]+)`")
 
 // TestQuestionsAreAnswered: each question has a link, and each Go file that answers one holds the name beside it.

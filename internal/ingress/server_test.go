@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -123,7 +124,7 @@ func get(t testing.TB, url string, header ...string) response {
 // blockIn writes a temporary block, or a permanent one, as detectors do.
 func blockIn(t testing.TB, env *testenv.RedisEnv, typ, value string, ttl time.Duration) {
 	t.Helper()
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	b := checker.Block{
 		Scope: checker.Scope{Type: typ, Value: value}, Rule: "secret-rule", Reason: "secret-reason", StatusCode: 429, Message: "slow down",
 		CreatedAt: time.Now(),
@@ -132,7 +133,7 @@ func blockIn(t testing.TB, env *testenv.RedisEnv, typ, value string, ttl time.Du
 		b.StatusCode, b.Message = 403, "go away"
 		raw, err := wire.EncodeMember(b)
 		if err == nil {
-			err = env.Client.HSet(t.Context(), keys.Permanent(), wire.MemberField(b.Scope), raw).Err()
+			err = env.Client.HSet(t.Context(), keys.Permanent(), rediskey.MemberField(b.Scope), raw).Err()
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -373,8 +374,8 @@ func TestColdHash(t *testing.T) {
 	if res := i.ask("/", "X-Forwarded-For", attacker); res.status != 403 {
 		t.Errorf("hash missing: %d", res.status)
 	}
-	keys := wire.Keys{Prefix: rdb.Prefix}
-	if err := rdb.Client.HSet(t.Context(), keys.Permanent(), wire.CompleteField, "1").Err(); err != nil {
+	keys := rediskey.Keys{Prefix: rdb.Prefix}
+	if err := rdb.Client.HSet(t.Context(), keys.Permanent(), rediskey.CompleteField, "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if res := i.ask("/", "X-Forwarded-For", attacker); res.status != 200 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -32,9 +33,9 @@ type settings struct {
 }
 
 func newSettings(client redis.UniversalClient, o *Options, log *slog.Logger) *settings {
-	keys := wire.Keys{Prefix: o.KeyPrefix}
+	keys := rediskey.Keys{Prefix: o.KeyPrefix}
 	if keys.Prefix == "" {
-		keys.Prefix = wire.DefaultPrefix
+		keys.Prefix = rediskey.DefaultPrefix
 	}
 	s := &settings{client: client, key: keys.Settings(), ipv6Prefix: o.IPv6Prefix, log: log, trouble: limiter{every: time.Minute}}
 	if s.ipv6Prefix == 0 {

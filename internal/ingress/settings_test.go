@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -15,7 +16,7 @@ func tell(t *testing.T, env *testenv.RedisEnv, s wire.Settings) {
 	t.Helper()
 	raw, err := s.Encode()
 	if err == nil {
-		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Settings(), raw, time.Minute).Err()
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Settings(), raw, time.Minute).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

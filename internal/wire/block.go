@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -93,7 +94,7 @@ func ValidBlockID(id string) bool {
 			return false
 		}
 	}
-	return len(id) <= maxKeyValue
+	return len(id) <= rediskey.MaxValue
 }
 
 // ValidStatus returns code if it can be an HTTP response's status, else

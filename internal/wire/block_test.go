@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -194,7 +195,7 @@ func asJSON(t *testing.T, v any) string {
 
 func TestStoreVectorKeys(t *testing.T) {
 	t.Parallel()
-	v, k := readStoreVectors(t), Keys{Prefix: "sec_audit"}
+	v, k := readStoreVectors(t), rediskey.Keys{Prefix: "sec_audit"}
 	s := checker.Scope{Type: "{scope_type}", Value: "{scope_value}"}
 	if k.Block(s) != v.Keys.Block || k.Warm() != v.Keys.Warm {
 		t.Errorf("keys %q and %q, want %q and %q", k.Block(s), k.Warm(), v.Keys.Block, v.Keys.Warm)
@@ -220,7 +221,7 @@ func TestStoreVectorValues(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}
-			if got := (Keys{Prefix: "sec_audit"}).Block(b.Scope); got != key {
+			if got := (rediskey.Keys{Prefix: "sec_audit"}).Block(b.Scope); got != key {
 				t.Errorf("%s: block of key %q would be looked for at %q", c.Name, key, got)
 			}
 			var plain struct {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -65,7 +66,7 @@ func ReadChange(id string, values map[string]any) (Change, error) {
 		}
 		if field == AllChanged {
 			c.All = true
-		} else if scope, ok := FieldScope(field); ok {
+		} else if scope, ok := rediskey.FieldScope(field); ok {
 			c.Scopes = append(c.Scopes, scope)
 		}
 	}
@@ -84,7 +85,7 @@ func (c Change) Follows(p Position) bool {
 func ChangedFields(scopes []checker.Scope) []string {
 	fields := make([]string, len(scopes))
 	for i, s := range scopes {
-		fields[i] = MemberField(s)
+		fields[i] = rediskey.MemberField(s)
 	}
 	slices.Sort(fields)
 	return slices.Compact(fields)

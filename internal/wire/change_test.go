@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -26,7 +27,7 @@ func TestReadChange(t *testing.T) {
 	t.Parallel()
 	values := map[string]any{
 		"epoch": "E", "seq": "2", "prev": "1-0", "later": "x",
-		"0": "ip:2001:db8::/64", "1": AllChanged, "2": "user:" + hashedValue + strings.Repeat("0", 64), "3": "nothing", "4": "user:a b",
+		"0": "ip:2001:db8::/64", "1": AllChanged, "2": "user:" + "sha256-" + strings.Repeat("0", 64), "3": "nothing", "4": "user:a b",
 	}
 	c, err := ReadChange("2-0", values)
 	if err != nil || c.At != (Position{Epoch: "E", Seq: 2, ID: "2-0"}) || c.Prev != "1-0" || !c.All ||
@@ -69,7 +70,7 @@ func FuzzChange(f *testing.F) {
 	f.Add("user", "42", "1", "E 1 1-0")
 	f.Add("ip", "2001:db8::/64", "x", "")
 	f.Add("a", "*", "-1", "  ")
-	f.Add("*", hashedValue+strings.Repeat("f", 64), "9223372036854775808", "E 01 x")
+	f.Add("*", "sha256-"+strings.Repeat("f", 64), "9223372036854775808", "E 01 x")
 	f.Fuzz(func(t *testing.T, typ, value, seq, head string) {
 		scope := checker.Scope{Type: typ, Value: value}
 		fields := ChangedFields([]checker.Scope{scope, scope})
@@ -81,7 +82,7 @@ func FuzzChange(f *testing.F) {
 		if wrong := bad != nil || n < 1; wrong != (err != nil) {
 			t.Fatalf("seq %q: %v", seq, err)
 		}
-		if plain := typ != "" && value != "" && !strings.Contains(typ, ":") && !Hashed(value); err == nil && plain && !slices.Equal(c.Scopes, []checker.Scope{scope}) {
+		if plain := typ != "" && value != "" && !strings.Contains(typ, ":") && !rediskey.Hashed(value); err == nil && plain && !slices.Equal(c.Scopes, []checker.Scope{scope}) {
 			t.Errorf("%q came back as %q", scope, c.Scopes)
 		}
 		if p, err := ReadPosition(head); err == nil && (p.Epoch == "" || p.ID == "" || p.Seq < 1) {

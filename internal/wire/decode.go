@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // Limits bound what one entry may hold. What is over a limit is cut or dropped, the event is marked, and the rest
@@ -210,9 +211,9 @@ func (d *Decoder) finish(e *event.Event, s *scratch, fields []string) error {
 // member is a producer's ID of an event as a member of windows.
 func member(id string) string {
 	if utf8.ValidString(id) {
-		return keyValue(id)
+		return rediskey.Value(id)
 	}
-	return hashOf(id)
+	return rediskey.Hash(id)
 }
 
 // Filtered reports whether events of this type are skipped before any rule

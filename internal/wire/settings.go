@@ -17,9 +17,6 @@ type Settings struct {
 // MaxSettings bounds encoded settings, in bytes.
 const MaxSettings = 1 << 20
 
-// Settings is the string that holds the [Settings] of the detectors.
-func (k Keys) Settings() string { return k.Prefix + ":settings" }
-
 // Encode writes the settings as JSON.
 func (s Settings) Encode() ([]byte, error) {
 	raw, err := json.Marshal(s)

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -78,7 +79,7 @@ func newWorld(t *testing.T, flags []string) *world {
 	t.Helper()
 	w := &world{t: t, redis: testenv.PrivateRedis(t), served: &atomic.Int64{}}
 	w.serveApp()
-	keys := wire.Keys{Prefix: w.redis.Prefix}
+	keys := rediskey.Keys{Prefix: w.redis.Prefix}
 	temporary, err := wire.EncodeBlock(checker.Block{
 		Scope: checker.Scope{Type: "ip", Value: attacker}, StatusCode: 429, Message: "slow down", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
 	})
@@ -90,7 +91,7 @@ func newWorld(t *testing.T, flags []string) *world {
 	}
 	permanent, err := wire.EncodeMember(checker.Block{Scope: checker.Scope{Type: "ip", Value: exile}, StatusCode: 403, Message: "go away", CreatedAt: time.Now()})
 	if err == nil {
-		err = w.redis.Client.HSet(t.Context(), keys.Permanent(), wire.MemberField(checker.Scope{Type: "ip", Value: exile}), permanent).Err()
+		err = w.redis.Client.HSet(t.Context(), keys.Permanent(), rediskey.MemberField(checker.Scope{Type: "ip", Value: exile}), permanent).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
@@ -23,7 +24,7 @@ import (
 type follower struct {
 	t      *testing.T
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 	at     wire.Position
 }
 
@@ -75,7 +76,7 @@ func TestAnnounces(t *testing.T) {
 			t.Parallel()
 			client, prefix := open(t)
 			b := newBlocks(t, client, redisstore.BlockOptions{Prefix: prefix})
-			announces(t, b, &follower{t: t, client: client, keys: wire.Keys{Prefix: prefix}})
+			announces(t, b, &follower{t: t, client: client, keys: rediskey.Keys{Prefix: prefix}})
 			if _, ok := client.(*redis.Client); ok {
 				storetest.AllExpire(t, client, prefix)
 			}
@@ -143,7 +144,7 @@ func TestAnnouncesInPieces(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	f := &follower{t: t, client: env.Client, keys: wire.Keys{Prefix: env.Prefix}}
+	f := &follower{t: t, client: env.Client, keys: rediskey.Keys{Prefix: env.Prefix}}
 	puts := make([]store.Put, 301)
 	for i := range 300 {
 		puts[i] = block(user(fmt.Sprint(i%200)), fmt.Sprint(i), false)
@@ -185,7 +186,7 @@ func TestEpochs(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	epoch := func() string {
 		mustPut(t, b, block(user("a"), "a", false))
 		p, err := wire.ReadPosition(env.Client.Get(t.Context(), keys.ChangesHead()).Val())
@@ -210,7 +211,7 @@ func TestUnannouncedIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	if err := env.Client.Set(t.Context(), keys.Changes(), "no stream", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}

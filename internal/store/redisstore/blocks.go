@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -26,7 +27,7 @@ const (
 
 // BlockOptions say how blocks are kept; the zero value means the defaults.
 type BlockOptions struct {
-	// Prefix starts all keys; wire.DefaultPrefix.
+	// Prefix starts all keys; rediskey.DefaultPrefix.
 	Prefix string
 	// PermanentTTL is the TTL of permanent blocks' keys and of the membership
 	// hash; DefaultPermanentTTL, at least a second.
@@ -44,7 +45,7 @@ type BlockOptions struct {
 type Blocks struct {
 	client    redis.UniversalClient
 	clustered bool
-	keys      wire.Keys
+	keys      rediskey.Keys
 	scripts   scripts
 	lookup    *redislookup.Lookup
 	ttl       time.Duration
@@ -56,9 +57,9 @@ type Blocks struct {
 // repeating off (MaxRetries -1). It doesn't connect yet.
 func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	if o.Prefix == "" {
-		o.Prefix = wire.DefaultPrefix
+		o.Prefix = rediskey.DefaultPrefix
 	}
-	if err := wire.CheckPrefix(o.Prefix); err != nil {
+	if err := rediskey.CheckPrefix(o.Prefix); err != nil {
 		return nil, fmt.Errorf("make Redis block store: %w", err)
 	}
 	if o.PermanentTTL == 0 {
@@ -72,7 +73,7 @@ func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	}
 	_, clustered := client.(*redis.ClusterClient)
 	return &Blocks{
-		client: client, clustered: clustered, keys: wire.Keys{Prefix: o.Prefix}, scripts: blockScripts(),
+		client: client, clustered: clustered, keys: rediskey.Keys{Prefix: o.Prefix}, scripts: blockScripts(),
 		lookup: redislookup.New(client, redislookup.WithKeyPrefix(o.Prefix), redislookup.WithClock(o.Now), redislookup.WithMetadata()),
 		ttl:    max(o.PermanentTTL, time.Second), markTTL: max(o.MarkTTL, time.Second), now: o.Now,
 	}, nil
@@ -105,7 +106,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	if r.At.IsZero() {
 		r.At = b.now()
 	}
-	field := wire.MemberField(r.Scope)
+	field := rediskey.MemberField(r.Scope)
 	var warm *redis.IntCmd
 	cmds, err := run(ctx, b.client, []call{{
 		script: b.scripts.unblock, keys: b.allKeys(r.Scope),

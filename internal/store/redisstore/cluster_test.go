@@ -9,11 +9,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -69,7 +69,7 @@ func TestClusterOverrules(t *testing.T) {
 	if err != nil || len(found) != 3 || found[0].ID != "p" || found[1].ID != "p" || found[2].ID != "t" {
 		t.Errorf("Lookup = %+v, %v", found, err)
 	}
-	if _, err := client.Get(t.Context(), wire.Keys{Prefix: wire.DefaultPrefix}.Block(user("0"))).Result(); err != nil {
+	if _, err := client.Get(t.Context(), rediskey.Keys{Prefix: rediskey.DefaultPrefix}.Block(user("0"))).Result(); err != nil {
 		t.Error(err)
 	}
 }

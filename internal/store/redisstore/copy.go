@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -21,7 +22,7 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []st
 	marks, blocks := make([]*redis.StringCmd, len(scopes)), make([]*redis.StringCmd, len(scopes))
 	pipe := b.client.Pipeline()
 	for i, s := range scopes {
-		fields[i] = wire.MemberField(s)
+		fields[i] = rediskey.MemberField(s)
 		marks[i] = pipe.Get(ctx, b.keys.Unblocked(s))
 		blocks[i] = pipe.Get(ctx, b.keys.Block(s))
 	}
@@ -62,7 +63,7 @@ func (b *Blocks) Confirm(ctx context.Context, puts []store.Put) ([]store.Outcome
 		if err != nil {
 			return nil, fmt.Errorf("confirm blocks: %w", err)
 		}
-		changes[i] = change{field: wire.MemberField(p.Block.Scope), value: string(value)}
+		changes[i] = change{field: rediskey.MemberField(p.Block.Scope), value: string(value)}
 	}
 	confirm := b.confirmTogether
 	if b.clustered {

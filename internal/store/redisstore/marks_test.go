@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -45,11 +45,11 @@ func TestUnblockIsRememberedForThirtyDays(t *testing.T) {
 			if err := then(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
-			ttl := env.Client.PTTL(t.Context(), wire.Keys{Prefix: env.Prefix}.Unblocked(scope)).Val()
+			ttl := env.Client.PTTL(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Unblocked(scope)).Val()
 			if ttl > month || ttl < month-time.Hour {
 				t.Errorf("the unblock is remembered for %s, want 30 days", ttl)
 			}
-			if n := env.Client.Exists(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope)).Val(); n != 0 {
+			if n := env.Client.Exists(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Block(scope)).Val(); n != 0 {
 				t.Error("the scope is blocked by what came before the unblock")
 			}
 		})

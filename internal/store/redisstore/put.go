@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -73,7 +74,7 @@ func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
 	return call{
 		script: b.scripts.put, keys: keys,
 		args: []any{
-			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), evidenceTime(p), milliseconds(b.ttl), wire.MemberField(scope),
+			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), evidenceTime(p), milliseconds(b.ttl), rediskey.MemberField(scope),
 		},
 	}, p, nil
 }
@@ -94,7 +95,7 @@ func (b *Blocks) alongside(ctx context.Context, puts []store.Put) (members func(
 	}
 	fields := make([]string, len(puts))
 	for i, p := range puts {
-		fields[i] = wire.MemberField(p.Block.Scope)
+		fields[i] = rediskey.MemberField(p.Block.Scope)
 	}
 	var cmd *redis.SliceCmd
 	return func() []any { return cmd.Val() },

@@ -9,11 +9,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -52,7 +52,7 @@ func TestTTLs(t *testing.T) {
 	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("u"), At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	for key, want := range map[string]time.Duration{
 		keys.Block(user("t")): time.Until(temp.Block.ExpiresAt), keys.Block(user("p")): 10 * time.Minute, keys.Unblocked(user("u")): time.Hour,
 	} {
@@ -69,7 +69,7 @@ func TestRepeatedMatchRenewsPermanent(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	key := wire.Keys{Prefix: env.Prefix}.Block(user("p"))
+	key := rediskey.Keys{Prefix: env.Prefix}.Block(user("p"))
 	mustPut(t, b, block(user("p"), "a", true))
 	for _, id := range []string{"a", "b"} {
 		if err := env.Client.PExpire(t.Context(), key, time.Minute).Err(); err != nil {
@@ -147,7 +147,7 @@ func TestForeignKey(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	if err := env.Client.LPush(t.Context(), keys.Block(user("list")), "x").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestForeignValues(t *testing.T) {
 			t.Parallel()
 			env := testenv.Redis(t)
 			b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-			key := wire.Keys{Prefix: env.Prefix}.Block(user("x"))
+			key := rediskey.Keys{Prefix: env.Prefix}.Block(user("x"))
 			if err := env.Client.Set(t.Context(), key, tc.value, tc.ttl).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -217,7 +217,7 @@ func TestCorruptValueIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	key := wire.Keys{Prefix: env.Prefix}.Block(user("x"))
+	key := rediskey.Keys{Prefix: env.Prefix}.Block(user("x"))
 	if err := env.Client.Set(t.Context(), key, "not json", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -35,7 +36,7 @@ type Membership struct {
 // Membership describes the membership hash as it is now.
 func (b *Blocks) Membership(ctx context.Context) (Membership, error) {
 	pipe := b.client.Pipeline()
-	mark := pipe.HExists(ctx, b.keys.Permanent(), wire.CompleteField)
+	mark := pipe.HExists(ctx, b.keys.Permanent(), rediskey.CompleteField)
 	length := pipe.HLen(ctx, b.keys.Permanent())
 	left := pipe.PTTL(ctx, b.keys.Permanent())
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -116,7 +117,7 @@ func (n *building) add(ctx context.Context, b checker.Block) error {
 	if err != nil {
 		return fmt.Errorf("encode member: %w", err)
 	}
-	n.fields = append(n.fields, wire.MemberField(b.Scope), value)
+	n.fields = append(n.fields, rediskey.MemberField(b.Scope), value)
 	n.blocks++
 	if len(n.fields) < 2*rebuildChunk {
 		return nil
@@ -125,7 +126,7 @@ func (n *building) add(ctx context.Context, b checker.Block) error {
 }
 
 func (n *building) finish(ctx context.Context) error {
-	n.fields = append(n.fields, wire.CompleteField, "1")
+	n.fields = append(n.fields, rediskey.CompleteField, "1")
 	return n.flush(ctx)
 }
 

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/memstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -29,7 +29,7 @@ func rebuild(t *testing.T, b *redisstore.Blocks, truth *memstore.Blocks) int {
 // fields returns the scopes in the membership hash.
 func fields(t *testing.T, env *testenv.RedisEnv) []string {
 	t.Helper()
-	names, err := env.Client.HKeys(t.Context(), wire.Keys{Prefix: env.Prefix}.Permanent()).Result()
+	names, err := env.Client.HKeys(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Permanent()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestConfirmNeverMakesAHash(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	if err := env.Client.Set(t.Context(), keys.Warm(), `{"v":2,"members":[]}`, time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -261,14 +261,14 @@ func TestSync(t *testing.T) {
 	if err != nil || len(found) != 2 || found[0].ID != "b" || found[1].ID != "c" {
 		t.Fatalf("Lookup = %+v, %v", found, err)
 	}
-	if got := fields(t, env); !slices.Equal(got, []string{wire.CompleteField, "user:there"}) {
+	if got := fields(t, env); !slices.Equal(got, []string{rediskey.CompleteField, "user:there"}) {
 		t.Errorf("membership hash has %v", got)
 	}
 	if n, err := b.Sync(ctx, scopes, truth.Lookup); err != nil || n != 0 {
 		t.Errorf("a second Sync = %d, %v", n, err)
 	}
 	// What only goes makes the Python library's readers reload, too.
-	warm := wire.Keys{Prefix: env.Prefix}.Warm()
+	warm := rediskey.Keys{Prefix: env.Prefix}.Warm()
 	if err := env.Client.Set(ctx, warm, `{"v":2,"members":[["user","there"]]}`, time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestSweep(t *testing.T) {
 	}
 	mustPut(t, b, block(user("temp"), "d", false), block(user("undurable"), "e", true))
 	foreign := `{"scope_type": "user", "scope_value": "foreign"}`
-	if err := env.Client.Set(ctx, wire.Keys{Prefix: env.Prefix}.Block(user("foreign")), foreign, time.Hour).Err(); err != nil {
+	if err := env.Client.Set(ctx, rediskey.Keys{Prefix: env.Prefix}.Block(user("foreign")), foreign, time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := b.Sweep(ctx, truth.Lookup); err != nil || n != 2 {
@@ -333,7 +333,7 @@ func TestRefresh(t *testing.T) {
 	if err := b.Refresh(ctx, []checker.Block{short, ended, longer.Block, unblocked}); err != nil {
 		t.Fatal(err)
 	}
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	for name, want := range map[string]time.Duration{"short": time.Minute, "longer": time.Hour} {
 		if left := env.Client.PTTL(ctx, keys.Block(user(name))).Val(); left > want || left < want-30*time.Second {
 			t.Errorf("%s lives %v, want %v", name, left, want)

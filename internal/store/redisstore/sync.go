@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -110,7 +111,7 @@ func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active
 	var changes []change
 	for scope, raw := range members {
 		if raw != "" {
-			changes = append(changes, change{field: wire.MemberField(scope), only: raw})
+			changes = append(changes, change{field: rediskey.MemberField(scope), only: raw})
 		}
 		if key := b.keys.Block(scope); wire.IsCopy(values[key]) {
 			stale[scope] = key
@@ -131,7 +132,7 @@ func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members 
 	fields := make([]string, len(scopes))
 	keys := make([]string, len(scopes))
 	for i, s := range scopes {
-		fields[i], keys[i] = wire.MemberField(s), b.keys.Block(s)
+		fields[i], keys[i] = rediskey.MemberField(s), b.keys.Block(s)
 	}
 	got, err := b.client.HMGet(ctx, b.keys.Permanent(), fields...).Result()
 	if err != nil {

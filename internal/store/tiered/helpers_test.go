@@ -7,13 +7,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -25,7 +25,7 @@ type rig struct {
 	durable *pgstore.Blocks
 	client  redis.UniversalClient
 	prefix  string
-	keys    wire.Keys
+	keys    rediskey.Keys
 }
 
 func newRig(t testing.TB, client redis.UniversalClient, prefix string, pg *testenv.PostgresEnv, o tiered.Options) *rig {
@@ -34,7 +34,7 @@ func newRig(t testing.TB, client redis.UniversalClient, prefix string, pg *teste
 	durable := newDurable(t, pg.Pool, pgstore.Options{Timeout: 2 * time.Second})
 	return &rig{
 		Blocks: tiered.New(cache, durable, o), cache: cache, durable: durable,
-		client: client, prefix: prefix, keys: wire.Keys{Prefix: prefix},
+		client: client, prefix: prefix, keys: rediskey.Keys{Prefix: prefix},
 	}
 }
 

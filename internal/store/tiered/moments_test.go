@@ -5,13 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -60,7 +60,7 @@ func interruptedRig(t *testing.T) (r *rig, i *interrupted, other *tiered.Blocks)
 	i = &interrupted{Blocks: durable}
 	r = &rig{
 		Blocks: tiered.New(cache, i, tiered.Options{}), cache: cache, durable: durable,
-		client: env.Client, prefix: env.Prefix, keys: wire.Keys{Prefix: env.Prefix},
+		client: env.Client, prefix: env.Prefix, keys: rediskey.Keys{Prefix: env.Prefix},
 	}
 	other = tiered.New(cache, durable, tiered.Options{})
 	warm(t, other)

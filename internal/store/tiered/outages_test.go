@@ -13,13 +13,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -49,7 +49,7 @@ func TestTiersAgreeAfterOutages(t *testing.T) {
 		cache := newCache(t, link.client, redisstore.BlockOptions{Prefix: prefix})
 		o := &outages{
 			rt: rt, link: link, durable: durable, clock: time.Now().Add(-30 * time.Minute).UTC().Truncate(time.Second),
-			r:         &rig{Blocks: tiered.New(cache, durable, tiered.Options{}), cache: cache, durable: durable.Blocks, client: env.Client, prefix: prefix, keys: wire.Keys{Prefix: prefix}},
+			r:         &rig{Blocks: tiered.New(cache, durable, tiered.Options{}), cache: cache, durable: durable.Blocks, client: env.Client, prefix: prefix, keys: rediskey.Keys{Prefix: prefix}},
 			unblocked: map[string]time.Time{}, owed: map[string]bool{},
 		}
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
@@ -244,7 +244,7 @@ func (o *outages) compare() {
 		o.rt.Fatalf("reconcile: %v", err)
 	}
 	members, err := o.r.client.HGetAll(ctx, o.r.keys.Permanent()).Result()
-	if _, complete := members[wire.CompleteField]; err != nil || !complete {
+	if _, complete := members[rediskey.CompleteField]; err != nil || !complete {
 		o.rt.Fatalf("membership hash %v, %v", members, err)
 	}
 	for _, name := range []string{"0", "1"} {
@@ -260,7 +260,7 @@ func (o *outages) compare() {
 		if err != nil || rowsErr != nil {
 			o.rt.Fatalf("Lookup: %v, %v", err, rowsErr)
 		}
-		_, member := members[wire.MemberField(user(name))]
+		_, member := members[rediskey.MemberField(user(name))]
 		held := len(found) == 1 && found[0].ExpiresAt.Equal(want.ExpiresAt) || len(found) == 0 && want.Scope.Type == ""
 		if !held || member != permanent || (len(rows) == 1) != permanent {
 			o.rt.Fatalf("scope %s: found %+v, want %+v; a member: %t; rows %+v", name, found, want, member, rows)

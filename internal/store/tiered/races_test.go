@@ -14,12 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -89,7 +89,7 @@ func agree(t *testing.T, r *rig, scopes int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := members[wire.CompleteField]; !ok {
+	if _, ok := members[rediskey.CompleteField]; !ok {
 		t.Error("the membership hash isn't complete")
 	}
 	for i := range scopes {
@@ -99,7 +99,7 @@ func agree(t *testing.T, r *rig, scopes int) {
 			t.Fatal(err)
 		}
 		truth := len(rows) > 0
-		_, member := members[wire.MemberField(sc)]
+		_, member := members[rediskey.MemberField(sc)]
 		copied := r.client.Exists(ctx, r.keys.Block(sc)).Val() == 1
 		if member != truth || copied != truth {
 			t.Errorf("%s: in Postgres %v, in the hash %v, a copy %v", sc, truth, member, copied)
@@ -168,7 +168,7 @@ func TestReconcilerPasses(t *testing.T) {
 		t.Errorf("blocked by %q", got)
 	}
 	// Incomplete.
-	if err := r.client.HDel(t.Context(), r.keys.Permanent(), wire.CompleteField).Err(); err != nil {
+	if err := r.client.HDel(t.Context(), r.keys.Permanent(), rediskey.CompleteField).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if report := reconcile(t, reconciler); report.Change != tiered.Rebuilt {

@@ -13,13 +13,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -48,7 +48,7 @@ func TestEveryInterleaving(t *testing.T) {
 		prefix := fmt.Sprintf("%s-%d", env.Prefix, runs)
 		r := &rig{
 			cache: newCache(t, env.Client, redisstore.BlockOptions{Prefix: prefix}), durable: durable,
-			client: env.Client, prefix: prefix, keys: wire.Keys{Prefix: prefix},
+			client: env.Client, prefix: prefix, keys: rediskey.Keys{Prefix: prefix},
 		}
 		r.Blocks = tiered.New(r.cache, durable, tiered.Options{})
 		newRace(t, rt, r, steppers[:rapid.IntRange(2, 4).Draw(rt, "actors")]).run()
@@ -167,7 +167,7 @@ func newRace(t *testing.T, rt *rapid.T, r *rig, who []*stepper) *race {
 		}
 	}
 	if before == "incomplete" {
-		r.client.HDel(context.Background(), r.keys.Permanent(), wire.CompleteField)
+		r.client.HDel(context.Background(), r.keys.Permanent(), rediskey.CompleteField)
 	}
 	for i := range who {
 		var deeds []deed
@@ -263,7 +263,7 @@ func (x *race) compare() {
 	if err != nil {
 		x.rt.Fatalf("read membership hash: %v", err)
 	}
-	_, complete := members[wire.CompleteField]
+	_, complete := members[rediskey.CompleteField]
 	for i := range raceScopes {
 		name := fmt.Sprint(i)
 		rows, err := x.r.durable.Lookup(ctx, []checker.Scope{user(name)})
@@ -271,7 +271,7 @@ func (x *race) compare() {
 			x.rt.Fatalf("ask Postgres: %v", err)
 		}
 		truth := len(rows) > 0
-		_, member := members[wire.MemberField(user(name))]
+		_, member := members[rediskey.MemberField(user(name))]
 		copied := x.r.client.Exists(ctx, x.r.keys.Block(user(name))).Val() == 1
 		var wrong []string
 		if complete && (member != truth || copied != truth) || copied && !truth {

@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 func apply(t *testing.T, s window.Store, ops ...window.Op) []window.Count {
@@ -38,7 +38,7 @@ func TestCompactedWindowExpires(t *testing.T) {
 	s := rediswindow.New(env.Client, env.Prefix, nil)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Minute, MaxClears: window.NeverCleared}
 	at := time.UnixMilli(1_800_000_000_000)
-	key := wire.Keys{Prefix: env.Prefix}.Window(spec.ID(), "full")
+	key := rediskey.Keys{Prefix: env.Prefix}.Window(spec.ID(), "full")
 	overfill(t, s, spec, "full", at)
 	long := env.Client.StrLen(t.Context(), key).Val()
 	apply(t, s, window.Op{Spec: spec, Group: "other", Time: at, Member: "m"})
@@ -83,12 +83,12 @@ func TestOlderClearOfATagReplacesNoNewerOne(t *testing.T) {
 	for _, after := range []time.Duration{time.Minute, 0, 30 * time.Second} {
 		apply(t, rediswindow.New(env.Client, env.Prefix, nil), window.Op{Spec: spec, Group: "g", Kind: window.Clear, Time: at.Add(after), Tag: "ann"})
 	}
-	key := wire.Keys{Prefix: env.Prefix}.WindowClears(spec.ID(), "g")
+	key := rediskey.Keys{Prefix: env.Prefix}.WindowClears(spec.ID(), "g")
 	scores, err := env.Client.ZRangeWithScores(t.Context(), key, 0, -1).Result()
 	if err != nil || len(scores) != 1 || int64(scores[0].Score) != at.Add(time.Minute).UnixMilli() {
 		t.Errorf("clears %v, %v; want the newest, %d", scores, err, at.Add(time.Minute).UnixMilli())
 	}
-	env.Client.Del(t.Context(), wire.Keys{Prefix: env.Prefix}.Window(spec.ID(), "g")) // as a compaction does to clears in the log
+	env.Client.Del(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Window(spec.ID(), "g")) // as a compaction does to clears in the log
 	if n := apply(t, rediswindow.New(env.Client, env.Prefix, nil), window.Op{Spec: spec, Group: "g", Time: at.Add(45 * time.Second), Member: "m", Tag: "ann"})[0].Size; n != 0 {
 		t.Errorf("a failure before the newest success counts: %d", n)
 	}

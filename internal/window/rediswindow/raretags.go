@@ -11,8 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/window"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 type RareTags struct {
 	next   window.Store
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 	now    func() time.Time
 
 	mu    sync.Mutex
@@ -51,7 +51,7 @@ type tagBook struct {
 
 // NewRareTags returns a store that passes on to next what has to be applied.
 func NewRareTags(next window.Store, client redis.UniversalClient, prefix string, now func() time.Time) *RareTags {
-	return &RareTags{next: next, client: client, keys: wire.Keys{Prefix: prefix}, now: now, books: map[*window.Spec]*tagBook{}}
+	return &RareTags{next: next, client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, books: map[*window.Spec]*tagBook{}}
 }
 
 // Apply implements window.Store. It costs a round trip besides next's where a member has a

@@ -8,10 +8,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // recorder is a window.Store that notes the operations it is given.
@@ -107,7 +107,7 @@ func TestRareTagsAreSharedByWorkers(t *testing.T) {
 	late.now = epoch.Add(time.Hour)
 	late.want([]window.Op{late.clear(6, "x"), late.clear(6, "y")}, []int{0, 0}, 1)
 
-	ttl, err := env.Client.PTTL(t.Context(), wire.Keys{Prefix: env.Prefix}.WindowTags(a.spec.ID())).Result()
+	ttl, err := env.Client.PTTL(t.Context(), rediskey.Keys{Prefix: env.Prefix}.WindowTags(a.spec.ID())).Result()
 	if err != nil || ttl <= 0 || ttl > a.spec.TTL()+time.Hour {
 		t.Errorf("the key lasts %s, %v", ttl, err)
 	}
@@ -126,7 +126,7 @@ func TestRareTagsThatAreManyLetAllClearsPass(t *testing.T) {
 	}
 	a.want([]window.Op{a.clear(2, "never seen")}, []int{0}, 1)
 	b.want([]window.Op{b.clear(2, "never seen")}, []int{0}, 1)
-	n, err := env.Client.ZCard(t.Context(), wire.Keys{Prefix: env.Prefix}.WindowTags(a.spec.ID())).Result()
+	n, err := env.Client.ZCard(t.Context(), rediskey.Keys{Prefix: env.Prefix}.WindowTags(a.spec.ID())).Result()
 	if err != nil || n > 4200 {
 		t.Errorf("Redis keeps %d tags, %v", n, err)
 	}
@@ -149,7 +149,7 @@ func TestRareTagsTellOfATagAgainAfterAnOutage(t *testing.T) {
 		_, err := s.Apply(t.Context(), []window.Op{op})
 		return err
 	})
-	key := wire.Keys{Prefix: "p"}.WindowTags(spec.ID())
+	key := rediskey.Keys{Prefix: "p"}.WindowTags(spec.ID())
 	if n, err := env.Client.ZCard(t.Context(), key).Result(); err != nil || n != 1 {
 		t.Fatalf("%d tags in Redis, %v", n, err)
 	}

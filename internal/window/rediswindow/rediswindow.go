@@ -13,14 +13,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/window"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // Store is a window.Store in Redis.
 type Store struct {
 	client  redis.UniversalClient
-	keys    wire.Keys
+	keys    rediskey.Keys
 	metrics *Metrics
 	specs   sync.Map // *window.Spec → spec
 
@@ -33,7 +33,7 @@ func New(client redis.UniversalClient, prefix string, metrics *Metrics) *Store {
 	if metrics == nil {
 		metrics = newMetrics()
 	}
-	return &Store{client: client, keys: wire.Keys{Prefix: prefix}, metrics: metrics, overfull: map[string]compaction{}}
+	return &Store{client: client, keys: rediskey.Keys{Prefix: prefix}, metrics: metrics, overfull: map[string]compaction{}}
 }
 
 // Apply implements window.Store in one round trip, or two.

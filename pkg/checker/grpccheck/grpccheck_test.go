@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -45,7 +46,7 @@ func newStore(t testing.TB) store { return store{t, testenv.Redis(t)} }
 // block writes a block as detectors do; a ttl of 0 makes a permanent one.
 func (s store) block(typ, value string, statusCode int, ttl time.Duration) {
 	s.t.Helper()
-	keys := wire.Keys{Prefix: s.env.Prefix}
+	keys := rediskey.Keys{Prefix: s.env.Prefix}
 	b := checker.Block{
 		Scope: checker.Scope{Type: typ, Value: value}, Rule: "secret-rule", Reason: "secret-reason",
 		StatusCode: statusCode, Message: "not \xff you", CreatedAt: time.Now(),
@@ -61,7 +62,7 @@ func (s store) block(typ, value string, statusCode int, ttl time.Duration) {
 	if ttl > 0 {
 		err = s.env.Client.Set(s.t.Context(), keys.Block(b.Scope), raw, ttl).Err()
 	} else {
-		err = s.env.Client.HSet(s.t.Context(), keys.Permanent(), wire.MemberField(b.Scope), raw).Err()
+		err = s.env.Client.HSet(s.t.Context(), keys.Permanent(), rediskey.MemberField(b.Scope), raw).Err()
 	}
 	if err != nil {
 		s.t.Fatal(err)

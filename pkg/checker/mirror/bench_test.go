@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -159,7 +160,7 @@ func BenchmarkSnapshot(b *testing.B) {
 // fill writes n block keys.
 func fill(b *testing.B, env *testenv.PrivateRedisEnv, n int) {
 	b.Helper()
-	keys := wire.Keys{Prefix: wire.DefaultPrefix}
+	keys := rediskey.Keys{Prefix: rediskey.DefaultPrefix}
 	for from := 0; from < n; from += 1000 {
 		pipe := env.Client.Pipeline()
 		for i := from; i < min(n, from+1000); i++ {

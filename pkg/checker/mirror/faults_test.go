@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -136,8 +137,8 @@ func TestFailover(t *testing.T) {
 // along, and follows again once the replica is elected.
 func TestClusterPrimaryKilled(t *testing.T) {
 	t.Parallel()
-	for name, key := range map[string]func(wire.Keys) string{
-		"of the changes": wire.Keys.Changes, "of the membership hash": wire.Keys.Permanent, "of the end of the changes": wire.Keys.ChangesHead,
+	for name, key := range map[string]func(rediskey.Keys) string{
+		"of the changes": rediskey.Keys.Changes, "of the membership hash": rediskey.Keys.Permanent, "of the end of the changes": rediskey.Keys.ChangesHead,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,7 +155,7 @@ func TestClusterPrimaryKilled(t *testing.T) {
 			}
 			r.put(time.Hour, known...)
 			r.mirror = New(client, WithKeyPrefix("ws-test"), WithPermanentTier(), WithReconcile(time.Hour), WithOnState(r.states.add))
-			r.must(env.ClusterClient().HSet(t.Context(), r.keys.Permanent(), wire.CompleteField, "1").Err())
+			r.must(env.ClusterClient().HSet(t.Context(), r.keys.Permanent(), rediskey.CompleteField, "1").Err())
 			r.run()
 			r.becomes(Following)
 			c := checker.New(r.mirror, checker.WithTimeout(100*time.Millisecond))
@@ -334,7 +335,7 @@ func TestLeastRights(t *testing.T) {
 	if err := env.Client.Do(t.Context(), command...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, env.Client, wire.DefaultPrefix)
+	r := newRig(t, env.Client, rediskey.DefaultPrefix)
 	client, err := redislookup.Connect(strings.Replace(env.URL, "//", "//reader:secret@", 1))
 	r.must(err)
 	t.Cleanup(func() { _ = client.Close() })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -21,7 +22,7 @@ const (
 // A feed is the stream of changes as one follower reads it.
 type feed struct {
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 	at     wire.Position // up to there it was read
 	conn   reader        // nil: none yet
 }
@@ -107,7 +108,7 @@ func (m *Mirror) glance(ctx context.Context) (glance, error) {
 		others = pipe
 	}
 	head, clock := pipe.Get(ctx, m.keys.ChangesHead()), pipe.Time(ctx)
-	complete := others.HExists(ctx, m.keys.Permanent(), wire.CompleteField)
+	complete := others.HExists(ctx, m.keys.Permanent(), rediskey.CompleteField)
 	_, err = pipe.Exec(ctx)
 	end := m.now()
 	if server != m.client && (err == nil || errors.Is(err, redis.Nil)) {

@@ -23,7 +23,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
@@ -44,7 +44,7 @@ const (
 // be more than a redislookup.Lookup.
 type Mirror struct {
 	client     redis.UniversalClient
-	keys       wire.Keys
+	keys       rediskey.Keys
 	permanent  bool
 	cold       checker.Lookup
 	maxStale   time.Duration
@@ -83,7 +83,7 @@ func (v *view) live() bool { return v.state == Following || v.state == Cold }
 // redislookup.Connect's. Reading the stream of changes takes a connection of its pool.
 func New(client redis.UniversalClient, opts ...Option) *Mirror {
 	m := &Mirror{
-		client: client, keys: wire.Keys{Prefix: wire.DefaultPrefix}, maxStale: DefaultMaxStaleness, every: DefaultReconcile,
+		client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, maxStale: DefaultMaxStaleness, every: DefaultReconcile,
 		maxEntries: DefaultMaxEntries, onState: func(State, error) {}, now: time.Now, seed: maphash.MakeSeed(),
 	}
 	for _, opt := range opts {

@@ -12,7 +12,7 @@ import (
 	"github.com/gaissmai/bart"
 	"github.com/puzpuzpuz/xsync/v4"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -212,7 +212,7 @@ func (r *replica) find(scopes []checker.Scope, now int64) (found []checker.Block
 		found = append(found, e.block(scope))
 	}
 	for _, scope := range scopes {
-		if wire.Hashed(scope.Value) {
+		if rediskey.Hashed(scope.Value) {
 			ask = true
 		} else if p, ok := prefixOf(scope); ok {
 			if e := r.getAddr(p); e != nil {
@@ -249,7 +249,7 @@ func cleanValue(v *values, value string) bool {
 	if value = strings.TrimSpace(value); value == "" {
 		return true
 	}
-	if wire.Hashed(value) {
+	if rediskey.Hashed(value) {
 		return false
 	}
 	_, blocked := v.Load(value)
@@ -263,7 +263,7 @@ func (r *replica) cleanExtra(extra map[string]string) bool {
 			if !r.cleanAddr(addr) {
 				return false
 			}
-		} else if v := r.of(typ); v != nil && !cleanValue(v, value) || wire.Hashed(strings.TrimSpace(value)) {
+		} else if v := r.of(typ); v != nil && !cleanValue(v, value) || rediskey.Hashed(strings.TrimSpace(value)) {
 			return false
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -32,7 +33,7 @@ const soon = 30 * time.Second // on a busy machine
 type rig struct {
 	t      testing.TB
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 	blocks *redisstore.Blocks
 	mirror *Mirror
 	remote *redislookup.Lookup
@@ -43,7 +44,7 @@ type rig struct {
 // newRig runs a mirror of what is written through client, by a client of its own.
 func newRig(t testing.TB, client redis.UniversalClient, prefix string, opts ...Option) *rig {
 	t.Helper()
-	r := &rig{t: t, client: client, keys: wire.Keys{Prefix: prefix}, wires: &wires{}}
+	r := &rig{t: t, client: client, keys: rediskey.Keys{Prefix: prefix}, wires: &wires{}}
 	blocks, err := redisstore.NewBlocks(client, redisstore.BlockOptions{Prefix: prefix})
 	r.must(err)
 	r.blocks = blocks

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
@@ -39,7 +40,7 @@ var (
 // happens to Redis it rides out. It returns an error at once where the mirror can't work at all: it runs
 // already, its key prefix can't be one, or its client is neither a *redis.Client nor a *redis.ClusterClient.
 func (m *Mirror) Run(ctx context.Context) error {
-	if err := wire.CheckPrefix(m.keys.Prefix); err != nil {
+	if err := rediskey.CheckPrefix(m.keys.Prefix); err != nil {
 		return fmt.Errorf("run mirror: %w", err)
 	}
 	switch m.client.(type) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -194,7 +195,7 @@ func (s *snapshot) members(ctx context.Context) error {
 			return 0, fmt.Errorf("scan membership hash: %w", err)
 		}
 		for i := 0; i+1 < len(pairs); i += 2 {
-			if scope, ok := wire.FieldScope(pairs[i]); ok {
+			if scope, ok := rediskey.FieldScope(pairs[i]); ok {
 				s.member(scope, pairs[i+1])
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // A clusterReader reads what a question asks for from the servers of a Cluster that have it, from all at the same time. Each
@@ -51,7 +51,7 @@ func (r *clusterReader) hmget(q *question) []any {
 	for _, field := range q.fields {
 		args = append(args, field)
 	}
-	return append(args, wire.CompleteField)
+	return append(args, rediskey.CompleteField)
 }
 
 // assign adds a command to the share of the server that has key.

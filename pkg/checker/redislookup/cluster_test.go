@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // cluster starts a Redis Cluster of one node.
@@ -41,7 +41,7 @@ func TestCluster(t *testing.T) {
 	if _, ok := client.(*redis.ClusterClient); !ok {
 		t.Fatalf("Connect of redis+cluster made a %T", client)
 	}
-	f := fixture{t: t, client: client, keys: wire.Keys{Prefix: "ws-test-cluster"}}
+	f := fixture{t: t, client: client, keys: rediskey.Keys{Prefix: "ws-test-cluster"}}
 	l := f.lookup(WithPermanentTier())
 	if _, err := l.Lookup(t.Context(), all); !errors.Is(err, ErrCold) {
 		t.Fatalf("empty cluster: %v", err)

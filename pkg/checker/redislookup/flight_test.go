@@ -12,8 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -176,7 +176,7 @@ func TestClusterLookupsGoApart(t *testing.T) {
 	var done sync.WaitGroup
 	for range 2 * maxFlights {
 		done.Go(func() {
-			if err := f.fly(t.Context(), new(questions).about(wire.Keys{Prefix: "p"}, all)); err != nil {
+			if err := f.fly(t.Context(), new(questions).about(rediskey.Keys{Prefix: "p"}, all)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -191,7 +191,7 @@ func TestPanicOfASharedTrip(t *testing.T) {
 	var done sync.WaitGroup
 	for range 3 {
 		done.Go(func() {
-			q := new(questions).about(wire.Keys{Prefix: "p"}, all)
+			q := new(questions).about(rediskey.Keys{Prefix: "p"}, all)
 			if err := f.fly(t.Context(), q); err != nil || q.reply.err == nil {
 				t.Errorf("fly = %v, reply %+v", err, q.reply)
 			}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -22,7 +22,7 @@ import (
 func TestRedisThatIsBackIsAsked(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always")
-	f := fixture{t: t, client: connect(t, env.URL+"?pool_size=4"), keys: wire.Keys{Prefix: "ws-test"}}
+	f := fixture{t: t, client: connect(t, env.URL+"?pool_size=4"), keys: rediskey.Keys{Prefix: "ws-test"}}
 	c := checker.New(f.lookup(), checker.WithTimeout(5*time.Second))
 	f.key(made(address, "temp", time.Hour))
 	for round := range 3 {
@@ -54,7 +54,7 @@ func newClusterRig(t *testing.T) *clusterRig {
 	t.Helper()
 	// Otherwise no primary answers while one of them is known to be gone, which nobody can change from here.
 	env := testenv.Cluster(t, "--cluster-require-full-coverage", "no")
-	r := &clusterRig{fixture: fixture{t: t, client: env.ClusterClient(), keys: wire.Keys{Prefix: "ws-test"}}, env: env, users: make([]string, 3)}
+	r := &clusterRig{fixture: fixture{t: t, client: env.ClusterClient(), keys: rediskey.Keys{Prefix: "ws-test"}}, env: env, users: make([]string, 3)}
 	for n := 0; r.users[0] == "" || r.users[1] == "" || r.users[2] == ""; n++ {
 		name := fmt.Sprint("user", n)
 		if i := env.PrimaryOf(r.keys.Block(user1(name))); r.users[i] == "" {

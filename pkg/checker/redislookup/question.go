@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -36,7 +36,7 @@ type reply struct {
 type questions struct{ pool sync.Pool }
 
 // about returns a question about scopes. Its keys and fields are parts of one string.
-func (p *questions) about(keys wire.Keys, scopes []checker.Scope) *question {
+func (p *questions) about(keys rediskey.Keys, scopes []checker.Scope) *question {
 	q, ok := p.pool.Get().(*question)
 	if !ok {
 		q = &question{answered: make(chan struct{}, 1)}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // A reader reads what questions ask for in one round trip: on one server by one MGET and one HMGET;
@@ -59,7 +59,7 @@ func (t *trip) prepare(hash *string, questions []*question) {
 			t.mget, t.hmget = append(t.mget, &q.keys[i]), append(t.hmget, &q.fields[i])
 		}
 	}
-	t.hmget = append(t.hmget, wire.CompleteField)
+	t.hmget = append(t.hmget, rediskey.CompleteField)
 }
 
 // getEach queues a GET for each key.

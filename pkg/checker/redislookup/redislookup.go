@@ -15,7 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -30,7 +30,7 @@ var (
 // A Lookup finds blocks in Redis. It is safe for concurrent use.
 type Lookup struct {
 	client    redis.UniversalClient
-	keys      wire.Keys
+	keys      rediskey.Keys
 	hash      string // key of the membership hash
 	questions questions
 	flights   flights
@@ -80,7 +80,7 @@ func WithClock(now func() time.Time) Option {
 // New returns a Lookup over client, whose owner closes it. The client should
 // repeat nothing (MaxRetries -1) and have ContextTimeoutEnabled; [Connect] makes such a one.
 func New(client redis.UniversalClient, opts ...Option) *Lookup {
-	l := &Lookup{client: client, keys: wire.Keys{Prefix: wire.DefaultPrefix}, now: time.Now}
+	l := &Lookup{client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, now: time.Now}
 	for _, opt := range opts {
 		opt(l)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -31,7 +32,7 @@ var (
 type fixture struct {
 	t      testing.TB
 	client redis.UniversalClient
-	keys   wire.Keys
+	keys   rediskey.Keys
 }
 
 func newFixture(t testing.TB) fixture {
@@ -41,7 +42,7 @@ func newFixture(t testing.TB) fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	return fixture{t: t, client: client, keys: wire.Keys{Prefix: env.Prefix}}
+	return fixture{t: t, client: client, keys: rediskey.Keys{Prefix: env.Prefix}}
 }
 
 // lookup returns a Lookup over the fixture's client and prefix.
@@ -76,13 +77,13 @@ func (f fixture) member(b checker.Block) {
 	f.t.Helper()
 	raw, err := wire.EncodeMember(b)
 	f.must(err)
-	f.must(f.client.HSet(f.t.Context(), f.keys.Permanent(), wire.MemberField(b.Scope), raw).Err())
+	f.must(f.client.HSet(f.t.Context(), f.keys.Permanent(), rediskey.MemberField(b.Scope), raw).Err())
 	f.must(f.client.Expire(f.t.Context(), f.keys.Permanent(), time.Hour).Err())
 }
 
 func (f fixture) complete() {
 	f.t.Helper()
-	f.must(f.client.HSet(f.t.Context(), f.keys.Permanent(), wire.CompleteField, "1").Err())
+	f.must(f.client.HSet(f.t.Context(), f.keys.Permanent(), rediskey.CompleteField, "1").Err())
 	f.must(f.client.Expire(f.t.Context(), f.keys.Permanent(), time.Hour).Err())
 }
 
@@ -272,7 +273,7 @@ func TestCorruptValueIsAnErrorAndHidesNothing(t *testing.T) {
 		}
 	}
 	f.must(f.client.Del(t.Context(), f.keys.Block(user), f.keys.Block(session)).Err())
-	f.must(f.client.HSet(t.Context(), f.keys.Permanent(), wire.MemberField(user), "x").Err())
+	f.must(f.client.HSet(t.Context(), f.keys.Permanent(), rediskey.MemberField(user), "x").Err())
 	if _, err := f.lookup().Lookup(t.Context(), all); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("corrupt member: error %v", err)
 	}

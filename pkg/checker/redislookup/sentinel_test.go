@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -15,7 +15,7 @@ import (
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	env := testenv.Sentinel(t)
-	f := fixture{t: t, client: connect(t, env.URL), keys: wire.Keys{Prefix: "ws-test-sentinel"}}
+	f := fixture{t: t, client: connect(t, env.URL), keys: rediskey.Keys{Prefix: "ws-test-sentinel"}}
 	l := f.lookup(WithPermanentTier())
 	f.complete()
 	f.key(made(address, "temp", time.Hour))

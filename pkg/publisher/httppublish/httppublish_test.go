@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -360,7 +361,7 @@ func TestBlockedRequestsAreNotPublished(t *testing.T) {
 	scope, _ := checker.NewScope(checker.ScopeIP, "203.0.113.9")
 	raw, err := wire.EncodeBlock(checker.Block{Scope: scope, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute)})
 	if err == nil {
-		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -388,7 +389,7 @@ func TestDenialsInsideAreMarked(t *testing.T) {
 	scope, _ := checker.NewScope(checker.ScopeIP, "127.0.0.1")
 	raw, err := wire.EncodeBlock(checker.Block{Scope: scope, StatusCode: 403, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute)})
 	if err == nil {
-		err = env.Client.Set(t.Context(), wire.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Block(scope), raw, time.Minute).Err()
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package wire
+package rediskey
 
 import (
 	"strings"
@@ -48,11 +48,11 @@ func TestKeysGolden(t *testing.T) {
 func TestLongValuesDontCollide(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
-	hashed := keyValue(long)
+	hashed := Value(long)
 	seen := map[string]string{}
-	for _, v := range []string{long, hashed, keyValue(hashed), strings.Repeat("x", 301), "sha256-", "sha256-short", strings.Repeat("x", 256)} {
-		k := keyValue(v)
-		if len(k) > maxKeyValue {
+	for _, v := range []string{long, hashed, Value(hashed), strings.Repeat("x", 301), "sha256-", "sha256-short", strings.Repeat("x", 256)} {
+		k := Value(v)
+		if len(k) > MaxValue {
 			t.Errorf("keyValue of %d bytes has %d", len(v), len(k))
 		}
 		if other, ok := seen[k]; ok && other != v {
@@ -60,7 +60,7 @@ func TestLongValuesDontCollide(t *testing.T) {
 		}
 		seen[k] = v
 	}
-	if keyValue("sha256-short") != "sha256-short" {
+	if Value("sha256-short") != "sha256-short" {
 		t.Error("a value that only begins like a hashed one was hashed")
 	}
 }

@@ -1,7 +1,6 @@
-// Package wire is everything that leaves a process or enters it: stream
-// entries, block keys and values, enforcement events. Detector, ingress-check and
-// checker agree because they share it.
-package wire
+// Package rediskey builds the name of every key that Wardstream uses in Redis. Detector, ingress-check and checker
+// agree because they share it. The list for operators is docs/reference/redis-keys.md.
+package rediskey
 
 import (
 	"crypto/sha256"
@@ -13,12 +12,13 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
+// MaxValue is the longest value written out in a key, in bytes.
+const MaxValue = 256
+
 // DefaultPrefix starts every key unless configured otherwise.
 const DefaultPrefix = "wardstream"
 
 const (
-	// maxKeyValue is the longest scope value written out in a key, in bytes.
-	maxKeyValue = 256
 	maxPrefix   = 128
 	hashedValue = "sha256-"
 )
@@ -64,7 +64,7 @@ const blockInfix = ":block:"
 func (k Keys) AppendBlock(text []byte, s checker.Scope) []byte {
 	text = append(append(text, k.Prefix...), blockInfix...)
 	text = append(append(text, s.Type...), ':')
-	return append(text, keyValue(s.Value)...)
+	return append(text, Value(s.Value)...)
 }
 
 // FieldAt is where the field of the membership hash begins in the key of a block.
@@ -121,14 +121,14 @@ func (k Keys) Unblocked(s checker.Scope) string {
 
 // Cooldown is the marker that an alert of rule about group was emitted.
 func (k Keys) Cooldown(rule, group string) string {
-	return k.Prefix + ":cooldown:" + rule + ":" + keyValue(group)
+	return k.Prefix + ":cooldown:" + rule + ":" + Value(group)
 }
 
 // Uncounted is what the worker of that consumer name could not use of late.
-func (k Keys) Uncounted(consumer string) string { return k.Prefix + ":uncounted:" + keyValue(consumer) }
+func (k Keys) Uncounted(consumer string) string { return k.Prefix + ":uncounted:" + Value(consumer) }
 
 // MemberField is the field of s in the membership hash, "type:value".
-func MemberField(s checker.Scope) string { return s.Type + ":" + keyValue(s.Value) }
+func MemberField(s checker.Scope) string { return s.Type + ":" + Value(s.Value) }
 
 // FieldScope is the scope whose MemberField is field. It reports false for what is no scope's, and
 // where the value is a hash: what that stands for isn't known.
@@ -137,20 +137,62 @@ func FieldScope(field string) (checker.Scope, bool) {
 	return checker.Scope{Type: typ, Value: value}, ok && typ != "" && value != "" && !Hashed(value)
 }
 
+// Settings is the string that holds what ingress must agree upon with detection.
+func (k Keys) Settings() string { return k.Prefix + ":settings" }
+
+// Window is the log of the window that the spec called id keeps for group.
+func (k Keys) Window(id, group string) string {
+	return k.Prefix + ":window:" + id + ":" + Value(group)
+}
+
+// WindowClears is the sorted set of the clears that the window of id and group
+// remembers: the tag of each, scored by its time in milliseconds.
+func (k Keys) WindowClears(id, group string) string {
+	return k.Prefix + ":clears:" + id + ":" + Value(group)
+}
+
+// WindowTags is the sorted set of the tags that members of windows of id have had,
+// scored by when that was last written.
+func (k Keys) WindowTags(id string) string { return k.Prefix + ":tags:" + id }
+
+// Consumer is the lease on a consumer name of group.
+func (k Keys) Consumer(group, name string) string {
+	return k.Prefix + ":consumer:" + group + ":" + name
+}
+
+// Suspect is the mark that the entry id of stream is being handled alone, as it may end the process.
+func (k Keys) Suspect(stream, id string) string { return k.Prefix + ":suspect:" + stream + ":" + id }
+
+// Counted holds the replication ID under which Redis' count of what group has read of stream is right.
+func (k Keys) Counted(stream, group string) string {
+	return k.Prefix + ":counted:" + stream + ":" + group
+}
+
+// Doctor is a key that the checks of permissions write and delete.
+func (k Keys) Doctor(token string) string { return k.Prefix + ":doctor:" + token }
+
+// DeadSuffix ends the name of a dead-letter stream, after the name of the stream.
+const DeadSuffix = ":dead"
+
+// DeadLetters is the stream of the dead letters of stream.
+func DeadLetters(stream string) string { return stream + DeadSuffix }
+
 // Hashed reports whether a hash stands for the value v in keys: it is long, or looks hashed, or
 // somebody could choose a name that stands for somebody else's.
 func Hashed(v string) bool {
-	return len(v) > maxKeyValue || len(v) == len(hashedValue)+2*sha256.Size && strings.HasPrefix(v, hashedValue)
+	return len(v) > MaxValue || len(v) == len(hashedValue)+2*sha256.Size && strings.HasPrefix(v, hashedValue)
 }
 
-func keyValue(v string) string {
+// Value is v as keys hold it: a hash where v is long or could be mistaken for one.
+func Value(v string) string {
 	if !Hashed(v) {
 		return v
 	}
-	return hashOf(v)
+	return Hash(v)
 }
 
-func hashOf(v string) string {
+// Hash is what stands for a hashed value: "sha256-" and the hash in hexadecimal.
+func Hash(v string) string {
 	sum := sha256.Sum256([]byte(v))
 	return hashedValue + hex.EncodeToString(sum[:])
 }
