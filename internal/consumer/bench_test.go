@@ -13,7 +13,7 @@ import (
 // BenchmarkReadAndAck has a worker read and ack a stream of entries of ten fields;
 // its handler does nothing.
 func BenchmarkReadAndAck(b *testing.B) {
-	bench := newBench(b)
+	bench := newFixture(b)
 	ctx := context.Background()
 	values := make([]string, 0, 20)
 	for j := range 10 {
@@ -34,7 +34,7 @@ func BenchmarkReadAndAck(b *testing.B) {
 	o.BatchSize = DefaultBatchSize
 	done := make(chan struct{})
 	handled := 0
-	h := &plain{func(n int) {
+	h := &counter{func(n int) {
 		if handled += n; handled == b.N {
 			close(done)
 		}
@@ -61,10 +61,10 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// plain is a handler that only counts.
-type plain struct{ count func(n int) }
+// A counter is a handler that only counts.
+type counter struct{ count func(n int) }
 
-func (p *plain) Handle(_ context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
+func (p *counter) Handle(_ context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
 	p.count(len(batch))
 	return all(batch, Done), nil
 }

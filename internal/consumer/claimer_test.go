@@ -37,11 +37,11 @@ func (c *claims) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestPendingListIsLookedThroughInPages: what others have in hand is not looked at in one go, however much it is:
+// TestPendingListIsLookedThroughInPages: what others have in flight is not looked at in one go, however much it is:
 // Redis answers nobody else meanwhile. Each page goes on where the one before ended, and new entries don't wait for the last.
 func TestPendingListIsLookedThroughInPages(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.add(5000)
 	b.deliver("busy", 5000)
 	o := b.options()
@@ -50,7 +50,7 @@ func TestPendingListIsLookedThroughInPages(t *testing.T) {
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	c := &claims{counts: map[any]int{}}
 	o.Clients.Ops.AddHook(c)
-	h := &ledger{}
+	h := &recorder{}
 	b.start(o, h)
 	later.Store(int64(time.Hour))
 	fresh := b.add(10)

@@ -65,16 +65,16 @@ func TestClientsAreTuned(t *testing.T) {
 }
 
 // works has a worker read through o's clients.
-func (b *bench) works(o Options) {
+func (b *fixture) works(o Options) {
 	b.t.Helper()
-	h := condemning("malformed")
+	h := rejecting("malformed")
 	b.start(o, h)
 	ids := b.add(20)
-	b.drained(append(ids, b.add(2, "bad", "")...), h)
+	b.allHandled(append(ids, b.add(2, "bad", "")...), h)
 	b.eventually(func() error { return want("dead letters", len(b.deadLetters()), 2) })
 }
 
-func (b *bench) connected(url string, o ConnectOptions) Options {
+func (b *fixture) connected(url string, o ConnectOptions) Options {
 	b.t.Helper()
 	clients, err := Connect(url, o)
 	if err != nil {
@@ -89,7 +89,7 @@ func (b *bench) connected(url string, o ConnectOptions) Options {
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "s") // short, as the paths of sockets must be
-	b, _ := privateBench(t, "--unixsocket", socket)
+	b, _ := privateFixture(t, "--unixsocket", socket)
 	b.works(b.connected("unix://"+socket, ConnectOptions{}))
 }
 
@@ -103,7 +103,7 @@ func TestTLS(t *testing.T) {
 	}
 	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 	_ = listener.Close()
-	b, _ := privateBench(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"),
+	b, _ := privateFixture(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"),
 		"--tls-key-file", filepath.Join(dir, "key.pem"), "--tls-ca-cert-file", filepath.Join(dir, "cert.pem"), "--tls-auth-clients", "no")
 	url := "rediss://127.0.0.1:" + port
 	b.works(b.connected(url, ConnectOptions{TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}))
@@ -148,10 +148,10 @@ func certificate(t *testing.T, dir string) *x509.CertPool {
 	return pool
 }
 
-// TestFewRights lists what a consumer must be allowed to do.
-func TestFewRights(t *testing.T) {
+// TestConsumerNeedsFewPermissions lists what a consumer must be allowed to do.
+func TestConsumerNeedsFewPermissions(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t)
+	b, env := privateFixture(t)
 	rules := []any{
 		"ACL", "SETUSER", "worker", "on", ">pass", "~" + b.prefix + ":*", "+ping", "+select", "+hello", "+client|setname",
 		"+xreadgroup", "+xack", "+xautoclaim", "+xclaim", "+xpending", "+xgroup|create", "+xgroup|delconsumer", "+xgroup|setid",
@@ -166,7 +166,7 @@ func TestFewRights(t *testing.T) {
 	o.every = intervals{sample: time.Millisecond, trim: time.Millisecond, sweep: time.Millisecond, idle: time.Hour}
 	o.ClaimMinIdle = 200 * time.Millisecond
 	o.MaxDeliveries = 1
-	suspect := b.deliverOften(3)
+	candidate := b.deliverOften(3)
 	b.works(o)
 	b.eventually(func() error {
 		denied := env.Client.Do(context.Background(), "ACL", "LOG").Val()
@@ -177,7 +177,7 @@ func TestFewRights(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return want("pending, "+suspect+" among them", n, int64(0))
+		return want("pending, "+candidate+" among them", n, int64(0))
 	})
 }
 
@@ -213,7 +213,7 @@ func clusterNodes(t *testing.T, n int) []*testenv.PrivateRedisEnv {
 func TestOneNodeCluster(t *testing.T) {
 	t.Parallel()
 	node := clusterNodes(t, 1)[0]
-	b := &bench{t: t, url: node.URL, client: node.Client, prefix: node.Prefix, stream: node.Prefix + ":events"}
+	b := &fixture{t: t, url: node.URL, client: node.Client, prefix: node.Prefix, stream: node.Prefix + ":events"}
 	o := b.connected("redis+cluster://"+node.Addr, ConnectOptions{Streams: 2})
 	o.Streams = append(o.Streams, node.Prefix+":more")
 	b.works(o)
@@ -234,11 +234,11 @@ func TestSlotMigration(t *testing.T) {
 	ctx := context.Background()
 	nodes := clusterNodes(t, 2)
 	from, to := nodes[0], nodes[1]
-	b := &bench{t: t, url: from.URL, client: from.Client, prefix: from.Prefix, stream: from.Prefix + ":events"}
+	b := &fixture{t: t, url: from.URL, client: from.Client, prefix: from.Prefix, stream: from.Prefix + ":events"}
 	o := b.connected("redis+cluster://"+from.Addr, ConnectOptions{})
-	h := &ledger{}
+	h := &recorder{}
 	b.start(o, h)
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 
 	do := func(node *testenv.PrivateRedisEnv, args ...any) any {
 		t.Helper()
@@ -273,7 +273,7 @@ func TestSlotMigration(t *testing.T) {
 	do(to, "CLUSTER", "SETSLOT", slot, "NODE", toID)
 	do(from, "CLUSTER", "SETSLOT", slot, "NODE", toID)
 	b.client = to.Client
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 	if letters, err := deadletter.NewQueue(o.Clients.Ops, b.stream).List(ctx, "", 10); err != nil || len(letters) != 0 {
 		t.Errorf("dead letters are %+v, %v", letters, err)
 	}
@@ -300,11 +300,11 @@ func TestSentinelFailover(t *testing.T) {
 	}
 	sentinel := testenv.PrivateRedis(t, config, "--sentinel")
 
-	b := &bench{t: t, url: master.URL, client: master.Client, prefix: master.Prefix, stream: master.Prefix + ":events"}
+	b := &fixture{t: t, url: master.URL, client: master.Client, prefix: master.Prefix, stream: master.Prefix + ":events"}
 	o := b.connected("redis+sentinel://"+sentinel.Addr+"/main", ConnectOptions{})
-	h := &ledger{}
+	h := &recorder{}
 	b.start(o, h)
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 	testenv.Eventually(t, patience, func() error { // Sentinel learns of replicas every few seconds
 		info, err := sentinel.Client.Info(ctx, "sentinel").Result()
 		if err != nil {
@@ -321,5 +321,5 @@ func TestSentinelFailover(t *testing.T) {
 	testenv.Eventually(t, patience, func() error {
 		return replica.Client.XAdd(ctx, &redis.XAddArgs{Stream: b.stream, Values: []string{"first", "after"}}).Err()
 	})
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 }

@@ -21,7 +21,7 @@ type Consumer struct {
 }
 
 var (
-	errGrace  = errors.New("the grace period ended before the batch in hand was finished")
+	errGrace  = errors.New("the grace period ended before the current batch was finished")
 	errKilled = errors.New("killed")
 )
 
@@ -57,11 +57,9 @@ func New(o Options, h Handler) (*Consumer, error) {
 	return c, nil
 }
 
-// Run reads, and has entries handled, until ctx ends. Then it reads no more,
-// finishes and acks the batch in hand, within the grace period, and leaves the group
-// without dropping what is pending. Whatever Redis does meanwhile, it goes on. The
-// error says that a batch in hand could not be finished; it will be delivered
-// again.
+// Run reads, and has entries handled, until ctx ends. Then it reads no more, finishes and acks the current
+// batches within the grace period, and leaves the group without dropping what is pending. It goes on whatever
+// Redis does meanwhile. The error says that a batch could not be finished; it will be delivered again.
 func (c *Consumer) Run(ctx context.Context) error {
 	work, endWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop, endReading := context.WithCancel(ctx)
@@ -92,17 +90,17 @@ func (c *Consumer) Run(ctx context.Context) error {
 // Kill ends Run at once: the context that Handle was called with is cancelled.
 func (c *Consumer) Kill() { c.kill(errKilled) }
 
-// A Health is how one loop of a stream is.
+// A Health is the state of one read loop of a stream.
 type Health struct {
 	Stream string
 	// Joined is true while the group is there and reads succeed.
 	Joined bool
 	// Progress is when the loop last began a step: zero before Run, and at most
-	// Block ago unless a batch or an outage takes longer. It is a sign of life that no outage stops.
+	// Block ago unless a batch takes longer. It advances during outages too.
 	Progress time.Time
 }
 
-// Health returns how each loop is. It is safe for concurrent use.
+// Health returns the state of each read loop. It is safe for concurrent use.
 func (c *Consumer) Health() []Health {
 	health := make([]Health, len(c.loops))
 	for i, l := range c.loops {
@@ -114,7 +112,7 @@ func (c *Consumer) Health() []Health {
 	return health
 }
 
-// newToken returns what tells this process from every other.
+// newToken returns a value that no other process has.
 func newToken() string {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails

@@ -14,9 +14,9 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// condemning returns a handler that calls entries with a field "bad" dead.
-func condemning(reason string) *ledger {
-	return &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+// rejecting returns a handler that calls entries with a field "bad" dead.
+func rejecting(reason string) *recorder {
+	return &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		verdicts := all(batch, Done)
 		for i, e := range batch {
 			if slices.Contains(e.Fields, "bad") {
@@ -29,16 +29,16 @@ func condemning(reason string) *ledger {
 
 func TestDeadLetterHoldsEverything(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	now := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
 	fields := []string{"bad", "x", "bad", "y", "bin", "\x00\xff", "dead.reason", "forged", "", ""}
 	id := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: fields}).Val()
 	o := b.options()
 	o.Now = func() time.Time { return now }
-	h := condemning("malformed: " + strings.Repeat("é", 300))
+	h := rejecting("malformed: " + strings.Repeat("é", 300))
 	w := b.start(o, h)
 	good := b.add(10)
-	b.drained(append(good, id), h)
+	b.allHandled(append(good, id), h)
 	letters := b.deadLetters()
 	if len(letters) != 1 {
 		t.Fatalf("dead letters are %+v", letters)
@@ -53,20 +53,20 @@ func TestDeadLetterHoldsEverything(t *testing.T) {
 	b.eventually(func() error { return want("counted", w.metric("wardstream_dead_letters_total"), 1.0) })
 }
 
-// TestDeadLetterIsWrittenOnce has the entry acked by somebody else first.
+// TestDeadLetterOfAnAckedEntryIsNotWritten has the entry acked by another first.
 func TestDeadLetterOfAnAckedEntryIsNotWritten(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	h := condemning("malformed")
-	judge := h.judge
-	h.judge = func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+	b := newFixture(t)
+	h := rejecting("malformed")
+	handle := h.handle
+	h.handle = func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 		b.client.XAck(ctx, b.stream, testGroup, batch[0].ID)
-		return judge(ctx, batch)
+		return handle(ctx, batch)
 	}
 	ids := b.add(1, "bad", "")
 	w := b.start(b.options(), h)
-	b.drained(ids, h)
-	b.drained(b.add(1), h)
+	b.allHandled(ids, h)
+	b.allHandled(b.add(1), h)
 	if letters := b.deadLetters(); len(letters) != 0 || w.metric("wardstream_dead_letters_total") != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
@@ -74,13 +74,13 @@ func TestDeadLetterOfAnAckedEntryIsNotWritten(t *testing.T) {
 
 func TestManyDeadLetters(t *testing.T) {
 	t.Parallel()
-	b, _ := privateBench(t)
-	h := condemning("malformed")
+	b, _ := privateFixture(t)
+	h := rejecting("malformed")
 	ids := b.add(1000, "bad", "")
 	o := b.options()
 	o.DeadMaxLen = 300
 	b.start(o, h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	// Redis trims whole blocks of 100.
 	if n := b.client.XLen(context.Background(), b.stream+deadletter.Suffix).Val(); n < 300 || n > 400 {
 		t.Errorf("%d dead letters are kept", n)
@@ -88,19 +88,19 @@ func TestManyDeadLetters(t *testing.T) {
 	if err := b.client.ScriptFlush(context.Background()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	b.drained(b.add(100, "bad", ""), h)
+	b.allHandled(b.add(100, "bad", ""), h)
 }
 
 // TestDeadLetterThatCannotBeWrittenWaits has something else in its stream's place.
 func TestDeadLetterThatCannotBeWrittenWaits(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	dead := b.stream + deadletter.Suffix
 	if err := b.client.Set(ctx, dead, "in the way", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	h := condemning("malformed")
+	h := rejecting("malformed")
 	bad := b.add(3, "bad", "")
 	b.start(b.options(), h)
 	good := b.add(100)
@@ -112,7 +112,7 @@ func TestDeadLetterThatCannotBeWrittenWaits(t *testing.T) {
 		return want("handled", h.times(good[99]), 1)
 	})
 	b.client.Del(ctx, dead)
-	b.drained(bad, h)
+	b.allHandled(bad, h)
 	if letters := b.deadLetters(); len(letters) != 3 || h.times(bad[0]) != 1 {
 		t.Errorf("dead letters are %+v, handled %d times", letters, h.times(bad[0]))
 	}
@@ -120,15 +120,15 @@ func TestDeadLetterThatCannotBeWrittenWaits(t *testing.T) {
 
 func TestDeadLetterWithManyFields(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	fields := []string{"bad", ""}
 	for i := range 9000 {
 		fields = append(fields, "f"+strconv.Itoa(i), "v")
 	}
 	id := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: fields}).Val()
-	h := condemning("malformed")
+	h := rejecting("malformed")
 	b.start(b.options(), h)
-	b.drained([]string{id}, h)
+	b.allHandled([]string{id}, h)
 	letters := b.deadLetters()
 	if len(letters) != 1 || !slices.Equal(letters[0].Fields, fields) {
 		t.Fatalf("%d dead letters", len(letters))

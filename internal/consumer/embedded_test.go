@@ -19,7 +19,7 @@ func TestEmbeddedServer(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	b := &bench{t: t, url: "redis://" + server.Addr(), client: client, prefix: "p", stream: "p:events"}
+	b := &fixture{t: t, url: "redis://" + server.Addr(), client: client, prefix: "p", stream: "p:events"}
 	b.add(5)
 	b.deliver("dead", 5)
 	o := b.options()

@@ -14,8 +14,8 @@ import (
 
 // blocking returns a handler that leaves entries with a field "blocked" pending,
 // as those that wait for Postgres, until healed is set.
-func blocking(healed *atomic.Bool) *ledger {
-	return &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+func blocking(healed *atomic.Bool) *recorder {
+	return &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		verdicts, blocked := all(batch, Done), false
 		for i, e := range batch {
 			if e.Fields[2] == "blocked" && !healed.Load() {
@@ -31,7 +31,7 @@ func blocking(healed *atomic.Bool) *ledger {
 
 func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var healed atomic.Bool
 	h := blocking(&healed)
 	o := b.options()
@@ -55,30 +55,30 @@ func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
 		return nil
 	})
 	healed.Store(true)
-	b.drained(blocked, h)
+	b.allHandled(blocked, h)
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
 	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
 }
 
-// TestNothingWaitsOnceAllIsDrained: a worker that has found what was pending for it says so, though nothing new comes.
-func TestNothingWaitsOnceAllIsDrained(t *testing.T) {
+// TestNothingWaitsOnceAllIsRecovered: a worker that has found what was pending for it says so, though nothing new comes.
+func TestNothingWaitsOnceAllIsRecovered(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.add(10)
 	ids := b.deliver("w-0", 10)
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(b.options(), h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
 }
 
-// TestWhatWaitsIsBounded lets many times more entries wait than fit in memory:
+// TestRetryQueueIsBounded lets many times more entries wait than fit in memory:
 // the others are handled still, and in the end all are.
-func TestWhatWaitsIsBounded(t *testing.T) {
+func TestRetryQueueIsBounded(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var healed atomic.Bool
 	h := blocking(&healed)
 	o := b.options()
@@ -98,7 +98,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 		return nil
 	})
 	healed.Store(true)
-	b.drained(append(blocked, others...), h)
+	b.allHandled(append(blocked, others...), h)
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
@@ -106,7 +106,7 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 
 func TestReadingStopsWhenTooManyWait(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var healed atomic.Bool
 	h := blocking(&healed)
 	o := b.options()
@@ -130,13 +130,13 @@ func TestReadingStopsWhenTooManyWait(t *testing.T) {
 		return want("handled often", h.times(ids[0]) > 5, true)
 	})
 	healed.Store(true)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 }
 
 func TestEntryThatFailsByItselfBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	b := newFixture(t)
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		verdicts := all(batch, Done)
 		for i, e := range batch {
 			if e.Fields[2] == "fails" {
@@ -150,7 +150,7 @@ func TestEntryThatFailsByItselfBecomesADeadLetter(t *testing.T) {
 	b.start(o, h)
 	bad := b.add(2, "fails", "")
 	good := b.add(10, "works", "")
-	b.drained(append(bad, good...), h)
+	b.allHandled(append(bad, good...), h)
 	letters := b.deadLetters()
 	if len(letters) != 2 {
 		t.Fatalf("dead letters are %+v", letters)
@@ -164,9 +164,9 @@ func TestEntryThatFailsByItselfBecomesADeadLetter(t *testing.T) {
 
 func TestWrongNumberOfVerdictsLosesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	h := &ledger{}
-	h.judge = func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	b := newFixture(t)
+	h := &recorder{}
+	h.handle = func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		if h.times(batch[0].ID) < 3 {
 			return all(batch, Done)[1:], nil
 		}
@@ -174,7 +174,7 @@ func TestWrongNumberOfVerdictsLosesNothing(t *testing.T) {
 	}
 	w := b.start(b.options(), h)
 	ids := b.add(1)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	if got := w.metric("wardstream_batch_errors_total"); got != 2 {
 		t.Errorf("counted %v errors", got)
 	}
@@ -211,15 +211,15 @@ func TestFailedAckIsRepeatedAndNothingElse(t *testing.T) {
 	for name, after := range map[string]bool{"request lost": false, "reply lost": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			o := b.options()
 			refused := &refusal{name: "xack", after: after}
 			refused.left.Store(3)
 			o.Clients.Ops.AddHook(refused)
 			ids := b.add(10)
-			h := &ledger{}
+			h := &recorder{}
 			b.start(o, h)
-			b.drained(ids, h)
+			b.allHandled(ids, h)
 			b.eventually(func() error { return want("refusals left", refused.left.Load() <= 0, true) })
 			for _, id := range ids {
 				if n := h.times(id); n != 1 {
@@ -232,10 +232,10 @@ func TestFailedAckIsRepeatedAndNothingElse(t *testing.T) {
 
 func TestOutOfMemoryStopsReading(t *testing.T) {
 	t.Parallel()
-	b, _ := privateBench(t)
+	b, _ := privateFixture(t)
 	ctx := context.Background()
 	var tried atomic.Int64
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		tried.Add(1)
 		if err := b.client.Set(ctx, b.prefix+":effect", "x", 0).Err(); err != nil {
 			return all(batch, Pending), fmt.Errorf("write effect: %w", err)

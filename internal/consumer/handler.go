@@ -2,7 +2,7 @@ package consumer
 
 import "context"
 
-// An Entry is what Redis delivered.
+// An Entry is one entry of a stream, as Redis delivered it.
 type Entry struct {
 	Stream string
 	ID     string
@@ -16,11 +16,11 @@ type Entry struct {
 	Tried bool
 }
 
-// A Status says what becomes of an entry.
+// A Status says what becomes of an entry. The zero value is the safe one.
 type Status uint8
 
 const (
-	// Pending: its effects are not all there; the entry is not acked and comes again.
+	// Pending: its effects are not all there; the entry is not acked and is delivered again.
 	Pending Status = iota
 	// Done: all its effects are there; the entry is acked.
 	Done
@@ -34,13 +34,16 @@ type Verdict struct {
 	Reason string // of Dead: short, bounded, no secrets
 }
 
-// A Handler takes a batch of entries of one stream and returns one Verdict for
-// each, in order. An error means that infrastructure failed (Redis, Postgres): the entries with
-// Status Pending are tried again later, and that never counts against them. Left Pending without an
-// error, an entry has failed by itself, which it may do only so often. A panic costs the
-// entry that causes it. ctx is cancelled if the process can wait no longer. Handle
-// is called by Options.Loops goroutines for each stream. What must happen in the stream's order
-// waits for the batch's turn and passes it on afterwards; all else runs beside other batches.
+// A Handler takes a batch of entries of one stream and returns one Verdict for each, in order.
+//
+// An error means that infrastructure failed (Redis, Postgres): the entries with Status Pending are tried again
+// later, and that never counts against them. An entry left Pending without an error has failed by itself: after
+// Options.MaxDeliveries times it becomes a dead letter. An entry that causes a panic becomes one at once, and no
+// other does.
+//
+// ctx is cancelled if the process can wait no longer. Handle is called by Options.Loops goroutines for each
+// stream. What must happen in the stream's order waits for the batch's turn and passes it on afterwards; all else
+// runs concurrently with other batches.
 type Handler interface {
 	Handle(ctx context.Context, turn *Turn, batch []Entry) ([]Verdict, error)
 }

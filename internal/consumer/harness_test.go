@@ -37,10 +37,10 @@ func TestMain(m *testing.M) {
 // errOutage stands for a failure of Postgres or Redis in a handler.
 var errOutage = errors.New("store unreachable")
 
-// A ledger is a handler that notes how often each entry was handled. judge, if
+// A recorder is a handler that notes how often each entry was handled. handle, if
 // any, gives the verdicts; otherwise all are done.
-type ledger struct {
-	judge func(ctx context.Context, batch []Entry) ([]Verdict, error)
+type recorder struct {
+	handle func(ctx context.Context, batch []Entry) ([]Verdict, error)
 
 	mu      sync.Mutex
 	seen    map[string]int   // by entry ID
@@ -48,15 +48,15 @@ type ledger struct {
 	largest int              // batch
 }
 
-func (l *ledger) Handle(ctx context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
+func (l *recorder) Handle(ctx context.Context, _ *Turn, batch []Entry) ([]Verdict, error) {
 	l.note(batch)
-	if l.judge != nil {
-		return l.judge(ctx, batch)
+	if l.handle != nil {
+		return l.handle(ctx, batch)
 	}
 	return all(batch, Done), nil
 }
 
-func (l *ledger) note(batch []Entry) {
+func (l *recorder) note(batch []Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.seen == nil {
@@ -69,38 +69,38 @@ func (l *ledger) note(batch []Entry) {
 	l.largest = max(l.largest, len(batch))
 }
 
-func (l *ledger) times(id string) int {
+func (l *recorder) times(id string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.seen[id]
 }
 
-func (l *ledger) entry(id string) Entry {
+func (l *recorder) entry(id string) Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.entries[id]
 }
 
-func (l *ledger) ids() []string {
+func (l *recorder) ids() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.seen))
 }
 
-// notes is where a worker's log goes that a test looks at.
-type notes struct {
+// A logRecorder is where a worker's log goes that a test looks at.
+type logRecorder struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (n *notes) Write(p []byte) (int, error) {
+func (n *logRecorder) Write(p []byte) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.text.Write(p)
 }
 
 // have reports whether one line holds all of these texts.
-func (n *notes) have(texts ...string) bool {
+func (n *logRecorder) have(texts ...string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for line := range strings.Lines(n.text.String()) {
@@ -112,7 +112,7 @@ func (n *notes) have(texts ...string) bool {
 }
 
 // count returns how many lines hold the text.
-func (n *notes) count(text string) int {
+func (n *logRecorder) count(text string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Count(n.text.String(), text)
@@ -126,8 +126,8 @@ func all(batch []Entry, s Status) []Verdict {
 	return v
 }
 
-// A bench is a stream of a test's own, and what its consumers need.
-type bench struct {
+// A fixture is a stream of a test's own, and what its consumers need.
+type fixture struct {
 	t      testing.TB
 	url    string
 	client *redis.Client
@@ -135,16 +135,16 @@ type bench struct {
 	stream string
 }
 
-func newBench(t testing.TB) *bench {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	env := testenv.Redis(t)
-	return &bench{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}
+	return &fixture{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}
 }
 
-func privateBench(t testing.TB, args ...string) (*bench, *testenv.PrivateRedisEnv) {
+func privateFixture(t testing.TB, args ...string) (*fixture, *testenv.PrivateRedisEnv) {
 	t.Helper()
 	env := testenv.PrivateRedis(t, args...)
-	return &bench{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}, env
+	return &fixture{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}, env
 }
 
 // A worker is a running consumer.
@@ -158,7 +158,7 @@ type worker struct {
 }
 
 // options are those of a worker, quick but safe on a busy machine.
-func (b *bench) options() Options {
+func (b *fixture) options() Options {
 	b.t.Helper()
 	clients, err := Connect(b.url, ConnectOptions{Block: 50 * time.Millisecond, Timeout: 5 * time.Second})
 	if err != nil {
@@ -173,7 +173,7 @@ func (b *bench) options() Options {
 }
 
 // start runs a consumer until the test ends.
-func (b *bench) start(o Options, h Handler) *worker {
+func (b *fixture) start(o Options, h Handler) *worker {
 	b.t.Helper()
 	w := &worker{t: b.t, registry: prometheus.NewRegistry(), result: make(chan error, 1)}
 	o.Registerer = w.registry
@@ -232,7 +232,7 @@ func gathered(t testing.TB, registry *prometheus.Registry, name string) float64 
 }
 
 // add adds n entries and returns their IDs.
-func (b *bench) add(n int, fields ...string) []string {
+func (b *fixture) add(n int, fields ...string) []string {
 	b.t.Helper()
 	ids := make([]string, n)
 	pipe := b.client.Pipeline()
@@ -250,7 +250,7 @@ func (b *bench) add(n int, fields ...string) []string {
 }
 
 // deliver has another consumer read n entries and do nothing with them.
-func (b *bench) deliver(consumer string, n int64) []string {
+func (b *fixture) deliver(consumer string, n int64) []string {
 	b.t.Helper()
 	ctx := context.Background()
 	if err := b.client.XGroupCreateMkStream(ctx, b.stream, testGroup, "0").Err(); err != nil && !resp.IsError(err, "BUSYGROUP") {
@@ -270,7 +270,7 @@ func (b *bench) deliver(consumer string, n int64) []string {
 }
 
 // pending returns how many entries of the stream are pending.
-func (b *bench) pending() (int64, error) {
+func (b *fixture) pending() (int64, error) {
 	p, err := b.client.XPending(context.Background(), b.stream, testGroup).Result()
 	if err != nil {
 		return 0, err
@@ -279,18 +279,18 @@ func (b *bench) pending() (int64, error) {
 }
 
 // eventually waits until check returns nil.
-func (b *bench) eventually(check func() error) {
+func (b *fixture) eventually(check func() error) {
 	b.t.Helper()
 	testenv.Eventually(b.t, patience, check)
 }
 
-// drained waits until every given entry was handled and nothing is pending or unread.
-func (b *bench) drained(ids []string, ledgers ...*ledger) {
+// allHandled waits until every given entry was handled and nothing is pending or unread.
+func (b *fixture) allHandled(ids []string, recorders ...*recorder) {
 	b.t.Helper()
 	b.eventually(func() error {
 		for _, id := range ids {
 			n := 0
-			for _, l := range ledgers {
+			for _, l := range recorders {
 				n += l.times(id)
 			}
 			if n == 0 {
@@ -305,7 +305,7 @@ func (b *bench) drained(ids []string, ledgers ...*ledger) {
 }
 
 // deadLetters returns all dead letters.
-func (b *bench) deadLetters() []deadletter.Letter {
+func (b *fixture) deadLetters() []deadletter.Letter {
 	b.t.Helper()
 	letters, err := deadletter.NewQueue(b.client, b.stream).List(context.Background(), "", 1000)
 	if err != nil {

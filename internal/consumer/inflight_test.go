@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// loop returns a read loop that has joined the group and that the test steps by hand, so that nothing
+// loop returns a read loop that has joined the group and that the test steps itself, so that nothing
 // depends on when heartbeats come.
-func (b *bench) loop(o Options, h Handler) *readLoop {
+func (b *fixture) loop(o Options, h Handler) *readLoop {
 	b.t.Helper()
 	c, err := New(o, h)
 	if err != nil {
@@ -23,8 +23,8 @@ func (b *bench) loop(o Options, h Handler) *readLoop {
 	return l
 }
 
-// retire makes the entries look as if their consumer had left them alone for an hour.
-func (b *bench) retire(l *readLoop, ids ...string) {
+// makeIdle makes the entries look as if their consumer had left them alone for an hour.
+func (b *fixture) makeIdle(l *readLoop, ids ...string) {
 	b.t.Helper()
 	for _, id := range ids {
 		owner := b.owner(id).Consumer
@@ -43,7 +43,7 @@ type delivery struct {
 	Idle     time.Duration
 }
 
-func (b *bench) owner(id string) delivery {
+func (b *fixture) owner(id string) delivery {
 	b.t.Helper()
 	found, err := b.client.XPendingExt(context.Background(), &redis.XPendingExtArgs{Stream: b.stream, Group: testGroup, Start: id, End: id, Count: 1}).Result()
 	if err != nil || len(found) != 1 {
@@ -53,8 +53,8 @@ func (b *bench) owner(id string) delivery {
 }
 
 // outageFor returns a handler that fails with what it is given as long as *down.
-func outageFor(down *bool) *ledger {
-	return &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+func outageFor(down *bool) *recorder {
+	return &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		if *down {
 			return all(batch, Pending), errOutage
 		}
@@ -73,7 +73,7 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			down := true
 			h := outageFor(&down)
 			l := b.loop(b.options(), h)
@@ -83,7 +83,7 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 			}
 			b.add(1)
 			left := b.deliver(map[string]string{"claim": "dead", "recovery": l.name}[name], 1)[0]
-			b.retire(l, append(ids, left)...)
+			b.makeIdle(l, append(ids, left)...)
 			down = false
 			if err := find(l); err != nil {
 				t.Fatal(err)
@@ -107,14 +107,14 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 // to becoming a poison candidate, however often its heartbeat comes.
 func TestHeartbeatIsNoDelivery(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	down := true
 	l := b.loop(b.options(), outageFor(&down))
 	id := b.add(1)[0]
 	if err := l.read(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	b.retire(l, id)
+	b.makeIdle(l, id)
 	for range 2 * l.processor.decider.maxDeliveries {
 		if err := l.heartbeater.beat(t.Context()); err != nil {
 			t.Fatal(err)
@@ -131,7 +131,7 @@ func TestHeartbeatIsNoDelivery(t *testing.T) {
 // TestHeartbeatLeavesOthersEntriesAlone: only what is in flight here is kept.
 func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	down := true
 	l := b.loop(b.options(), outageFor(&down))
 	b.add(1)
@@ -140,7 +140,7 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	}
 	b.add(1)
 	other := b.deliver("dead", 1)[0]
-	b.retire(l, other)
+	b.makeIdle(l, other)
 	if err := l.heartbeater.beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -149,32 +149,32 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	}
 }
 
-// TestMarkOfAPoisonCandidateExpires: whether the attempt fails, ends the process or is made again, the mark
-// has a TTL that outlasts the time until somebody else claims the entry.
-func TestMarkOfAPoisonCandidateExpires(t *testing.T) {
+// TestMarkerOfAPoisonCandidateExpires: whether the attempt fails, ends the process or is made again, the marker
+// has a TTL that outlasts the time until another consumer claims the entry.
+func TestMarkerOfAPoisonCandidateExpires(t *testing.T) {
 	t.Parallel()
-	for name, owner := range map[string]string{"new": "", "of this process": "own", "of another process": "somebody"} {
+	for name, owner := range map[string]string{"new": "", "of this process": "own", "of another process": "another"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
-			l := b.loop(b.options(), &ledger{})
+			b := newFixture(t)
+			l := b.loop(b.options(), &recorder{})
 			if owner == "own" {
 				owner = l.processor.poison.token
 			}
 			const left = time.Hour
 			if owner != "" {
-				if err := b.client.Set(t.Context(), b.mark("1-1"), owner, left).Err(); err != nil {
+				if err := b.client.Set(t.Context(), b.marker("1-1"), owner, left).Err(); err != nil {
 					t.Fatal(err)
 				}
 			}
 			it := &item{Entry: Entry{Stream: b.stream, ID: "1-1", Deliveries: 9}}
 			killed, err := l.processor.poison.mark(t.Context(), it)
-			if err != nil || killed != (owner == "somebody") {
+			if err != nil || killed != (owner == "another") {
 				t.Fatalf("marked by another process: %t, %v", killed, err)
 			}
-			ttl := b.client.PTTL(t.Context(), b.mark("1-1")).Val()
+			ttl := b.client.PTTL(t.Context(), b.marker("1-1")).Val()
 			if ttl <= DefaultClaimMinIdle || ttl > markerTTL || owner != "" && ttl > left {
-				t.Errorf("the mark's TTL is %s", ttl)
+				t.Errorf("the marker's TTL is %s", ttl)
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestMarkOfAPoisonCandidateExpires(t *testing.T) {
 // however many attempts it takes.
 func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	now, down := time.Now(), true
 	o := b.options()
 	o.Now = func() time.Time { return now }
@@ -212,7 +212,7 @@ func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 // be able to handle it, and what is pending here stays in Redis; new entries go on being read.
 func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	now, down := time.Now(), true
 	o := b.options()
 	o.BatchSize, o.Now = 4, func() time.Time { return now }
@@ -225,7 +225,7 @@ func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	}
 	b.add(2)
 	others, own := b.deliver("dead", 1)[0], b.deliver(l.name, 1)[0]
-	b.retire(l, others, own)
+	b.makeIdle(l, others, own)
 	l.backlog.entries, l.claimer.due = 1, now
 	held := l.inFlight.waiting()
 	for range 6 { // more than it takes to page through all that is pending

@@ -15,19 +15,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Two processes of one consumer name take each other's pending entries for their own, left behind, and handle them a second
-// time. So a process that runs holds a lease on its name, a key that it renews. Who finds one waits until it is renewed, which
-// tells that somebody lives, or expires; where the holder ran on this host and is gone it doesn't wait.
+// Two processes of one consumer name would take each other's pending entries for their own and handle them a second
+// time. So a running process holds a lease on its name, a key that it renews. A process that finds a lease waits until it is
+// renewed, which shows that its holder runs, or expires. Where the holder ran on this host and has ended it does not wait.
 
 const (
 	leaseTTL   = 10 * time.Second
 	leaseEvery = leaseTTL / 4
-	leaseLook  = 100 * time.Millisecond // between two looks at somebody else's
+	leaseLook  = 100 * time.Millisecond // between two looks at another's lease
 	leaseLooks = int(2 * leaseTTL / leaseLook)
 	leaseNames = 1000 // of one host, at most
 )
 
-// ErrNameInUse says that another live process of the group has the consumer's name.
+// ErrNameInUse says that another running process of the group has the consumer name.
 var ErrNameInUse = errors.New("another worker of the group that is running has that consumer name")
 
 // keepScript renews a lease, also one that Redis has lost, unless it is another's by now.
@@ -54,15 +54,15 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 `)
 
-// LeaseOptions say which name is wanted.
+// LeaseOptions configure [Acquire].
 type LeaseOptions struct {
 	Client redis.UniversalClient
 	Prefix string // of the key
 	Group  string
-	// Name is the consumer's name that is wanted.
+	// Name is the consumer name to acquire.
 	Name string
-	// Unique takes Name with a number behind it, "host.2", where another process has Name. The same numbers come
-	// again after a restart, so that what was pending is found at once. Otherwise a name that is in use is refused.
+	// Unique acquires Name with a number appended, "host.2", where another process has Name. The same numbers come
+	// again after a restart, so that what was pending is found at once. Otherwise a name that is in use is an error.
 	Unique bool
 	Logger *slog.Logger
 }
@@ -76,7 +76,7 @@ type Lease struct {
 	value string
 }
 
-// Acquire waits for the lease on a name, for up to ten seconds where a process that had it ended without giving it back.
+// Acquire waits for the lease on a name, for up to ten seconds where its last holder ended without releasing it.
 // The error is [ErrNameInUse], or Redis's, or that of ctx.
 func Acquire(ctx context.Context, o LeaseOptions) (*Lease, error) {
 	l := &Lease{o: o, value: strings.Join([]string{newToken(), thisHost(), strconv.Itoa(os.Getpid())}, " ")}
@@ -99,7 +99,7 @@ func Acquire(ctx context.Context, o LeaseOptions) (*Lease, error) {
 
 func (l *Lease) key() string { return l.o.Prefix + ":consumer:" + l.o.Group + ":" + l.Name }
 
-// acquire reports whether the lease is ours; false means that somebody who lives has it.
+// acquire reports whether the lease is ours; false means that a running process has it.
 func (l *Lease) acquire(ctx context.Context) (bool, error) {
 	var left time.Duration // of the other's lease when it was last looked at
 	for range leaseLooks {
@@ -130,7 +130,7 @@ func (l *Lease) acquire(ctx context.Context) (bool, error) {
 	return false, nil // it neither expires nor is renewed: not one of ours
 }
 
-// Keep renews the lease until ctx ends, and gives it back then. What goes wrong is logged: the worker goes on.
+// Keep renews the lease until ctx ends, then releases it. Failures are only logged: the worker goes on.
 func (l *Lease) Keep(ctx context.Context) {
 	ticker := time.NewTicker(leaseEvery)
 	defer ticker.Stop()
@@ -144,7 +144,7 @@ func (l *Lease) Keep(ctx context.Context) {
 		}
 		renewed, err := l.renew(ctx)
 		if err != nil {
-			continue // an outage, of which the read loops tell
+			continue // an outage, which the read loops report
 		}
 		if ours && !renewed {
 			l.o.Logger.Warn("another worker has taken this one's consumer name while it was away; entries may be handled twice: give each a name of its own",
@@ -161,14 +161,14 @@ func (l *Lease) renew(ctx context.Context) (ours bool, err error) {
 	return n == 1, err
 }
 
-// Release gives the lease back, so that the name is free at once.
+// Release ends the lease, so that the name is free immediately.
 func (l *Lease) Release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = endScript.Run(ctx, l.o.Client, []string{l.key()}, l.value).Err() // it expires by itself
 }
 
-// A holding is what is known of the process that has a lease.
+// A holding is what is known of a lease's holder.
 type holding int
 
 const (
@@ -177,7 +177,7 @@ const (
 	dead                   // there is none
 )
 
-// stateOf says what became of the holder of a lease.
+// stateOf returns what is known of the holder of a lease with the value.
 func stateOf(value string) holding {
 	parts := strings.Fields(value)
 	if len(parts) != 3 || parts[1] != thisHost() {
@@ -193,7 +193,8 @@ func stateOf(value string) holding {
 	return alive
 }
 
-// thisHost tells where process IDs mean the same: the host, and the container on it. Where that can't be known it is like no other.
+// thisHost identifies the space of process IDs: the host, and the container on it. Where that is unknown it returns what
+// equals no other.
 func thisHost() string {
 	host, err := os.Hostname()
 	space, spaceErr := os.Readlink("/proc/self/ns/pid")

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-func (b *bench) lease(name string, unique bool) LeaseOptions {
+func (b *fixture) lease(name string, unique bool) LeaseOptions {
 	return LeaseOptions{
 		Client: b.client, Prefix: b.prefix, Group: testGroup, Name: name, Unique: unique, Logger: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
 	}
 }
 
-func (b *bench) acquire(o LeaseOptions) *Lease {
+func (b *fixture) acquire(o LeaseOptions) *Lease {
 	b.t.Helper()
 	l, err := Acquire(b.t.Context(), o)
 	if err != nil {
@@ -41,7 +41,7 @@ func deadProcess(t *testing.T) int {
 // TestProcessesOfOneHostHaveNamesOfTheirOwn: the host's name, and the same numbers again for those that come back.
 func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	first, second, third := b.acquire(b.lease("host", true)), b.acquire(b.lease("host", true)), b.acquire(b.lease("host", true))
 	for i, l := range []*Lease{first, second, third} {
 		if want := []string{"host", "host.2", "host.3"}[i]; l.Name != want {
@@ -63,7 +63,7 @@ func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
 // TestChosenNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be known.
 func TestChosenNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	first := b.acquire(b.lease("w1", false))
 	kept, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -95,7 +95,7 @@ func TestLeaseOfAnotherHostIsWaitedFor(t *testing.T) {
 	for name, unique := range map[string]bool{"chosen": false, "the host's": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			key := b.prefix + ":consumer:" + testGroup + ":w1"
 			if err := b.client.Set(t.Context(), key, there, 3*leaseLook).Err(); err != nil {
 				t.Fatal(err)
@@ -128,7 +128,7 @@ func TestLeaseOfAnotherHostIsWaitedFor(t *testing.T) {
 // TestLeaseIsRenewed: also where Redis has lost it, and not where another has it by now, which is said once.
 func TestLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	l := b.acquire(b.lease("w1", false))
 	for name, before := range map[string]func() error{
 		"about to expire": func() error { return b.client.PExpire(t.Context(), l.key(), time.Second).Err() },
@@ -156,7 +156,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 
 func TestAcquireFails(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t)
+	b, env := privateFixture(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Acquire(ended, b.lease("w1", false)); !errors.Is(err, context.Canceled) {

@@ -12,7 +12,7 @@ import (
 )
 
 // addAt adds n entries with the given time.
-func (b *bench) addAt(at time.Time, n int) {
+func (b *fixture) addAt(at time.Time, n int) {
 	b.t.Helper()
 	pipe := b.client.Pipeline()
 	for i := range n {
@@ -23,7 +23,7 @@ func (b *bench) addAt(at time.Time, n int) {
 	}
 }
 
-func (b *bench) group(name string) {
+func (b *fixture) group(name string) {
 	b.t.Helper()
 	if err := b.client.XGroupCreateMkStream(context.Background(), b.stream, name, "0").Err(); err != nil {
 		b.t.Fatal(err)
@@ -31,7 +31,7 @@ func (b *bench) group(name string) {
 }
 
 // readAs has a group read n entries, and ack those whose index ack accepts.
-func (b *bench) readAs(group string, n int64, ack func(i int) bool) {
+func (b *fixture) readAs(group string, n int64, ack func(i int) bool) {
 	b.t.Helper()
 	ctx := context.Background()
 	read, err := b.client.XReadGroup(ctx, &redis.XReadGroupArgs{
@@ -52,7 +52,7 @@ func (b *bench) readAs(group string, n int64, ack func(i int) bool) {
 }
 
 // setBack has a group read everything again, as XGROUP SETID does.
-func (b *bench) setBack(group string) {
+func (b *fixture) setBack(group string) {
 	b.t.Helper()
 	if err := b.client.XGroupSetID(context.Background(), b.stream, group, "0").Err(); err != nil {
 		b.t.Fatal(err)
@@ -65,44 +65,44 @@ func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
 	t.Parallel()
 	old := time.Now().Add(-48 * time.Hour)
 	cases := map[string]struct {
-		prepare func(b *bench) // 1,000 old entries and 1,000 new ones are there
-		keeps   int64          // entries; Redis keeps up to 99 more
+		prepare func(b *fixture) // 1,000 old entries and 1,000 new ones are there
+		keeps   int64            // entries; Redis keeps up to 99 more
 	}{
-		"nothing needed": {func(b *bench) {
+		"nothing needed": {func(b *fixture) {
 			b.group(testGroup)
 			b.readAs(testGroup, 2000, every)
 		}, 1000},
-		"unread by us": {func(b *bench) {
+		"unread by us": {func(b *fixture) {
 			b.group(testGroup)
 			b.readAs(testGroup, 400, every)
 		}, 1601},
-		"pending with us": {func(b *bench) {
+		"pending with us": {func(b *fixture) {
 			b.group(testGroup)
 			b.readAs(testGroup, 2000, func(i int) bool { return i != 250 })
 		}, 1750},
-		"unread by another group": {func(b *bench) {
+		"unread by another group": {func(b *fixture) {
 			b.group(testGroup)
 			b.group("other")
 			b.readAs(testGroup, 2000, every)
 			b.readAs("other", 300, every)
 		}, 1701},
-		"pending with another group": {func(b *bench) {
+		"pending with another group": {func(b *fixture) {
 			b.group(testGroup)
 			b.group("other")
 			b.readAs(testGroup, 2000, every)
 			b.readAs("other", 2000, func(i int) bool { return i < 500 || i > 600 })
 		}, 1500},
-		"never read by another group": {func(b *bench) {
+		"never read by another group": {func(b *fixture) {
 			b.group(testGroup)
 			b.group("other")
 			b.readAs(testGroup, 2000, every)
 		}, 2000},
-		"unread again by a group that was set back": {func(b *bench) {
+		"unread again by a group that was set back": {func(b *fixture) {
 			b.group(testGroup)
 			b.readAs(testGroup, 2000, func(i int) bool { return i != 600 })
 			b.setBack(testGroup)
 		}, 2000},
-		"our group is gone": {func(b *bench) {
+		"our group is gone": {func(b *fixture) {
 			b.group("other")
 			b.readAs("other", 2000, every)
 		}, 2000},
@@ -110,7 +110,7 @@ func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			ctx := context.Background()
 			b.addAt(old, 1000)
 			b.addAt(time.Now(), 1000)
@@ -132,7 +132,7 @@ func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
 
 func TestRetentionTrimsHoweverMuchThereIs(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.addAt(time.Now().Add(-48*time.Hour), 5*trimLimit)
 	b.group(testGroup)
 	b.readAs(testGroup, 5*trimLimit, every)
@@ -145,7 +145,7 @@ func TestRetentionTrimsHoweverMuchThereIs(t *testing.T) {
 
 func TestRetentionOfNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	if n, err := trim(context.Background(), b.client, b.stream, testGroup, time.Hour); err != nil || n != 0 {
 		t.Errorf("trimming no stream: %d, %v", n, err)
 	}
@@ -160,7 +160,7 @@ func TestRetentionOfNothing(t *testing.T) {
 // TestEntryIDsAreComparedExactly compares IDs past what a double holds.
 func TestEntryIDsAreComparedExactly(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	for _, tc := range []struct {
 		a, b string
 		want int64
@@ -182,7 +182,7 @@ func TestEntryIDsAreComparedExactly(t *testing.T) {
 
 func TestConsumersThatAreGoneAreRemoved(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	b.add(3)
 	owned := b.deliver("owner", 2)
@@ -220,16 +220,16 @@ func TestConsumersThatAreGoneAreRemoved(t *testing.T) {
 	}
 }
 
-// TestWorkerKeepsHouse has a worker trim, measure and sweep by itself.
-func TestWorkerKeepsHouse(t *testing.T) {
+// TestWorkerDoesHousekeeping has a worker trim, measure and sweep by itself.
+func TestWorkerDoesHousekeeping(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	b.addAt(time.Now().Add(-48*time.Hour), 500)
 	o := b.options()
 	o.Retention = 24 * time.Hour
 	o.every = intervals{sample: 10 * time.Millisecond, trim: 10 * time.Millisecond, sweep: 10 * time.Millisecond, idle: time.Second}
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		if slices.Contains(batch[0].Fields, "blocked") {
 			return all(batch, Pending), errOutage
 		}

@@ -27,7 +27,7 @@ const (
 type Options struct {
 	// Clients reach Redis; [Connect] makes them as the consumer needs them.
 	Clients Clients
-	// Streams are read by Loops loops each.
+	// Streams are read by Loops read loops each.
 	Streams []string
 	// Group is the consumer group; it is made where it isn't there.
 	Group string
@@ -35,10 +35,10 @@ type Options struct {
 	// It must differ between processes that run at once, and should be the
 	// same after a restart, so that what was pending is found at once. The default is the host's name.
 	Consumer string
-	// Prefix starts the keys of the marks of suspect entries.
+	// Prefix starts the keys of the markers of poison candidates, and of samples.
 	Prefix string
 
-	// Loops is how many loops read each stream: while one waits for Redis
+	// Loops is how many read loops each stream has: while one waits for Redis
 	// another works. Each is a consumer of its own; the default is 1.
 	Loops     int
 	BatchSize int           // entries read at once
@@ -57,7 +57,7 @@ type Options struct {
 	Shed Shedding
 	// DeadMaxLen is about how many dead letters a stream keeps, the newest.
 	DeadMaxLen int64
-	// Grace is how long the batch in hand may go on once Run's context ends.
+	// Grace is how long the current batches may take once Run's context ends.
 	Grace time.Duration
 	// Timeout is how long one command may take, the time a read blocks not counted.
 	Timeout time.Duration

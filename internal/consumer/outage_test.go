@@ -23,13 +23,13 @@ import (
 // in a blocking read.
 func TestStreamOrGroupGone(t *testing.T) {
 	t.Parallel()
-	cases := map[string]func(ctx context.Context, b *bench) error{
-		"FLUSHALL": func(ctx context.Context, b *bench) error { return b.client.FlushAll(ctx).Err() },
-		"DEL":      func(ctx context.Context, b *bench) error { return b.client.Del(ctx, b.stream).Err() },
-		"XGROUP DESTROY": func(ctx context.Context, b *bench) error {
+	cases := map[string]func(ctx context.Context, b *fixture) error{
+		"FLUSHALL": func(ctx context.Context, b *fixture) error { return b.client.FlushAll(ctx).Err() },
+		"DEL":      func(ctx context.Context, b *fixture) error { return b.client.Del(ctx, b.stream).Err() },
+		"XGROUP DESTROY": func(ctx context.Context, b *fixture) error {
 			return b.client.XGroupDestroy(ctx, b.stream, testGroup).Err()
 		},
-		"another type": func(ctx context.Context, b *bench) error {
+		"another type": func(ctx context.Context, b *fixture) error {
 			err := b.client.Set(ctx, b.stream, "x", 0).Err()
 			return errors.Join(err, b.client.PExpire(ctx, b.stream, 200*time.Millisecond).Err())
 		},
@@ -37,19 +37,19 @@ func TestStreamOrGroupGone(t *testing.T) {
 	for name, remove := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, _ := privateBench(t)
-			h := &ledger{}
+			b, _ := privateFixture(t)
+			h := &recorder{}
 			o := b.options()
 			o.Block = time.Second
 			w := b.start(o, h)
-			b.drained(b.add(10), h)
+			b.allHandled(b.add(10), h)
 			if err := remove(context.Background(), b); err != nil {
 				t.Fatal(err)
 			}
 			b.eventually(func() error { // until the stream is one again
 				return b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: []string{"a", "b"}}).Err()
 			})
-			b.drained(b.add(10), h)
+			b.allHandled(b.add(10), h)
 			b.eventually(func() error { return want("recreated", w.metric("wardstream_groups_recreated_total"), 1.0) })
 			if w.metric("wardstream_read_errors_total") == 0 {
 				t.Error("no read error was counted")
@@ -61,10 +61,10 @@ func TestStreamOrGroupGone(t *testing.T) {
 
 func TestGroupGoneBeforeTheStartIsNoLoss(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	h := &ledger{}
+	b := newFixture(t)
+	h := &recorder{}
 	w := b.start(b.options(), h)
-	b.drained(b.add(1), h)
+	b.allHandled(b.add(1), h)
 	if got := w.metric("wardstream_groups_recreated_total"); got != 0 {
 		t.Errorf("%v groups counted as made again", got)
 	}
@@ -74,8 +74,8 @@ func TestGroupGoneBeforeTheStartIsNoLoss(t *testing.T) {
 // nothing may be lost.
 func TestRedisCrash(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t, "--appendonly", "yes", "--appendfsync", "always")
-	h := &ledger{}
+	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
+	h := &recorder{}
 	o := b.options()
 	o.ClaimMinIdle = 2 * time.Second
 	w := b.start(o, h)
@@ -87,7 +87,7 @@ func TestRedisCrash(t *testing.T) {
 		b.eventually(func() error { return want("joined", w.Health()[0].Joined, false) })
 		env.Restart()
 	}
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
@@ -190,7 +190,7 @@ func TestLostReadReply(t *testing.T) {
 	for name, spoiled := range map[string]int64{"connection breaks": cut, "connection hangs": swallow} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, env := privateBench(t)
+			b, env := privateFixture(t)
 			var losses atomic.Int64
 			losses.Store(3)
 			p := newProxy(t, env.Addr, func(request []byte) int64 {
@@ -209,12 +209,12 @@ func TestLostReadReply(t *testing.T) {
 			t.Cleanup(func() { _ = clients.Close() })
 			o.Clients.Read = clients.Read
 			o.Timeout = 300 * time.Millisecond
-			o.ClaimMinIdle = time.Hour // nothing is claimed: what is found is drained
+			o.ClaimMinIdle = time.Hour // nothing is claimed: what is found is recovered
 			o.BatchSize = 16
-			h := &ledger{}
+			h := &recorder{}
 			w := b.start(o, h)
 			ids := b.add(100)
-			b.drained(ids, h)
+			b.allHandled(ids, h)
 			if got := w.metric("wardstream_read_errors_total"); got < 3 {
 				t.Errorf("counted %v read errors", got)
 			}
@@ -231,34 +231,34 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		owner string
-		trim  func(ctx context.Context, b *bench, ids []string) error
+		trim  func(ctx context.Context, b *fixture, ids []string) error
 	}{
-		"drained, trimmed": {"w-0", func(ctx context.Context, b *bench, ids []string) error {
+		"recovered, trimmed": {"w-0", func(ctx context.Context, b *fixture, ids []string) error {
 			return b.client.XTrimMinID(ctx, b.stream, ids[7]).Err()
 		}},
-		"drained, deleted": {"w-0", func(ctx context.Context, b *bench, ids []string) error {
+		"recovered, deleted": {"w-0", func(ctx context.Context, b *fixture, ids []string) error {
 			return b.client.XDel(ctx, b.stream, ids[:7]...).Err()
 		}},
-		"claimed, trimmed": {"dead", func(ctx context.Context, b *bench, ids []string) error {
+		"claimed, trimmed": {"dead", func(ctx context.Context, b *fixture, ids []string) error {
 			return b.client.XTrimMinID(ctx, b.stream, ids[7]).Err()
 		}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			b.add(10)
 			ids := b.deliver(tc.owner, 10)
 			if err := tc.trim(context.Background(), b, ids); err != nil {
 				t.Fatal(err)
 			}
-			h := &ledger{}
+			h := &recorder{}
 			o := b.options()
 			o.ClaimMinIdle = 300 * time.Millisecond
-			var said notes
+			var said logRecorder
 			o.Logger = slog.New(slog.NewTextHandler(&said, nil))
 			w := b.start(o, h)
-			b.drained(ids[7:], h)
+			b.allHandled(ids[7:], h)
 			b.eventually(func() error { return want("lost", w.metric("wardstream_entries_lost_total"), 7.0) })
 			b.eventually(func() error { return want("warned", said.have("level=WARN", "are lost", "first_id="+ids[0]), true) })
 			for _, id := range ids[:7] {
@@ -270,11 +270,11 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 	}
 }
 
-// TestLostOnceThoughTwoFindOut: a loop reads of trimmed entries among its own while another claims them. Only whoever
+// TestTrimmedEntryThatTwoFindIsCountedOnce: a loop reads of trimmed entries among its own while another claims them. Only the one that
 // takes them off the pending list counts them.
-func TestLostOnceThoughTwoFindOut(t *testing.T) {
+func TestTrimmedEntryThatTwoFindIsCountedOnce(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.add(10)
 	ids := b.deliver("w-0", 10)
 	if err := b.client.XTrimMaxLen(t.Context(), b.stream, 0).Err(); err != nil {
@@ -283,7 +283,7 @@ func TestLostOnceThoughTwoFindOut(t *testing.T) {
 	o := b.options()
 	registry := prometheus.NewRegistry()
 	o.Registerer, o.Loops, o.ClaimMinIdle = registry, 2, time.Millisecond
-	c, err := New(o, &ledger{})
+	c, err := New(o, &recorder{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,17 +12,17 @@ import (
 // TestBehind: while the oldest unprocessed entry is too old a metric says so, and a warning now and then.
 func TestBehind(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.addAt(time.Now().Add(-time.Hour), 1)
 	release := make(chan struct{})
-	h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 		select {
 		case <-release:
 		case <-ctx.Done():
 		}
 		return all(batch, Done), nil
 	}}
-	var log notes
+	var log logRecorder
 	o := b.options()
 	o.MaxLag, o.Logger = time.Minute, slog.New(slog.NewTextHandler(&log, nil))
 	o.every.sample, o.every.warn = 10*time.Millisecond, time.Hour
@@ -42,14 +42,14 @@ func TestBehind(t *testing.T) {
 	}
 }
 
-// TestBacklogStaysInRedis: however much waits, a loop has no more in hand than a batch.
+// TestBacklogStaysInRedis: however much waits, a loop has no more in flight than a batch.
 func TestBacklogStaysInRedis(t *testing.T) {
 	t.Parallel()
 	const loops, batch, backlog = 3, 50, 5000
-	b := newBench(t)
+	b := newFixture(t)
 	ids := b.add(backlog)
 	release := make(chan struct{})
-	h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 		select {
 		case <-release:
 		case <-ctx.Done():
@@ -61,14 +61,14 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	w := b.start(o, h)
 	b.eventually(func() error {
 		n, err := b.pending()
-		return errors.Join(err, want("in hand", n, int64(loops*batch)))
+		return errors.Join(err, want("in flight", n, int64(loops*batch)))
 	})
 	b.add(backlog) // nobody asks for it
 	if n, err := b.pending(); err != nil || n != loops*batch {
-		t.Errorf("%d in hand, %v", n, err)
+		t.Errorf("%d in flight, %v", n, err)
 	}
 	close(release)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	_ = w.stop()
 	if h.largest > batch {
 		t.Errorf("a batch had %d entries", h.largest)
@@ -79,12 +79,12 @@ func TestBacklogStaysInRedis(t *testing.T) {
 // that an outage or a neighbour's panic brings again.
 func TestTried(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	claimed := b.deliverOften(1)
 	fresh := b.add(3)
 	tried := map[string][]bool{} // only the loop's goroutine handles
-	h := &ledger{}
-	h.judge = func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{}
+	h.handle = func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		for _, e := range batch {
 			tried[e.ID] = append(tried[e.ID], e.Tried)
 		}
@@ -99,7 +99,7 @@ func TestTried(t *testing.T) {
 	o := b.options()
 	o.ClaimMinIdle = 500 * time.Millisecond
 	w := b.start(o, h)
-	b.drained(append(fresh, claimed), h)
+	b.allHandled(append(fresh, claimed), h)
 	_ = w.stop()
 	for id, before := range tried {
 		if before[0] != (id == claimed) || len(before) < 2 || slices.Contains(before[1:], false) {

@@ -111,24 +111,24 @@ func withoutBlock(request []byte) []byte {
 }
 
 // paced is a worker that reads through a waiter, with what it logs.
-func (b *bench) paced(w *waiter) (Options, *notes) {
+func (b *fixture) paced(w *waiter) (Options, *logRecorder) {
 	b.t.Helper()
 	o := b.options()
 	clients, err := Connect("redis://"+w.addr, ConnectOptions{Block: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
 	b.must(err)
 	b.t.Cleanup(func() { _ = clients.Close() })
-	said := &notes{}
+	said := &logRecorder{}
 	o.Clients.Read, o.Timeout, o.Block = clients.Read, 300*time.Millisecond, 50*time.Millisecond
 	o.ClaimMinIdle, o.Logger = time.Hour, slog.New(slog.NewTextHandler(said, nil))
 	return o, said
 }
 
-// TestReadThatGoesOnIsNoFailure: readiness doesn't hang on how long a read takes, if the server answers otherwise.
-func TestReadThatGoesOnIsNoFailure(t *testing.T) {
+// TestReadPastItsDeadlineIsNoFailure: readiness doesn't hang on how long a read takes, if the server answers otherwise.
+func TestReadPastItsDeadlineIsNoFailure(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t)
+	b, env := privateFixture(t)
 	o, said := b.paced(newWaiter(t, env.Addr, true))
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
 	b.eventually(func() error { return want("joined", w.Health()[0].Joined, true) })
 	for late := 0.0; late < 3; late = w.metric("wardstream_read_errors_total") { // each takes longer
@@ -138,7 +138,7 @@ func TestReadThatGoesOnIsNoFailure(t *testing.T) {
 		<-time.After(time.Millisecond)
 	}
 	ids := b.add(20)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	for _, id := range ids {
 		if n := h.times(id); n != 1 {
 			t.Errorf("%s was handled %d times", id, n)
@@ -152,11 +152,11 @@ func TestReadThatGoesOnIsNoFailure(t *testing.T) {
 // TestReadsThatDoNotWaitAreSpacedOut: a service that answers blocking reads at once isn't asked without end.
 func TestReadsThatDoNotWaitAreSpacedOut(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t)
+	b, env := privateFixture(t)
 	server := newWaiter(t, env.Addr, false)
 	o, said := b.paced(server)
 	o.Loops = 2
-	h := &ledger{}
+	h := &recorder{}
 	b.start(o, h)
 	b.eventually(func() error { return want("said so", said.count("at intervals instead"), 1) })
 	before := server.reads.Load()
@@ -165,7 +165,7 @@ func TestReadsThatDoNotWaitAreSpacedOut(t *testing.T) {
 		t.Errorf("%d reads in two seconds", n)
 	}
 	ids := b.add(50)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	if n := said.count("at intervals instead"); n != 1 {
 		t.Errorf("said so %d times", n)
 	}
@@ -196,13 +196,13 @@ func TestPaceRests(t *testing.T) {
 // TestWorkerIsSoonBackAfterAnOutage: however long Redis was gone, the worker asks it again at short intervals.
 func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t, "--appendonly", "yes", "--appendfsync", "always")
+	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
 	o := b.options()
-	var said notes
+	var said logRecorder
 	o.Logger = slog.New(slog.NewTextHandler(&said, nil))
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
-	b.drained(b.add(3), h)
+	b.allHandled(b.add(3), h)
 	env.Kill()
 	b.eventually(func() error { // many dials fail
 		return want("failures", w.metric("wardstream_read_errors_total") > 30, true)
@@ -211,7 +211,7 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 		t.Errorf("said %d times that reading failed", n)
 	}
 	env.Restart()
-	b.drained(b.add(3), h)
+	b.allHandled(b.add(3), h)
 	b.eventually(func() error { return want("said it is back", said.have("can be read again"), true) })
 	for attempt := range 20 {
 		if got := min(backoff(attempt+1), jitter(outagePause)); got > outagePause {
@@ -233,29 +233,29 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 // TestWorkerFollowsANameToAnotherServer: the old server lives on with its connections, where nothing comes any more.
 func TestWorkerFollowsANameToAnotherServer(t *testing.T) {
 	t.Parallel()
-	b, _ := privateBench(t)
+	b, _ := privateFixture(t)
 	next := testenv.PrivateRedis(t)
 	name := testenv.NewName(t, b.client.Options().Addr)
 	o := b.connected("redis://"+name.Addr, ConnectOptions{})
-	h := &ledger{}
+	h := &recorder{}
 	b.start(o, h)
-	b.drained(b.add(5), h)
+	b.allHandled(b.add(5), h)
 	name.LeadTo(next.Addr)
 	b.client = next.Client
-	b.drained(b.add(5), h)
+	b.allHandled(b.add(5), h)
 }
 
 // TestClusterPrimaryKilled: the worker goes on reading, and handling, once the replica of the stream's primary is elected.
 func TestClusterPrimaryKilled(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)
-	b := &bench{t: t, url: env.URL, prefix: "ws-test", stream: "ws-test:events"}
+	b := &fixture{t: t, url: env.URL, prefix: "ws-test", stream: "ws-test:events"}
 	i := env.PrimaryOf(b.stream)
 	b.client = env.Primaries[i].Client
 	o := b.connected(env.URL, ConnectOptions{})
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 	if n, err := b.client.Wait(t.Context(), 1, patience).Result(); err != nil || n != 1 {
 		t.Fatalf("%d replicas, %v", n, err)
 	}
@@ -265,6 +265,6 @@ func TestClusterPrimaryKilled(t *testing.T) {
 	testenv.Eventually(t, patience, func() error {
 		return b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: []string{"first", "after"}}).Err()
 	})
-	b.drained(b.add(50), h)
+	b.allHandled(b.add(50), h)
 	b.eventually(func() error { return want("joined", w.Health()[0].Joined, true) })
 }

@@ -39,11 +39,10 @@ type peers struct {
 // maxStuck bounds the memory of consumers that come and go.
 const maxStuck = 1000
 
-// settle waits until no peer has an entry pending from before id, at most peerPatience: what such
-// an entry leads to may be still to come. It reports whether there are peers at work, which may have
-// changed something the moment before it looked. A peer that it has waited for to no avail isn't waited for again
-// until it makes progress. Each look is XPENDING, O(consumers), and one more for the consumers that
-// have entries pending.
+// settle waits, at most peerPatience, until no peer has an entry pending from before id: its effects may be still to
+// come. It reports whether peers are at work, which may have changed something just before. A peer for which waiting
+// timed out is not waited for again until it makes progress. Each look is XPENDING, O(consumers), and one more for the
+// consumers that have entries pending.
 func (p *peers) settle(ctx context.Context, id string) (atWork bool, err error) {
 	if p.alone() {
 		return false, nil
@@ -68,7 +67,7 @@ func (p *peers) settle(ctx context.Context, id string) (atWork bool, err error) 
 	}
 }
 
-// alone reports whether there were no peers when it was last looked for some, a moment ago.
+// alone reports whether a look for peers less than peerLook ago found none.
 func (p *peers) alone() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func (b *bench) peers(own ...string) *peers {
+func (b *fixture) peers(own ...string) *peers {
 	p := &peers{client: b.client, stream: b.stream, group: testGroup, timeout: 5 * time.Second, own: map[string]bool{}}
 	for _, name := range own {
 		p.own[name] = true
@@ -14,7 +14,7 @@ func (b *bench) peers(own ...string) *peers {
 	return p
 }
 
-func (b *bench) settles(p *peers, id string) bool {
+func (b *fixture) settles(p *peers, id string) bool {
 	b.t.Helper()
 	atWork, err := p.settle(b.t.Context(), id)
 	if err != nil {
@@ -27,7 +27,7 @@ func (b *bench) settles(p *peers, id string) bool {
 // nothing of its own process, and for nothing that comes later.
 func TestPeersAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.group(testGroup)
 	mine, theirs, last := b.add(1)[0], b.add(1)[0], b.add(1)[0]
 	b.deliver("w-0", 1)
@@ -52,7 +52,7 @@ func TestPeersAreWaitedFor(t *testing.T) {
 // entry that it didn't have then.
 func TestStuckPeerIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.group(testGroup)
 	first, second, last := b.add(1)[0], b.add(1)[0], b.add(1)[0]
 	b.deliver("dead-0", 1)

@@ -36,7 +36,7 @@ func child() int {
 	if err != nil {
 		return childBroken
 	}
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		for _, e := range batch {
 			if e.Fields[0] == "poison" {
 				os.Exit(childKilled)
@@ -68,13 +68,13 @@ func child() int {
 func TestEntryThatKillsTheProcessBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	names := map[string]func(run int) string{
-		"drained by the same consumer": func(int) string { return "stable" },
-		"claimed by others":            func(run int) string { return fmt.Sprintf("pod%d", run) },
+		"recovered by the same consumer": func(int) string { return "stable" },
+		"claimed by others":              func(run int) string { return fmt.Sprintf("pod%d", run) },
 	}
 	for name, consumer := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			b.add(5)
 			poison := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: []string{"poison", "1"}}).Val()
 			b.add(5)
@@ -90,7 +90,7 @@ func TestEntryThatKillsTheProcessBecomesADeadLetter(t *testing.T) {
 					killed++
 				}
 			}
-			// Twice in a batch, once alone after the mark was set.
+			// Twice in a batch, once alone after the marker was set.
 			if killed != childMaximum+1 {
 				t.Errorf("%d workers were killed", killed)
 			}
@@ -106,7 +106,7 @@ func TestEntryThatKillsTheProcessBecomesADeadLetter(t *testing.T) {
 }
 
 // deliverOften leaves one entry with a dead consumer that was delivered n times.
-func (b *bench) deliverOften(n int) string {
+func (b *fixture) deliverOften(n int) string {
 	b.t.Helper()
 	b.add(1)
 	id := b.deliver("dead", 1)[0]
@@ -117,22 +117,22 @@ func (b *bench) deliverOften(n int) string {
 	return id
 }
 
-func (b *bench) mark(id string) string { return b.prefix + ":suspect:" + b.stream + ":" + id }
+func (b *fixture) marker(id string) string { return b.prefix + ":suspect:" + b.stream + ":" + id }
 
-func TestSuspectIsHandledAloneUnderAMark(t *testing.T) {
+func TestPoisonCandidateIsHandledAloneBehindAMarker(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	var ids []string
 	for range 3 {
 		ids = append(ids, b.deliverOften(50))
 	}
 	attempts := 0 // only the loop's goroutine handles
-	h := &ledger{}
-	h.judge = func(_ context.Context, batch []Entry) ([]Verdict, error) {
-		marks := b.client.Exists(ctx, b.mark(batch[0].ID)).Val()
-		if len(batch) != 1 || marks != 1 || batch[0].Deliveries != 51 {
-			return nil, fmt.Errorf("%d entries, %d marks, delivery %d", len(batch), marks, batch[0].Deliveries)
+	h := &recorder{}
+	h.handle = func(_ context.Context, batch []Entry) ([]Verdict, error) {
+		markers := b.client.Exists(ctx, b.marker(batch[0].ID)).Val()
+		if len(batch) != 1 || markers != 1 || batch[0].Deliveries != 51 {
+			return nil, fmt.Errorf("%d entries, %d markers, delivery %d", len(batch), markers, batch[0].Deliveries)
 		}
 		// An outage fails each more often than MaxDeliveries.
 		if attempts++; h.times(batch[0].ID) <= 3 {
@@ -143,13 +143,13 @@ func TestSuspectIsHandledAloneUnderAMark(t *testing.T) {
 	o := b.options()
 	o.MaxDeliveries = 2
 	b.start(o, h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
 	for _, id := range ids {
-		if n := b.client.Exists(ctx, b.mark(id)).Val(); n != 0 {
-			t.Errorf("the mark of %s is still there", id)
+		if n := b.client.Exists(ctx, b.marker(id)).Val(); n != 0 {
+			t.Errorf("the marker of %s is still there", id)
 		}
 		if n := h.times(id); n != 4 {
 			t.Errorf("%s was handled %d times", id, n)
@@ -157,14 +157,14 @@ func TestSuspectIsHandledAloneUnderAMark(t *testing.T) {
 	}
 }
 
-func TestMarkOfAnotherProcessMeansItWasKilled(t *testing.T) {
+func TestMarkerOfAnotherProcessMeansItWasKilled(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	id := b.deliverOften(9)
-	if err := b.client.Set(context.Background(), b.mark(id), "somebody", time.Hour).Err(); err != nil {
+	if err := b.client.Set(context.Background(), b.marker(id), "another", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(b.options(), h)
 	b.eventually(func() error { return want("dead letters", len(b.deadLetters()), 1) })
 	if n := h.times(id); n != 0 {
@@ -176,14 +176,14 @@ func TestMarkOfAnotherProcessMeansItWasKilled(t *testing.T) {
 	b.eventually(func() error { return want("dead letters counted", w.metric("wardstream_dead_letters_total"), 1.0) })
 }
 
-// TestOutageDuringASuspectsAttemptIsNotItsFault has Redis die while a suspect is
-// handled, so that the mark can't be removed.
-func TestOutageDuringASuspectsAttemptIsNotItsFault(t *testing.T) {
+// TestOutageDuringAPoisonCandidatesAttemptIsNotItsFault has Redis die while a poison candidate is
+// handled, so that the marker can't be removed.
+func TestOutageDuringAPoisonCandidatesAttemptIsNotItsFault(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t, "--appendonly", "yes", "--appendfsync", "always")
+	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
 	id := b.deliverOften(9)
-	h := &ledger{}
-	h.judge = func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{}
+	h.handle = func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		if h.times(id) == 1 {
 			env.Kill()
 			return nil, errOutage
@@ -194,19 +194,21 @@ func TestOutageDuringASuspectsAttemptIsNotItsFault(t *testing.T) {
 	b.eventually(func() error { return want("handled", h.times(id), 1) })
 	env.Kill() // it may not have returned yet
 	env.Restart()
-	b.drained([]string{id}, h)
+	b.allHandled([]string{id}, h)
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters are %+v", letters)
 	}
-	b.eventually(func() error { return want("marks", b.client.Exists(context.Background(), b.mark(id)).Val(), int64(0)) })
+	b.eventually(func() error {
+		return want("markers", b.client.Exists(context.Background(), b.marker(id)).Val(), int64(0))
+	})
 }
 
 func TestPanicCostsOneEntry(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ids := b.add(20)
 	values := map[string]any{ids[3]: "secret of the user", ids[7]: errors.New("secret too"), ids[11]: nil}
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		for i, e := range batch {
 			if v, ok := values[e.ID]; ok {
 				if v == nil {
@@ -218,7 +220,7 @@ func TestPanicCostsOneEntry(t *testing.T) {
 		return all(batch, Done), nil
 	}}
 	w := b.start(b.options(), h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	reasons := map[string]string{}
 	for _, letter := range b.deadLetters() {
 		reasons[letter.EntryID] = letter.Reason

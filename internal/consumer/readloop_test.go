@@ -16,16 +16,16 @@ import (
 
 func TestReadsFromTheStartHandlesAndAcks(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ids := b.add(300) // before there is a group
 	odd := []string{"a", "1", "a", "2", "", "", "bin\x00\xff", "\r\n$5\r\n", "long", strings.Repeat("x", 70_000)}
 	id, err := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: odd}).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(b.options(), h)
-	b.drained(append(ids, id), h)
+	b.allHandled(append(ids, id), h)
 
 	e := h.entry(id)
 	if !slices.Equal(e.Fields, odd) {
@@ -50,13 +50,13 @@ func TestReadsFromTheStartHandlesAndAcks(t *testing.T) {
 // TestOneAckForManyEntries counts the commands.
 func TestOneAckForManyEntries(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ids := b.add(320) // five batches
-	h, o := &ledger{}, b.options()
+	h, o := &recorder{}, b.options()
 	acks := &refusal{name: "xack"} // counts, and refuses none
 	o.Clients.Ops.AddHook(acks)
 	b.start(o, h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	if n := -acks.left.Load(); n < 1 || n > 10 {
 		t.Errorf("%d acks for 320 entries in batches of 64", n)
 	}
@@ -64,7 +64,7 @@ func TestOneAckForManyEntries(t *testing.T) {
 
 func TestTwoConsumersShareTheWork(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	one, two := b.options(), b.options()
 	one.Consumer, two.Consumer = "one", "two"
 	one.BatchSize, two.BatchSize = 8, 8
@@ -78,11 +78,11 @@ func TestTwoConsumersShareTheWork(t *testing.T) {
 			return all(batch, Done), nil
 		}
 	}
-	h1, h2 := &ledger{judge: meet()}, &ledger{judge: meet()}
+	h1, h2 := &recorder{handle: meet()}, &recorder{handle: meet()}
 	b.start(one, h1)
 	b.start(two, h2)
 	ids := b.add(500)
-	b.drained(ids, h1, h2)
+	b.allHandled(ids, h1, h2)
 	for _, id := range ids {
 		if n := h1.times(id) + h2.times(id); n != 1 {
 			t.Errorf("%s was handled %d times", id, n)
@@ -95,10 +95,10 @@ func TestTwoConsumersShareTheWork(t *testing.T) {
 
 func TestSeveralStreams(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	o := b.options()
 	o.Streams = []string{b.prefix + ":0", b.prefix + ":1", b.prefix + ":2"}
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
 	var ids []string
 	for i, s := range o.Streams {
@@ -123,15 +123,15 @@ func TestSeveralStreams(t *testing.T) {
 
 func TestClaimsWhatADeadConsumerLeft(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.add(150)
 	left := b.deliver("dead", 150)
 	o := b.options()
 	o.ClaimMinIdle = 200 * time.Millisecond
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
 	fresh := b.add(10)
-	b.drained(append(left, fresh...), h)
+	b.allHandled(append(left, fresh...), h)
 	for _, id := range left {
 		if e := h.entry(id); e.Deliveries != 2 {
 			t.Errorf("%s: delivery %d, want 2", id, e.Deliveries)
@@ -142,15 +142,15 @@ func TestClaimsWhatADeadConsumerLeft(t *testing.T) {
 	}
 }
 
-func TestDrainsItsOwnPendingFirst(t *testing.T) {
+func TestRecoversItsOwnPendingFirst(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.add(100)
 	left := b.deliver("w-0", 100) // what a process of the same name had
 	fresh := b.add(5)
 	var mu sync.Mutex
 	var order []string
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, e := range batch {
@@ -159,7 +159,7 @@ func TestDrainsItsOwnPendingFirst(t *testing.T) {
 		return all(batch, Done), nil
 	}}
 	b.start(b.options(), h)
-	b.drained(append(left, fresh...), h)
+	b.allHandled(append(left, fresh...), h)
 	mu.Lock()
 	defer mu.Unlock()
 	if !slices.Equal(order, append(left, fresh...)) {
@@ -167,7 +167,7 @@ func TestDrainsItsOwnPendingFirst(t *testing.T) {
 	}
 }
 
-func TestHeartbeatKeepsOthersFromClaimingWhatIsInHand(t *testing.T) {
+func TestHeartbeatKeepsInFlightEntriesFromBeingClaimed(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(release chan struct{}) func(context.Context, []Entry) ([]Verdict, error){
 		"while handled": func(release chan struct{}) func(context.Context, []Entry) ([]Verdict, error) {
@@ -187,13 +187,13 @@ func TestHeartbeatKeepsOthersFromClaimingWhatIsInHand(t *testing.T) {
 			}
 		},
 	}
-	for name, judge := range cases {
+	for name, handle := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			release := make(chan struct{})
 			ids := b.add(3)
-			owner := &ledger{judge: judge(release)}
+			owner := &recorder{handle: handle(release)}
 			o := b.options()
 			o.ClaimMinIdle = 3 * time.Second
 			b.start(o, owner)
@@ -202,7 +202,7 @@ func TestHeartbeatKeepsOthersFromClaimingWhatIsInHand(t *testing.T) {
 
 			other := b.options()
 			other.Consumer, other.ClaimMinIdle = "other", o.ClaimMinIdle
-			h := &ledger{}
+			h := &recorder{}
 			b.start(other, h)
 			b.eventually(func() error { return olderThan(b, ids[0], 3*o.ClaimMinIdle) })
 			if got := h.ids(); len(got) != 0 {
@@ -213,7 +213,7 @@ func TestHeartbeatKeepsOthersFromClaimingWhatIsInHand(t *testing.T) {
 }
 
 // olderThan returns nil once the entry is older than d by Redis's clock.
-func olderThan(b *bench, id string, d time.Duration) error {
+func olderThan(b *fixture, id string, d time.Duration) error {
 	now, err := b.client.Time(context.Background()).Result()
 	if err != nil {
 		return err
@@ -230,9 +230,9 @@ func olderThan(b *bench, id string, d time.Duration) error {
 
 func TestStopsGracefully(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	entered, release := make(chan struct{}), make(chan struct{})
-	h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 		close(entered) // a second batch would panic
 		<-release
 		if ctx.Err() != nil {
@@ -266,8 +266,8 @@ func TestStopsGracefully(t *testing.T) {
 
 func TestLeavesWhatWaitsPending(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	b := newFixture(t)
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		return all(batch, Pending), errOutage
 	}}
 	w := b.start(b.options(), h)
@@ -279,14 +279,14 @@ func TestLeavesWhatWaitsPending(t *testing.T) {
 	if n, err := b.pending(); err != nil || n != 3 {
 		t.Fatalf("%d pending, %v", n, err)
 	}
-	next := &ledger{}
+	next := &recorder{}
 	b.start(b.options(), next)
-	b.drained(ids, next)
+	b.allHandled(ids, next)
 }
 
 func TestGraceEnds(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	cases := map[string]struct {
 		grace time.Duration
 		end   func(*worker)
@@ -299,9 +299,9 @@ func TestGraceEnds(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := &bench{t: t, url: b.url, client: b.client, prefix: b.prefix, stream: b.prefix + ":" + name}
+			b := &fixture{t: t, url: b.url, client: b.client, prefix: b.prefix, stream: b.prefix + ":" + name}
 			entered := make(chan struct{})
-			h := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+			h := &recorder{handle: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 				close(entered)
 				<-ctx.Done()
 				return all(batch, Pending), ctx.Err()
@@ -324,7 +324,7 @@ func TestGraceEnds(t *testing.T) {
 
 // TestRunLeavesNoGoroutine is not parallel: other tests' goroutines would come and go.
 func TestRunLeavesNoGoroutine(t *testing.T) {
-	b := newBench(t)
+	b := newFixture(t)
 	o := b.options()
 	for _, c := range []redis.UniversalClient{o.Clients.Ops, o.Clients.Read, b.client} {
 		if err := c.Ping(context.Background()).Err(); err != nil {
@@ -332,9 +332,9 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 		}
 	}
 	before := goleak.IgnoreCurrent()
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
-	b.drained(b.add(10), h)
+	b.allHandled(b.add(10), h)
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -348,11 +348,11 @@ func TestRunLeavesNoGoroutine(t *testing.T) {
 
 func TestLargeEntriesAreReadInSmallBatches(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	o := b.options()
 	var mu sync.Mutex
 	var sizes []int
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		sizes = append(sizes, len(batch))
@@ -360,7 +360,7 @@ func TestLargeEntriesAreReadInSmallBatches(t *testing.T) {
 	}}
 	ids := b.add(100, "big", strings.Repeat("x", 1<<20))
 	b.start(o, h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	mu.Lock()
 	defer mu.Unlock()
 	if slices.Max(sizes[1:]) > readBytes>>20 {
@@ -370,7 +370,7 @@ func TestLargeEntriesAreReadInSmallBatches(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	cases := map[string]struct {
 		change func(*Options)
 		want   error
@@ -386,7 +386,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	for name, tc := range cases {
 		o := b.options()
 		tc.change(&o)
-		if _, err := New(o, &ledger{}); !errors.Is(err, tc.want) {
+		if _, err := New(o, &recorder{}); !errors.Is(err, tc.want) {
 			t.Errorf("%s: New returned %v, want %v", name, err, tc.want)
 		}
 	}
@@ -395,7 +395,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	o := b.options()
 	o.Block, o.Consumer = time.Hour, ""
-	c, err := New(o, &ledger{})
+	c, err := New(o, &recorder{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,10 @@ const (
 	noEntry = "-"
 )
 
-// redateScript makes entries that were delivered in the future delivered now. Where Redis' clock was set back they
-// would not be idle, and so not be claimed, before it has caught up. Redis tells no idle time below 0, so one of 0 may
-// mean either; an entry that is delivered now, in truth, is as it was. Owners and counts of deliveries stay. Entries
-// that aren't in the stream any more are left alone: XCLAIM would drop them, and they are yet to be counted as lost.
+// redateScript dates deliveries in the future to now. Where the clock of Redis was set back, such entries would not be
+// idle, and so not be claimed, before it has caught up. Redis reports no idle time below 0, so 0 may mean either; for an
+// entry that was really delivered just now nothing changes. Owners and counts of deliveries stay. Entries that are no
+// longer in the stream are left alone: XCLAIM would drop them, and they are yet to be counted as lost.
 //
 //	KEYS: the stream
 //	ARGV: group, the ID after which to look ('-' is the start), how many entries to look at

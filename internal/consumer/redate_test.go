@@ -13,7 +13,7 @@ import (
 func TestClaimsWhatWasDeliveredInTheFuture(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedisWithClock(t)
-	b := &bench{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}
+	b := &fixture{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}
 	if err := env.StepClock(time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +26,9 @@ func TestClaimsWhatWasDeliveredInTheFuture(t *testing.T) {
 	o := b.options()
 	o.ClaimMinIdle = 50 * time.Millisecond
 	o.every = intervals{sample: 10 * time.Millisecond, trim: time.Hour, sweep: time.Hour, idle: time.Hour}
-	h := &ledger{}
+	h := &recorder{}
 	w := b.start(o, h)
-	b.drained(left[1:], h)
+	b.allHandled(left[1:], h)
 	for _, id := range left[1:] {
 		if e := h.entry(id); e.Deliveries != 2 {
 			t.Fatalf("%s: delivery %d, want 2", id, e.Deliveries)

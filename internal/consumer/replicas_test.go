@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// TestTooFewReplicas: a master with min-replicas-to-write refuses writes while it has too few. What is in hand
+// TestTooFewReplicas: a master with min-replicas-to-write refuses writes while it has too few. What is in flight
 // is acked once it has enough again, and nobody handles it twice.
 func TestTooFewReplicas(t *testing.T) {
 	t.Parallel()
-	b, _ := privateBench(t)
+	b, _ := privateFixture(t)
 	replicas := func(n string) {
 		t.Helper()
 		if err := b.client.ConfigSet(context.Background(), "min-replicas-to-write", n).Err(); err != nil {
@@ -17,7 +17,7 @@ func TestTooFewReplicas(t *testing.T) {
 		}
 	}
 	ids := b.add(10)
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		replicas("1")
 		return all(batch, Done), nil
 	}}
@@ -27,7 +27,7 @@ func TestTooFewReplicas(t *testing.T) {
 		t.Errorf("%v acked without a replica", n)
 	}
 	replicas("0")
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	for _, id := range ids {
 		if n := h.times(id); n != 1 {
 			t.Errorf("%s was handled %d times", id, n)

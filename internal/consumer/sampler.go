@@ -125,8 +125,8 @@ type sample struct {
 	exact   bool          // false: lag is an estimate
 	pending int64         // entries delivered but not acked
 	oldest  time.Duration // age of the oldest of either
-	lost    int64         // entries trimmed before anybody read them, not counted before
-	unknown bool          // more may have been trimmed unread; nobody knows how many
+	lost    int64         // entries trimmed before the group read them, not counted before
+	unknown bool          // more may have been trimmed unread; how many is unknown
 }
 
 // take measures; ok is false if the group isn't there.
@@ -148,7 +148,7 @@ func (s *sampler) take(ctx context.Context) (m sample, ok bool, err error) {
 	}
 	m, history, err := readSample(reply)
 	if history == "" && counted == "" {
-		history = "unknown" // the key says at least that somebody looks
+		history = "unknown" // the key says at least that a worker looks
 	}
 	if err == nil && history != "" && history != counted && !s.readOnly {
 		err = s.client.Set(ctx, s.key, history, countedTTL).Err()
@@ -195,8 +195,8 @@ type Lag struct {
 	Pending int64 // entries delivered but not acked
 }
 
-// LastSeen returns how long ago a worker last measured the stream, which each does every ten seconds; false if none did of
-// late. Redis before 7.2 doesn't tell which consumers wait for entries.
+// LastSeen returns how long ago a worker last measured the stream, which each does every ten seconds; false if none did
+// lately. Redis before 7.2 does not report which consumers wait for entries.
 func LastSeen(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (time.Duration, bool) {
 	left, err := client.PTTL(ctx, newSampler(client, prefix, stream, group).key).Result()
 	if err != nil || left <= 0 {
@@ -205,8 +205,8 @@ func LastSeen(ctx context.Context, client redis.UniversalClient, prefix, stream,
 	return max(countedTTL-left, 0), true
 }
 
-// MeasureLag looks how far a group is behind in a stream, and changes nothing. Prefix is the consumer's. It returns
-// false if the group isn't there.
+// MeasureLag measures how far a group is behind in a stream, and changes nothing. Prefix is the consumer's. It returns
+// false if the group does not exist.
 func MeasureLag(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (Lag, bool, error) {
 	s := newSampler(client, prefix, stream, group)
 	s.readOnly = true

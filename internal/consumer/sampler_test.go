@@ -12,10 +12,10 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-func (b *bench) sampler() *sampler { return newSampler(b.client, b.prefix, b.stream, testGroup) }
+func (b *fixture) sampler() *sampler { return newSampler(b.client, b.prefix, b.stream, testGroup) }
 
 // sampled is what a sampler finds, without ages.
-func (b *bench) sampled() sample {
+func (b *fixture) sampled() sample {
 	b.t.Helper()
 	s, ok, err := b.sampler().take(context.Background())
 	if err != nil || !ok {
@@ -25,7 +25,7 @@ func (b *bench) sampled() sample {
 	return s
 }
 
-func (b *bench) trimTo(n int64) {
+func (b *fixture) trimTo(n int64) {
 	b.t.Helper()
 	if err := b.client.XTrimMaxLen(context.Background(), b.stream, n).Err(); err != nil {
 		b.t.Fatal(err)
@@ -34,9 +34,9 @@ func (b *bench) trimTo(n int64) {
 
 // miscounted is a server on which 300 entries were handled of late, and that has been restarted, or has taken over, so that
 // its own count of those that were read ends before them: entries-read says 100.
-func miscounted(t *testing.T, how string) *bench {
+func miscounted(t *testing.T, how string) *fixture {
 	t.Helper()
-	b, env := privateBench(t, "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
+	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
 	b.group(testGroup)
 	b.add(100)
 	b.readAs(testGroup, 100, every)
@@ -77,7 +77,7 @@ func miscounted(t *testing.T, how string) *bench {
 	return b
 }
 
-func (b *bench) must(err error) {
+func (b *fixture) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
@@ -85,7 +85,7 @@ func (b *bench) must(err error) {
 }
 
 // rewrite has the append-only file rewritten, and returns once it is.
-func rewrite(b *bench) {
+func rewrite(b *fixture) {
 	b.t.Helper()
 	ctx := context.Background()
 	b.must(b.client.BgRewriteAOF(ctx).Err())
@@ -97,7 +97,7 @@ func rewrite(b *bench) {
 }
 
 // inStep waits until a replica has the stream with n entries, all of them delivered.
-func inStep(b *bench, replica *redis.Client, n int64) {
+func inStep(b *fixture, replica *redis.Client, n int64) {
 	b.t.Helper()
 	ctx := context.Background()
 	last, err := b.client.XInfoStream(ctx, b.stream).Result()
@@ -115,21 +115,21 @@ func inStep(b *bench, replica *redis.Client, n int64) {
 // Redis counts.
 func TestNothingIsLostThoughRedisLostCount(t *testing.T) {
 	t.Parallel()
-	none := func(*bench) {}
+	none := func(*fixture) {}
 	for _, how := range []string{"restart", "kill", "failover"} {
 		for name, tc := range map[string]struct {
-			then func(b *bench)
+			then func(b *fixture)
 			want sample
 		}{
 			"at the end":              {none, sample{exact: true}},
-			"unread behind":           {func(b *bench) { b.add(70) }, sample{lag: 70, exact: true}},
-			"old ones trimmed":        {func(b *bench) { b.add(70); b.trimTo(71) }, sample{lag: 70, exact: true}},
-			"all trimmed":             {func(b *bench) { b.trimTo(0) }, sample{exact: true}},
-			"more are handled":        {func(b *bench) { b.add(50); b.readAs(testGroup, 40, every) }, sample{lag: 10, exact: true}},
-			"pending":                 {func(b *bench) { b.add(5); b.readAs(testGroup, 5, func(int) bool { return false }) }, sample{pending: 5, exact: true}},
-			"the one before deleted":  {func(b *bench) { b.add(2); b.client.XDel(context.Background(), b.stream, b.first()) }, sample{lag: 2, exact: true}},
-			"read and unread trimmed": {func(b *bench) { b.add(70); b.trimTo(40) }, sample{lag: 40, exact: true, unknown: true}},
-			"the unread trimmed":      {func(b *bench) { b.add(70); b.trimTo(0) }, sample{exact: true, unknown: true}},
+			"unread behind":           {func(b *fixture) { b.add(70) }, sample{lag: 70, exact: true}},
+			"old ones trimmed":        {func(b *fixture) { b.add(70); b.trimTo(71) }, sample{lag: 70, exact: true}},
+			"all trimmed":             {func(b *fixture) { b.trimTo(0) }, sample{exact: true}},
+			"more are handled":        {func(b *fixture) { b.add(50); b.readAs(testGroup, 40, every) }, sample{lag: 10, exact: true}},
+			"pending":                 {func(b *fixture) { b.add(5); b.readAs(testGroup, 5, func(int) bool { return false }) }, sample{pending: 5, exact: true}},
+			"the one before deleted":  {func(b *fixture) { b.add(2); b.client.XDel(context.Background(), b.stream, b.first()) }, sample{lag: 2, exact: true}},
+			"read and unread trimmed": {func(b *fixture) { b.add(70); b.trimTo(40) }, sample{lag: 40, exact: true, unknown: true}},
+			"the unread trimmed":      {func(b *fixture) { b.add(70); b.trimTo(0) }, sample{exact: true, unknown: true}},
 		} {
 			t.Run(how+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -154,7 +154,7 @@ func TestNothingIsLostThoughRedisLostCount(t *testing.T) {
 }
 
 // first is the ID of the stream's first entry.
-func (b *bench) first() string {
+func (b *fixture) first() string {
 	b.t.Helper()
 	entries, err := b.client.XRangeN(context.Background(), b.stream, "-", "+", 1).Result()
 	b.must(err)
@@ -184,14 +184,14 @@ func TestLagThatRedisDoesNotKnowIsAnEstimate(t *testing.T) {
 	}
 }
 
-// TestLastSeenTellsOfAWorkerThatWaits: whoever samples was there, whether or not Redis counts.
+// TestLastSeenTellsOfAWorkerThatWaits: a worker that samples was there, whether or not Redis counts.
 func TestLastSeenTellsOfAWorkerThatWaits(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.group(testGroup)
 	seen := func() (time.Duration, bool) { return LastSeen(t.Context(), b.client, b.prefix, b.stream, testGroup) }
 	if _, ok := seen(); ok {
-		t.Error("somebody was seen before anybody looked")
+		t.Error("a worker was seen before any looked")
 	}
 	b.sampled()
 	if ago, ok := seen(); !ok || ago > time.Minute {
@@ -207,10 +207,10 @@ func TestLastSeenTellsOfAWorkerThatWaits(t *testing.T) {
 	}
 }
 
-// TestMeasureLagChangesNothing: whoever looks leaves what a worker is to find.
+// TestMeasureLagChangesNothing: measuring leaves what a worker is to find.
 func TestMeasureLagChangesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	b.group(testGroup)
 	b.add(10)
 	b.sampled()
@@ -231,7 +231,7 @@ func TestMeasureLagChangesNothing(t *testing.T) {
 // TestLossIsUnknownWhereRedisDoesNotTellItsHistory: a user who may not run INFO.
 func TestLossIsUnknownWhereRedisDoesNotTellItsHistory(t *testing.T) {
 	t.Parallel()
-	b, env := privateBench(t)
+	b, env := privateFixture(t)
 	b.group(testGroup)
 	b.add(10)
 	b.must(env.Client.Do(t.Context(), "ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-info").Err())
@@ -252,7 +252,7 @@ func TestLossIsUnknownWhereRedisDoesNotTellItsHistory(t *testing.T) {
 
 func TestSample(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	if _, ok, err := b.sampler().take(ctx); ok || err != nil {
 		t.Errorf("no stream: %v, %v", ok, err)
@@ -295,7 +295,7 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			ctx := context.Background()
 			b.group(testGroup)
 			b.add(200)
@@ -326,7 +326,7 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 // TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss is the case of a group that is new.
 func TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	b.add(100)
 	b.client.XTrimMaxLen(ctx, b.stream, 30)

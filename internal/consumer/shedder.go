@@ -13,19 +13,19 @@ import (
 )
 
 // A Shedding says which entries are skipped once they are older than MaxLag: those that have one field named Field with one
-// of Values, and none named Unless. Where that can't be told in Redis, because there is more in the field than letters (a line end, quotes, bytes that are
-// no text), they are read, for the handler to tell.
+// of Values, and none named Unless. Where Redis cannot decide that, because the value holds a line end, quotes or bytes that
+// are not text, the entry is read and the handler decides.
 type Shedding struct {
 	Field  string
 	Values []string // one that ends in * stands for all that begin so
 	Unless string
-	// Count is told how many were skipped. Those of a reply that got lost are not counted.
+	// Count is called with how many were skipped. Those of a reply that got lost are not counted.
 	Count func(entries int)
 }
 
 const (
-	// shedEntries is how many entries one call of shedScript looks at, which keeps Redis from others for a millisecond;
-	// shedCalls is how many calls make up one read at most.
+	// shedEntries is how many entries one call of shedScript looks at, which blocks Redis for a millisecond; shedCalls is
+	// how many calls make up one read at most.
 	shedEntries = 128
 	shedCalls   = 16
 
@@ -39,8 +39,8 @@ const (
 )
 
 // shedScript reads new entries, and skips those that are late and say in one field that they may be skipped. Skipped ones
-// are delivered to nobody and never pending; all others are, as by a plain read. XCLAIM, which makes them so, is tried first: whatever
-// has it refused has it refused before anything is taken from the stream. Redis carries out and replicates a script as a whole.
+// are never delivered nor pending; all others are, as by a plain read. XCLAIM, which makes them so, is tried first: if
+// Redis refuses it, it does so before anything is taken from the stream. Redis carries out and replicates a script as a whole.
 //
 //	KEYS: the stream
 //	ARGV: group, consumer, how many entries to look at, age in ms from which they are late, the field, the one

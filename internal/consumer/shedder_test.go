@@ -24,7 +24,7 @@ func shedding(o *Options) *atomic.Int64 {
 }
 
 // addOld adds an entry as of an age ago, the n-th of that moment.
-func (b *bench) addOld(age time.Duration, n int, fields ...string) string {
+func (b *fixture) addOld(age time.Duration, n int, fields ...string) string {
 	b.t.Helper()
 	id := fmt.Sprintf("%d-%d", time.Now().Add(-age).Truncate(time.Minute).UnixMilli(), n)
 	if err := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, ID: id, Values: fields}).Err(); err != nil {
@@ -33,10 +33,10 @@ func (b *bench) addOld(age time.Duration, n int, fields ...string) string {
 	return id
 }
 
-// TestWhatIsSkipped: late entries that say in one field that they may be skipped are, and no others.
-func TestWhatIsSkipped(t *testing.T) {
+// TestSheddingSkipsListedLateEntries: late entries that say in one field that they may be skipped are, and no others.
+func TestSheddingSkipsListedLateEntries(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var kept, skips []string
 	keep := func(age time.Duration, fields ...string) {
 		kept = append(kept, b.addOld(age, len(kept)+len(skips)+1, fields...))
@@ -67,11 +67,11 @@ func TestWhatIsSkipped(t *testing.T) {
 	keep(time.Hour, "kind", "benign\n")
 	keep(time.Hour, "kind", `"benign"`)
 	keep(0, "kind", "benign")
-	o, h := b.options(), &ledger{}
+	o, h := b.options(), &recorder{}
 	o.BatchSize = 1 // so that the first is read by itself
 	skipped := shedding(&o)
 	w := b.start(o, h)
-	b.drained(kept, h)
+	b.allHandled(kept, h)
 	b.eventually(func() error { return want("skipped", skipped.Load(), int64(len(skips))) })
 	_ = w.stop()
 	for _, id := range skips {
@@ -93,11 +93,11 @@ func TestWhatIsSkipped(t *testing.T) {
 	}
 }
 
-// TestSkippingLosesNothing: what isn't skipped is pending for the worker that read it, as often delivered as if it had been read
+// TestSheddingLosesNothing: what isn't skipped is pending for the worker that read it, as often delivered as if it had been read
 // the usual way, and another claims it should the first die.
-func TestSkippingLosesNothing(t *testing.T) {
+func TestSheddingLosesNothing(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var kept []string
 	for n := range 600 {
 		if kind := []string{"benign", "malign", "noise.1"}[n%3]; kind == "malign" {
@@ -107,7 +107,7 @@ func TestSkippingLosesNothing(t *testing.T) {
 		}
 	}
 	batches := 0
-	first := &ledger{judge: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
+	first := &recorder{handle: func(ctx context.Context, batch []Entry) ([]Verdict, error) {
 		if batches++; batches > 1 { // the first was read before it was known that anything is late
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -118,7 +118,7 @@ func TestSkippingLosesNothing(t *testing.T) {
 	o.ClaimMinIdle, o.BatchSize = time.Hour, 200
 	shedding(&o)
 	w := b.start(o, first)
-	b.eventually(func() error { return want("in hand", first.times(kept[100]), 1) })
+	b.eventually(func() error { return want("in flight", first.times(kept[100]), 1) })
 	pending, err := b.client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: b.stream, Group: testGroup, Start: "-", End: "+", Count: 1000}).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -135,19 +135,19 @@ func TestSkippingLosesNothing(t *testing.T) {
 	_ = w.stop()
 	o = b.options()
 	o.Consumer, o.ClaimMinIdle = "other", 10*time.Millisecond
-	second := &ledger{}
+	second := &recorder{}
 	shedding(&o)
 	b.start(o, second)
-	b.drained(kept, first, second)
+	b.allHandled(kept, first, second)
 }
 
-// TestSkippingRefused: where the script is refused it has taken nothing from the stream, and entries are read the usual way for a while.
-func TestSkippingRefused(t *testing.T) {
+// TestSheddingThatRedisRefusesReadsAsUsual: where the script is refused it has taken nothing from the stream, and entries are read the usual way for a while.
+func TestSheddingThatRedisRefusesReadsAsUsual(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"xclaim", "evalsha", "time"} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
-			b, _ := privateBench(t)
+			b, _ := privateFixture(t)
 			var ids []string
 			for n := range 50 {
 				ids = append(ids, b.addOld(time.Hour, n+1, "kind", []string{"benign", "malign"}[n%2]))
@@ -155,11 +155,11 @@ func TestSkippingRefused(t *testing.T) {
 			if err := b.client.Do(t.Context(), "ACL", "SETUSER", "default", "-"+command).Err(); err != nil {
 				t.Fatal(err)
 			}
-			o, h := b.options(), &ledger{}
+			o, h := b.options(), &recorder{}
 			o.BatchSize = 10
 			skipped := shedding(&o)
 			w := b.start(o, h)
-			b.drained(ids, h)
+			b.allHandled(ids, h)
 			if n, failed := skipped.Load(), w.metric("wardstream_read_errors_total"); n != 0 || failed != 1 {
 				t.Errorf("%d skipped, %v reads failed", n, failed)
 			}
@@ -172,16 +172,16 @@ func TestSkippingRefused(t *testing.T) {
 	}
 }
 
-// TestSkippingThatDoesNotPay: where the script skips next to nothing, what follows is read the usual way.
-func TestSkippingThatDoesNotPay(t *testing.T) {
+// TestSheddingThatDoesNotPayPauses: where the script skips next to nothing, what follows is read the usual way.
+func TestSheddingThatDoesNotPayPauses(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	var ids []string
 	for n := range 2*DefaultBatchSize + shedEntries {
 		ids = append(ids, b.addOld(time.Hour, n+1, "event", "{}", "kind", "benign"))
 	}
 	var sizes []int // only the loop's goroutine handles
-	h := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		sizes = append(sizes, len(batch))
 		return all(batch, Done), nil
 	}}
@@ -190,21 +190,21 @@ func TestSkippingThatDoesNotPay(t *testing.T) {
 	o.BatchSize, o.Now = DefaultBatchSize, func() time.Time { return now } // the pause doesn't end
 	shedding(&o)
 	w := b.start(o, h)
-	b.drained(ids, h)
+	b.allHandled(ids, h)
 	_ = w.stop()
 	if !slices.Equal(sizes, []int{DefaultBatchSize, shedEntries, DefaultBatchSize}) {
 		t.Errorf("batches of %d", sizes)
 	}
 }
 
-// TestSkippingElsewhere: a Cluster, and the server that the demo uses, do the same.
-func TestSkippingElsewhere(t *testing.T) {
+// TestSheddingOnOtherServers: a Cluster, and the server that the demo uses, do the same.
+func TestSheddingOnOtherServers(t *testing.T) {
 	t.Parallel()
 	node := clusterNodes(t, 1)[0]
 	embedded := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: embedded.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	for url, b := range map[string]*bench{
+	for url, b := range map[string]*fixture{
 		"redis+cluster://" + node.Addr: {t: t, url: node.URL, client: node.Client, prefix: node.Prefix, stream: node.Prefix + ":events"},
 		"redis://" + embedded.Addr():   {t: t, url: "redis://" + embedded.Addr(), client: client, prefix: "p", stream: "p:events"},
 	} {
@@ -214,11 +214,11 @@ func TestSkippingElsewhere(t *testing.T) {
 				malign = append(malign, id)
 			}
 		}
-		o, h := b.connected(url, ConnectOptions{Block: 50 * time.Millisecond}), &ledger{}
+		o, h := b.connected(url, ConnectOptions{Block: 50 * time.Millisecond}), &recorder{}
 		o.BatchSize = 1
 		skipped := shedding(&o)
 		b.start(o, h)
-		b.drained(malign, h)
+		b.allHandled(malign, h)
 		b.eventually(func() error { return want("skipped at "+url, skipped.Load(), int64(20)) })
 	}
 }

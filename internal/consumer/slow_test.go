@@ -15,12 +15,12 @@ var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntry's ent
 // loop's health says where it stands. In the end everything was handled once.
 func TestSlowEntry(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	release, began := make(chan struct{}), make(chan time.Time, 1)
 	neighbours := b.add(5)
 	slow := b.add(1, "slow", "")[0]
 	neighbours = append(neighbours, b.add(5)...)
-	handler := &ledger{judge: func(_ context.Context, batch []Entry) ([]Verdict, error) {
+	handler := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
 		if slices.ContainsFunc(batch, func(e Entry) bool { return e.ID == slow }) {
 			began <- time.Now()
 			<-release
@@ -56,7 +56,7 @@ func TestSlowEntry(t *testing.T) {
 		return want("loops that stand still", stuck, 1)
 	})
 	close(release)
-	b.drained(append(neighbours, slow), handler)
+	b.allHandled(append(neighbours, slow), handler)
 	for _, id := range handler.ids() {
 		if n, e := handler.times(id), handler.entry(id); n != 1 || e.Deliveries != 1 {
 			t.Errorf("%s was handled %d times, at delivery %d", id, n, e.Deliveries)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// turnPatience bounds how long a batch waits for those that were read before it: one entry that
-// takes long must not hold up the whole stream.
+// turnPatience bounds how long a batch waits for those that were read before it: one slow entry must not delay
+// the whole stream.
 const turnPatience = time.Second
 
 // A sequence keeps the read loops of one stream in the stream's order: one of them reads
@@ -15,7 +15,7 @@ const turnPatience = time.Second
 type sequence struct {
 	peers   *peers
 	reading chan struct{} // holds a token while no loop reads
-	last    *Turn         // of what was read last; whoever has the token may change it, and this:
+	last    *Turn         // of what was read last; it and the pace belong to the holder of the token
 	pace    pace
 }
 
@@ -91,8 +91,8 @@ func (t *Turn) Wait(ctx context.Context) bool {
 	return false
 }
 
-// Pass lets the next batch take its turn. It may be called any number of times; whoever never
-// calls it keeps the next batch waiting until Handle returns.
+// Pass lets the next batch take its turn. It may be called any number of times; without a call the next batch
+// waits until Handle returns.
 func (t *Turn) Pass() {
 	if t != nil {
 		t.once.Do(func() { close(t.passed) })

@@ -49,9 +49,9 @@ func (r *registrar) noted() []string {
 	return slices.Clone(r.ids)
 }
 
-// TestLoopsTakeTurnsInTheStreamsOrder has four loops, each slow at random, note a backlog in their turns, whether
+// TestReadLoopsTakeTurnsInStreamOrder has four loops, each slow at random, note a backlog in their turns, whether
 // the handler passes its turn on or leaves that to the consumer.
-func TestLoopsTakeTurnsInTheStreamsOrder(t *testing.T) {
+func TestReadLoopsTakeTurnsInStreamOrder(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]func(*Turn, []Entry) error{
 		"passed":    func(turn *Turn, _ []Entry) error { turn.Pass(); return nil },
@@ -59,7 +59,7 @@ func TestLoopsTakeTurnsInTheStreamsOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			want := b.add(400)
 			h := &registrar{
 				before: func([]Entry) { <-time.After(time.Duration(rand.IntN(2000)) * time.Microsecond) }, // loops overtake one another here
@@ -81,10 +81,10 @@ func TestLoopsTakeTurnsInTheStreamsOrder(t *testing.T) {
 	}
 }
 
-// TestASlowBatchHoldsUpNoOther: who waits for a batch that takes long gives up, and is counted.
-func TestASlowBatchHoldsUpNoOther(t *testing.T) {
+// TestSlowBatchDelaysNoOther: who waits for a batch that takes long gives up, and is counted.
+func TestSlowBatchDelaysNoOther(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ids := b.add(40)
 	done := make(chan struct{})
 	h := &registrar{before: func(batch []Entry) {

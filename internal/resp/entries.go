@@ -19,19 +19,19 @@ func (r *Reader) Entries() (entries []Entry, absent int, err error) {
 	if err != nil || null {
 		return nil, 0, errors.Join(ErrMalformed, err)
 	}
-	entries = make([]Entry, 0, n)
+	there := 0
+	entries = make([]Entry, n)
 	for range n {
 		if r.Null() {
 			absent++
 			continue
 		}
-		var e Entry
-		if err := r.entry(&e); err != nil {
+		if err := r.entry(&entries[there]); err != nil {
 			return nil, 0, err
 		}
-		entries = append(entries, e)
+		there++
 	}
-	return entries, absent, nil
+	return entries[:there], absent, nil
 }
 
 // entry reads [id, [name, value, …]] or [id, null].

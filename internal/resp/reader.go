@@ -77,7 +77,7 @@ func (r *Reader) Count() (int, error) {
 // Null reads a null, string or array, if that is next, and reports whether it was.
 func (r *Reader) Null() bool {
 	const length = len("$-1\r\n")
-	if len(r.buf)-r.pos < length {
+	if len(r.buf)-r.pos < length || r.buf[r.pos+1] != '-' {
 		return false
 	}
 	if next := string(r.buf[r.pos : r.pos+length]); next != "$-1\r\n" && next != "*-1\r\n" {

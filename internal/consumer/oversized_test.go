@@ -13,23 +13,23 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// TestGiantThatWasDelivered: an entry so large that it may have ended whoever read it is not read again, but a dead
+// TestOversizedEntryIsDeadLetteredUnread: an entry so large that it may have ended the process that read it is not read again, but a dead
 // letter without fields. Its neighbours are handled.
-func TestGiantThatWasDelivered(t *testing.T) {
+func TestOversizedEntryIsDeadLetteredUnread(t *testing.T) {
 	t.Parallel()
-	for name, owner := range map[string]string{"drained": "w-0", "claimed": "gone"} {
+	for name, owner := range map[string]string{"recovered": "w-0", "claimed": "gone"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			b := newFixture(t)
 			ids := b.add(40)
 			giants := b.add(2, "giant", strings.Repeat("x", 200<<10))
 			ids = append(ids, b.add(40)...)
 			b.deliver(owner, 82)
-			h := &ledger{}
+			h := &recorder{}
 			o := b.options()
 			o.replyBytes, o.ClaimMinIdle = 64<<10, 100*time.Millisecond
 			w := b.start(o, h)
-			b.drained(ids, h)
+			b.allHandled(ids, h)
 			for _, id := range ids {
 				if n := h.times(id); n != 1 {
 					t.Errorf("%s was handled %d times", id, n)
@@ -53,18 +53,18 @@ func TestGiantThatWasDelivered(t *testing.T) {
 	}
 }
 
-// TestGiantThatIsDead: an entry that is a dead letter when it comes first is not sent about either.
-func TestGiantThatIsDead(t *testing.T) {
+// TestOversizedDeadLetterHasNoFields: an entry that is a dead letter when it comes first is not sent about either.
+func TestOversizedDeadLetterHasNoFields(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	fields := []string{"bad", strings.Repeat("x", 60<<10)}
 	small := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: fields}).Val()
 	giant := b.client.XAdd(context.Background(), &redis.XAddArgs{Stream: b.stream, Values: []string{"bad", strings.Repeat("x", 70<<10)}}).Val()
-	h := condemning("malformed")
+	h := rejecting("malformed")
 	o := b.options()
 	o.replyBytes = 64 << 10
 	b.start(o, h)
-	b.drained([]string{small, giant}, h)
+	b.allHandled([]string{small, giant}, h)
 	letters := b.deadLetters()
 	if len(letters) != 2 || !slices.Equal(letters[0].Fields, fields) || letters[1].EntryID != giant || len(letters[1].Fields) != 0 {
 		t.Errorf("%d dead letters", len(letters))
