@@ -6,19 +6,18 @@ import (
 	"strings"
 )
 
-// An Allowlist names what is never denied, whatever blocks there are: addresses, ranges of
-// addresses, and scopes such as user:1. It is immutable; a nil one is empty.
+// An Allowlist holds addresses, ranges of addresses and scopes such as user:1 that are never denied.
+// It is immutable; a nil Allowlist is empty.
 //
-// It lifts a block from what it names and no other: an address that it names passes blocks of
-// that address and of ranges that hold it, but a user who is blocked stays so, wherever the
-// request comes from.
+// An entry overrides only blocks of what it names: an allowlisted address passes blocks of that
+// address and of ranges that contain it, but a blocked user stays blocked even from that address.
 type Allowlist struct {
 	ranges []netip.Prefix
 	scopes map[Scope]bool
 }
 
-// ParseAllowlist reads entries as the detector's configuration has them: "10.0.0.0/8",
-// "203.0.113.9", "user:1".
+// ParseAllowlist reads entries in the form of the detector's configuration: "10.0.0.0/8",
+// "203.0.113.9", "user:1". Its error quotes the first malformed entry.
 func ParseAllowlist(entries []string) (*Allowlist, error) {
 	list := &Allowlist{scopes: map[Scope]bool{}}
 	for _, entry := range entries {
@@ -41,8 +40,8 @@ func ParseAllowlist(entries []string) (*Allowlist, error) {
 	return list, nil
 }
 
-// Exempts reports whether the block b doesn't deny the subject s. Whoever isn't blocked
-// never pays for it.
+// Exempts reports whether the allowlist lets the subject s pass the block b. [Checker] calls it for
+// blocks that were found, so it costs clean requests nothing.
 func (l *Allowlist) Exempts(s *Subject, b *Block) bool {
 	if l == nil {
 		return false

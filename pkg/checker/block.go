@@ -2,10 +2,10 @@ package checker
 
 import "time"
 
-// A Block denies one scope: why, by which rule, until when.
+// A Block denies the requests of one scope. It says why, by which rule and until when.
 type Block struct {
-	// ID is the enforcement.id of the decision that began the block; empty for
-	// a block written by other software.
+	// ID is the enforcement.id of the decision that created the block; empty for a block written
+	// by other software.
 	ID         string
 	Scope      Scope
 	Reason     string
@@ -17,17 +17,17 @@ type Block struct {
 	Metadata   map[string]any
 }
 
-// Permanent reports whether the block has no end of its own.
+// Permanent reports whether the block has no expiry.
 func (b Block) Permanent() bool { return b.ExpiresAt.IsZero() }
 
-// ActiveAt reports whether the block still denies at now: up to and including its last
-// moment, as Redis keeps a key.
+// ActiveAt reports whether the block denies at now. ExpiresAt itself is included, as with a key's
+// expiry in Redis.
 func (b Block) ActiveAt(now time.Time) bool {
 	return b.Permanent() || !now.After(b.ExpiresAt)
 }
 
-// Stronger reports whether b outlasts other: permanent over temporary, the
-// later expiry over the earlier. Equal blocks are not stronger.
+// Stronger reports whether b lasts longer than other. A permanent block is stronger than a temporary
+// one, and a later expiry than an earlier one.
 func (b Block) Stronger(other Block) bool {
 	if b.Permanent() || other.Permanent() {
 		return b.Permanent() && !other.Permanent()

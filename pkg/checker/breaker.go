@@ -6,35 +6,35 @@ import (
 	"time"
 )
 
-// When a store counts as stalled, and what is spared then.
+// When a store counts as stalled, and how often it is tried then.
 const (
-	stallAfter = time.Second            // without any answer,
-	stallLeast = 10                     // and with so many look-ups that waited in vain
-	stallRest  = 100 * time.Millisecond // between look-ups that try again
+	stallAfter = time.Second            // without an answer, and
+	stallLeast = 10                     // at least this many consecutive timeouts
+	stallRest  = 100 * time.Millisecond // between attempts while it is stalled
 )
 
-// ErrStalled is the failure of a look-up that wasn't begun, because for a second or longer none was answered in time.
-// One in a while still tries; the first answer ends it.
+// ErrStalled is returned for a look-up that was not started because the store has answered none in time
+// for a second or longer. One look-up every 100 ms still tries; the first answer ends the stall.
 var ErrStalled = NewError("stalled", "the store has not answered for a while")
 
-// A breaker sees to it that a store which swallows requests costs one of them the timeout now and
-// then, not every one. A store that refuses is no concern of it: that costs nothing.
+// A breaker keeps a store that never answers from costing every request the timeout: only one request
+// in a while waits. A store that refuses connections fails at once and needs no breaker.
 type breaker struct {
-	stalling atomic.Bool // spares the usual case the lock
+	stalling atomic.Bool // lets the usual case skip the lock
 	mu       sync.Mutex
-	since    time.Time // of the first of
-	vain     int       // look-ups in a row that waited in vain
-	next     time.Time // when one may try again
+	since    time.Time // the first of the timeouts
+	timeouts int       // consecutive look-ups that timed out
+	next     time.Time // when a look-up may try again
 }
 
-// admit reports whether a look-up may begin at now.
+// admit reports whether a look-up may start at now.
 func (b *breaker) admit(now time.Time) bool {
 	if !b.stalling.Load() {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.vain < stallLeast || now.Sub(b.since) < stallAfter {
+	if b.timeouts < stallLeast || now.Sub(b.since) < stallAfter {
 		return true
 	}
 	if now.Before(b.next) {
@@ -44,21 +44,21 @@ func (b *breaker) admit(now time.Time) bool {
 	return true
 }
 
-// learn takes note of how a look-up ended at now.
-func (b *breaker) learn(now time.Time, inVain bool) {
-	if !inVain && !b.stalling.Load() {
+// learn records whether a look-up that ended at now timed out.
+func (b *breaker) learn(now time.Time, timedOut bool) {
+	if !timedOut && !b.stalling.Load() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stalling.Store(inVain)
-	if !inVain {
-		b.vain = 0
+	b.stalling.Store(timedOut)
+	if !timedOut {
+		b.timeouts = 0
 		return
 	}
-	if b.vain == 0 {
+	if b.timeouts == 0 {
 		b.since = now
 	}
-	b.vain++
+	b.timeouts++
 	b.next = now.Add(stallRest)
 }

@@ -11,7 +11,7 @@ func TestBreaker(t *testing.T) {
 	t.Parallel()
 	var b breaker
 	now := t0
-	vain := func(times int, step time.Duration) {
+	timeOut := func(times int, step time.Duration) {
 		for range times {
 			if !b.admit(now) {
 				t.Fatalf("%v after the beginning: not admitted", now.Sub(t0))
@@ -20,9 +20,9 @@ func TestBreaker(t *testing.T) {
 			now = now.Add(step)
 		}
 	}
-	vain(1000, 0) // a hiccup, however many it hits
+	timeOut(1000, 0) // a hiccup, however many it hits
 	now = t0.Add(stallAfter - 1)
-	vain(1, 1)
+	timeOut(1, 1)
 	if b.admit(now) {
 		t.Fatal("admitted after a second without an answer")
 	}
@@ -34,25 +34,25 @@ func TestBreaker(t *testing.T) {
 	}
 	b.learn(now, true)
 	if b.admit(now) {
-		t.Fatal("admitted after another one in vain")
+		t.Fatal("admitted after another one timed out")
 	}
 	now = now.Add(stallRest)
 	b.admit(now)
 	b.learn(now, false)
-	vain(stallLeast, 0)
+	timeOut(stallLeast, 0)
 	if !b.admit(now) {
 		t.Fatal("one answer must end it")
 	}
 	b.learn(now, false)
 	now = now.Add(time.Hour)
-	vain(stallLeast-1, time.Hour) // few, over a long time
+	timeOut(stallLeast-1, time.Hour) // few, over a long time
 	if !b.admit(now) {
-		t.Fatal("a few that waited in vain are no stall")
+		t.Fatal("a few timeouts over a long time count as a stall")
 	}
 }
 
-// TestStalledStoreIsSpared: once the store is stalled, checks fail at once; the first answer ends that. Whoever brings a
-// shorter deadline than the checker's own says nothing of the store.
+// TestStalledStoreIsSpared: once the store is stalled, checks fail at once; the first answer ends the
+// stall. A timeout of a caller's shorter deadline does not count.
 func TestStalledStoreIsSpared(t *testing.T) {
 	t.Parallel()
 	asked, answers := 0, false
@@ -76,7 +76,7 @@ func TestStalledStoreIsSpared(t *testing.T) {
 		}
 	}
 	if asked != stallLeast {
-		t.Fatalf("%d look-ups waited in vain, want %d", asked, stallLeast)
+		t.Fatalf("%d look-ups timed out, want %d", asked, stallLeast)
 	}
 	if d := c.Check(t.Context(), everybody); !errors.Is(d.Err, ErrStalled) || ErrorClass(d.Err) != "stalled" || asked != stallLeast {
 		t.Fatalf("Check = %+v after %d look-ups", d, asked)
@@ -96,7 +96,8 @@ func (memory) Known([]Scope) []Block {
 	return []Block{{Scope: Scope{Type: ScopeUser, Value: "u"}, Message: "known"}}
 }
 
-// TestStalledStoreLeavesWhatIsKnown: a store that is spared doesn't let in whom the Lookup knows to be blocked.
+// TestStalledStoreLeavesWhatIsKnown: blocks that the Lookup knows from memory are enforced while the
+// store is stalled.
 func TestStalledStoreLeavesWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// maxDetached bounds the look-ups that may be under way on goroutines of their
-// own, so that a Lookup that never returns costs a bounded number of them.
+// maxDetached bounds the look-ups that run on goroutines of their own, so that a Lookup that never
+// returns cannot leak an unbounded number of them.
 const maxDetached = 1024
 
-// ErrBusy is the failure of a look-up that wasn't begun, because too many that
-// ignore their deadlines are still under way.
+// ErrBusy is returned for a look-up that was not started because 1024 look-ups that ignored their
+// deadlines are still running.
 var ErrBusy = NewError("busy", "too many look-ups are stuck")
 
-// A caller calls a Lookup and comes back in time.
+// A caller calls a Lookup and returns by the deadline, whatever the Lookup does.
 type caller struct {
-	lookup  Lookup
-	known   func(scopes []Scope) []Block // what it can tell without its store; nil: nothing
-	slots   chan struct{}                // nil: the Lookup honours deadlines and is called directly
-	moments moments
-	breaker breaker
-	now     func() time.Time // what waits is this process, whatever clock blocks expire by
+	lookup    Lookup
+	known     func(scopes []Scope) []Block // blocks known without asking the store; nil: none
+	slots     chan struct{}                // nil: the Lookup honours deadlines and is called directly
+	deadlines deadlines
+	breaker   breaker
+	now       func() time.Time // measures waiting; not the clock by which blocks expire
 }
 
 func newCaller(lookup Lookup, timeout time.Duration) *caller {
-	c := &caller{lookup: lookup, moments: moments{timeout: timeout}, now: time.Now}
+	c := &caller{lookup: lookup, deadlines: deadlines{timeout: timeout}, now: time.Now}
 	if l, ok := lookup.(interface{ HonoursDeadline() bool }); !ok || !l.HonoursDeadline() {
 		c.slots = make(chan struct{}, maxDetached)
 	}
@@ -35,7 +35,7 @@ func newCaller(lookup Lookup, timeout time.Duration) *caller {
 	return c
 }
 
-// within looks scopes up and returns once that is done or the timeout has passed.
+// within looks scopes up. It returns when that is done or the timeout has passed.
 func (c *caller) within(ctx context.Context, scopes []Scope) ([]Block, error) {
 	blocks, err := c.try(ctx, scopes)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *caller) try(ctx context.Context, scopes []Scope) (blocks []Block, err e
 		}
 		return blocks, ErrStalled
 	}
-	end := c.moments.after(begin)
+	end := c.deadlines.after(begin)
 	if own, ok := ctx.Deadline(); ok && own.Before(end.at) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), own)
@@ -68,13 +68,14 @@ func (c *caller) try(ctx context.Context, scopes []Scope) (blocks []Block, err e
 	} else {
 		blocks, err = c.detached(ctx, scopes)
 	}
-	// Whoever brought a shorter deadline of their own doesn't speak for the store.
+	// Only the checker's own timeout says something about the store: a caller's shorter
+	// deadline does not count.
 	now := c.now()
 	c.breaker.learn(now, err != nil && !now.Before(end.at))
 	return blocks, err
 }
 
-// direct calls the Lookup here. A panic is its failure, not the request's.
+// direct calls the Lookup on this goroutine. A panic becomes the look-up's error.
 func (c *caller) direct(ctx context.Context, scopes []Scope) (blocks []Block, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -89,8 +90,8 @@ type answer struct {
 	err    error
 }
 
-// detached calls the Lookup on a goroutine of its own, and leaves it there if it
-// isn't done in time. The goroutine ends with the Lookup, and gives its slot back then.
+// detached calls the Lookup on a goroutine of its own and abandons it at the deadline. The goroutine
+// frees its slot when the Lookup returns.
 func (c *caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -109,7 +110,7 @@ func (c *caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) 
 	case <-ctx.Done():
 	}
 	select {
-	case a := <-done: // both at once: the answer counts
+	case a := <-done: // the answer and the deadline came at the same time: the answer counts
 		return a.blocks, a.err
 	default:
 		return nil, ctx.Err()

@@ -1,12 +1,12 @@
-// Package checker answers one question at ingress: is this client blocked?
+// Package checker decides whether a client is blocked.
 //
-// It owns Wardstream's public vocabulary (Scope, Block, Subject, Decision) and
-// the one-method Lookup interface; implementations over Redis and Postgres are
-// in packages of their own, so importing the checker links neither.
+// It defines Wardstream's public types (Scope, Block, Subject, Decision) and the one-method interface
+// Lookup. Lookups over Redis and Postgres are in packages of their own, so importing checker links
+// neither client.
 //
-// A [Checker] asks its Lookup once for all scopes of a request and lets the
-// strongest block by precedence answer. Where the Lookup fails, the fail mode
-// of the request's path decides: open by default, closed where [WithFailClosed] says so.
+// A [Checker] looks up all scopes of a request at once. If several are blocked, the block of the scope
+// that comes first in the precedence decides. If the look-up fails, the fail mode of the request's
+// path decides: requests are allowed by default and denied on paths given to [WithFailClosed].
 package checker
 
 import (
@@ -17,16 +17,19 @@ import (
 	"time"
 )
 
-// A Lookup finds the active blocks among scopes. It returns one Block for each
-// blocked scope, in any order, and must be safe for concurrent use. Blocks that it returns
-// along with an error are enforced; the error stands for the rest.
+// A Lookup finds the active blocks of scopes. It returns one Block for each blocked scope, in any
+// order, and must be safe for concurrent use. Blocks returned along with an error are enforced; the
+// error then means that other scopes are unknown.
 //
-// A Lookup that returns by its context's deadline, whatever its store does,
-// should say so by a method HonoursDeadline() bool: [Checker.Check] then calls it directly.
-// Any other is called on a goroutine of its own, which costs some microseconds.
+// A Lookup may implement further methods:
 //
-// A Lookup that knows blocks without asking its store may say so by a method Known(scopes []Scope) []Block: they are
-// enforced while the store has stalled and is spared.
+//   - HonoursDeadline() bool returns true if Lookup always returns by its context's deadline.
+//     [Checker.Check] then calls it directly. Otherwise each call runs on a goroutine of its own,
+//     which costs some microseconds.
+//   - Known(scopes []Scope) []Block returns blocks from memory. They are enforced while the store is
+//     stalled and not asked.
+//   - Clean(s Subject) bool returns true if it is certain, without asking the store, that nothing of s
+//     is blocked. Check then allows the request at once.
 type Lookup interface {
 	Lookup(ctx context.Context, scopes []Scope) ([]Block, error)
 }
@@ -35,18 +38,18 @@ type Lookup interface {
 // usable. It is safe for concurrent use.
 type Checker struct {
 	call       *caller
-	clean      func(Subject) bool // nil: there is no telling without asking
+	clean      func(Subject) bool // nil: only a look-up can say
 	plan       plan
 	timeout    time.Duration
 	failClosed []*regexp.Regexp
 	denial     denial
-	exempt     func(s *Subject, b *Block) bool // nil: nobody is
+	exempt     func(s *Subject, b *Block) bool // nil: no exemptions
 	hooks      hooks
 	now        func() time.Time
 }
 
-// New returns a Checker that asks lookup. It panics if lookup is nil: a checker
-// that can't look allows everything.
+// New returns a Checker that asks lookup. It panics if lookup is nil, since such a checker would allow
+// everything.
 func New(lookup Lookup, opts ...Option) *Checker {
 	if lookup == nil {
 		panic("checker: New needs a Lookup")
@@ -66,27 +69,28 @@ func New(lookup Lookup, opts ...Option) *Checker {
 	return c
 }
 
-// Check decides about s, with one call of the Lookup for all its scopes. It
-// returns within the timeout, whatever the Lookup does; a Subject without
-// any scope is allowed at once. The values of ctx reach the Lookup, and so does its deadline, but not
-// its cancellation: a client that hangs up must not cost the store a connection.
+// Check decides about s, with one call of the Lookup for all its scopes. It returns within the
+// timeout, whatever the Lookup does. A Subject without any scope is allowed at once.
+//
+// The Lookup sees ctx's values and deadline but not its cancellation, because go-redis and pgx close
+// the connection of a request that is cancelled.
 func (c *Checker) Check(ctx context.Context, s Subject) Decision {
 	start := c.started()
 	if c.clean != nil && c.clean(s) {
-		return c.tell(ctx, s, Decision{}, start)
+		return c.notify(ctx, s, Decision{}, start)
 	}
 	scopes := c.plan.scopes(&s)
 	if len(scopes) == 0 {
-		return c.tell(ctx, s, Decision{}, start)
+		return c.notify(ctx, s, Decision{}, start)
 	}
 	blocks, err := c.call.within(ctx, scopes)
-	return c.tell(ctx, s, c.decide(s, scopes, blocks, err), start)
+	return c.notify(ctx, s, c.decide(s, scopes, blocks, err), start)
 }
 
-// Fail decides about a request whose subject could not be made out, for the
-// reason err: the fail mode of s.Path answers, as it does for a failed look-up.
+// Fail decides about a request whose subject could not be determined because of err. The fail mode of
+// s.Path decides, as after a failed look-up.
 func (c *Checker) Fail(ctx context.Context, s Subject, err error) Decision {
-	return c.tell(ctx, s, c.decide(s, nil, nil, err), c.started())
+	return c.notify(ctx, s, c.decide(s, nil, nil, err), c.started())
 }
 
 func (c *Checker) decide(s Subject, scopes []Scope, blocks []Block, err error) Decision {
@@ -106,8 +110,8 @@ func (c *Checker) decide(s Subject, scopes []Scope, blocks []Block, err error) D
 	return d
 }
 
-// strongest returns the active block whose scope comes first in scopes; of
-// several on one scope, the one that outlasts the others.
+// strongest returns the active block whose scope comes first in scopes, and of several on one scope
+// the one that lasts longest.
 func strongest(scopes []Scope, blocks []Block, now time.Time) (Block, bool) {
 	best, rank := -1, len(scopes)
 	for i := range blocks {
@@ -125,8 +129,8 @@ func strongest(scopes []Scope, blocks []Block, now time.Time) (Block, bool) {
 	return blocks[best], true
 }
 
-// rankOf returns where a blocked scope stands among those of the request, -1 if it isn't theirs. A range
-// stands with the narrowest of the scopes that it holds, however it was found.
+// rankOf returns the index of a blocked scope in the request's scopes, or -1. A blocked range has the
+// index of the first scope that it contains.
 func rankOf(blocked Scope, scopes []Scope) int {
 	if at := slices.Index(scopes, blocked); at >= 0 || blocked.Type != ScopeIP {
 		return at
@@ -137,7 +141,7 @@ func rankOf(blocked Scope, scopes []Scope) int {
 	})
 }
 
-// closedAt reports whether requests on the path p are denied when the look-up fails.
+// closedAt reports whether requests on path p are denied when the look-up fails.
 func (c *Checker) closedAt(p string) bool {
 	if len(c.failClosed) == 0 {
 		return false

@@ -7,41 +7,40 @@ import (
 	"strings"
 )
 
-// maxHops is how many addresses of a chain are looked at, from the right. What a
-// client puts into the chain itself stands to the left of its own address, so no client can
-// use them up.
+// maxHops is how many addresses of a chain are read, from the right. Addresses that a client forges
+// are to the left of its own, so a client cannot exhaust the limit.
 const maxHops = 64
 
-// The headers in which proxies say who the client is. [HeaderForwarded] has the syntax of
-// RFC 7239, [HeaderCloudFrontViewer] an address with its port, and any other is a list of addresses.
+// Headers in which proxies send the client's address. [HeaderForwarded] has the syntax of RFC 7239,
+// [HeaderCloudFrontViewer] is an address with a port, and any other header is a list of addresses.
 const (
 	HeaderXForwardedFor    = "X-Forwarded-For" // the default
 	HeaderForwarded        = "Forwarded"
-	HeaderCloudFrontViewer = "Cloudfront-Viewer-Address" // canonical, as CloudFront-Viewer-Address is in net/http
+	HeaderCloudFrontViewer = "Cloudfront-Viewer-Address" // CloudFront-Viewer-Address, as net/http writes it
 )
 
-// What a header of a trusted proxy may leave open. See [TrustedProxies.Client].
+// Errors of [TrustedProxies.Client].
 var (
-	// ErrNoClient: it names nobody, or what it says can't be followed to the client.
+	// ErrNoClient: the header names no client address that a trusted proxy vouches for.
 	ErrNoClient = NewError("no_client", "no address of a client in the chain of proxies")
-	// ErrOnlyProxies: the request comes from one of the trusted proxies themselves.
+	// ErrOnlyProxies: the request was sent by one of the trusted proxies themselves.
 	ErrOnlyProxies = errors.New("every address in the chain is a trusted proxy's")
 )
 
-// TrustedProxies says whose word about the client's address is taken. The zero
-// value trusts nobody: the peer is the client.
+// TrustedProxies are the proxies whose header about the client's address is believed. The zero value
+// trusts no proxy: the peer is the client.
 type TrustedProxies struct {
 	// Prefixes are the addresses of the proxies. See [ParseTrustedProxies].
 	Prefixes []netip.Prefix
-	// Count, if positive, is how many proxies there are, the peer included: the client is then
-	// the Count-th address of the chain from the right. 0 means the rightmost
-	// address that is in none of the Prefixes.
+	// Count, if positive, is the number of proxies, the peer included: the client is then the
+	// Count-th address of the chain from the right. If 0, the client is the rightmost address
+	// outside Prefixes.
 	Count int
-	// Header is the one header that is read, in its canonical form. Empty means [HeaderXForwardedFor].
+	// Header is the only header that is read, in canonical form. Empty means [HeaderXForwardedFor].
 	Header string
 }
 
-// HeaderName returns the header to read, canonical: a key of [net/http.Header].
+// HeaderName returns the header to read, in the canonical form of [net/http.Header] keys.
 func (t TrustedProxies) HeaderName() string {
 	if t.Header == "" {
 		return HeaderXForwardedFor
@@ -98,10 +97,10 @@ func (t TrustedProxies) Trusts(addr netip.Addr) bool {
 	return false
 }
 
-// ClientAddr returns the address of the client: peer, the other end of the
-// connection ("ip" or "ip:port"), unless peer is a trusted proxy and lines, the values
-// of all lines of the header in their order, name the client. It reports false
-// where peer is no address, as with Unix sockets.
+// ClientAddr returns the client's address. peer is the remote end of the connection ("ip" or
+// "ip:port"); lines are the values of all lines of the header, in order. The result is peer, unless
+// peer is a trusted proxy and lines name the client. It returns false if peer is not an address, as
+// with Unix sockets.
 func (t TrustedProxies) ClientAddr(peer string, lines []string) (netip.Addr, bool) {
 	addr, ok := ParseAddr(peer)
 	if !ok {
@@ -116,11 +115,11 @@ func (t TrustedProxies) ClientAddr(peer string, lines []string) (netip.Addr, boo
 	return addr, true
 }
 
-// Client returns the client that the header of a peer names which is known to be a trusted proxy;
-// lines are the values of all lines of that header, in their order. It follows the chain from
-// the right: nothing left of the client's address is believed or even read. Its errors are
-// [ErrNoClient] (no chain, a hop that can't be parsed, one that isn't trusted to speak of the
-// next, a chain shorter than Count) and [ErrOnlyProxies].
+// Client returns the client's address according to lines, the values of all header lines of a trusted
+// proxy, in order. It reads the chain from the right; nothing to the left of the client's address is
+// read. It returns [ErrNoClient] if there is no chain, a hop cannot be parsed or is not trusted to
+// name the next one, or the chain is shorter than Count, and [ErrOnlyProxies] if every hop is a
+// trusted proxy.
 func (t TrustedProxies) Client(lines []string) (netip.Addr, error) {
 	c := chain{lines: lines}
 	parse, cut := ParseAddr, lastComma
@@ -160,11 +159,11 @@ func (t TrustedProxies) Client(lines []string) (netip.Addr, error) {
 // A chain yields the comma-separated elements of header lines from right to left.
 type chain struct {
 	lines   []string
-	rest    string // what is left of the line at hand
-	pending bool   // rest holds one more element, perhaps an empty one
+	rest    string // the unread part of the current line
+	pending bool   // rest holds another element, which may be empty
 }
 
-// next returns the next element. cut finds the comma before the last element of a text, or -1.
+// next returns the next element. cut returns the index of the comma before the last element, or -1.
 func (c *chain) next(cut func(string) int) (string, bool) {
 	if !c.pending {
 		if len(c.lines) == 0 {
@@ -182,8 +181,8 @@ func (c *chain) next(cut func(string) int) (string, bool) {
 	return strings.TrimSpace(element), true
 }
 
-// addrWithPort reads an address that is known to have a port behind its last colon, although an IPv6 address has no
-// brackets: "2001:db8::7:9985" is 2001:db8::7, and not another client for each port.
+// addrWithPort parses an address that is known to end in a port, though IPv6 is without brackets:
+// "2001:db8::7:9985" is port 9985 of 2001:db8::7.
 func addrWithPort(s string) (netip.Addr, bool) {
 	colon := strings.LastIndexByte(s, ':')
 	if digits := len(s) - colon - 1; colon < 0 || len(s) > maxAddrText || digits == 0 || digits > len("65535") || strings.Trim(s[colon+1:], "0123456789") != "" {

@@ -2,42 +2,41 @@ package checker
 
 import "time"
 
-// DefaultStatusCode and DefaultMessage answer a denied request where the block
-// says nothing else and [WithDenial] wasn't used.
+// DefaultStatusCode and DefaultMessage are sent to a denied client unless the block or [WithDenial]
+// says otherwise.
 const (
 	DefaultStatusCode = 429
 	DefaultMessage    = "Request blocked by audit enforcement policy"
 )
 
-// HeaderDenied is the response header, in its canonical form, that marks every denial of
-// Wardstream's own, with the value "true". Publishers hand the mark on, so that the answers
-// that a blocked client gets never count against it.
+// HeaderDenied is the response header, in canonical form, that every denial carries with the value
+// "true". Publishers record it, so that denials never count as client errors against the blocked
+// client.
 const HeaderDenied = "X-Wardstream-Denied"
 
-// A Decision answers a Subject.
+// A Decision is the result of a check.
 type Decision struct {
-	// Blocked says to deny the request.
+	// Blocked reports whether to deny the request.
 	Blocked bool
-	// Block is what denies it: Block.Scope and Block.Rule say what and why. It
-	// is zero where the request is allowed, and where the fail mode denies it. Its reason, rule
-	// and scope are the operator's business, not the client's.
+	// Block is the block that denies the request. It is zero if the request is allowed or the fail
+	// mode denies it. Do not show its reason, rule and scope to the client: they help an attacker.
 	Block Block
-	// StatusCode and Message answer a denied request. The status is an error
-	// status (400 to 599) whatever the block says: a forward-auth proxy would take a 200 for leave.
+	// StatusCode and Message are the response to a denied request. StatusCode is between 400 and
+	// 599 whatever the block says, since a forward-auth proxy lets a request pass on 200.
 	StatusCode int
 	Message    string
-	// RetryAfter is how long the block lasts, in whole seconds, rounded up; 0
-	// for a permanent block and for a denial by the fail mode.
+	// RetryAfter is how much longer the block lasts, rounded up to whole seconds; 0 for a
+	// permanent block and for a denial by the fail mode.
 	RetryAfter time.Duration
-	// Err is the failure of the look-up, or nil. Blocked says what came of it:
-	// a block that was found all the same denies, else the fail mode decides.
+	// Err is the error of the look-up, or nil. Blocked is decided all the same: by a block that
+	// was found, else by the fail mode.
 	Err error
-	// FailClosed says, where Err is set, that requests on this path are denied
-	// when the look-up fails.
+	// FailClosed reports, if Err is set, whether requests on this path are denied when the look-up
+	// fails.
 	FailClosed bool
 }
 
-// deny makes d the denial that the active block b stands for.
+// deny makes d a denial by the active block b.
 func (d *Decision) deny(b Block, def denial, now time.Time) {
 	d.Blocked, d.Block = true, b
 	d.StatusCode, d.Message = def.status, def.message
@@ -52,7 +51,7 @@ func (d *Decision) deny(b Block, def denial, now time.Time) {
 	}
 }
 
-// isDenial reports whether a status tells a client and a proxy no.
+// isDenial reports whether clients and proxies treat the status as a refusal.
 func isDenial(status int) bool { return status >= 400 && status <= 599 }
 
 func ceilSeconds(d time.Duration) time.Duration {
@@ -62,7 +61,7 @@ func ceilSeconds(d time.Duration) time.Duration {
 	return max(d, time.Second)
 }
 
-// What [Decision.Result] returns.
+// Values that [Decision.Result] returns.
 const (
 	ResultAllowed      = "allowed"
 	ResultBlocked      = "blocked"       // by a block
@@ -70,7 +69,7 @@ const (
 	ResultFailedClosed = "failed_closed" // the look-up failed, and the fail mode denied it
 )
 
-// Result says in one word what came of a check, for metrics and logs: one of the Result constants.
+// Result returns the outcome in one word, for metrics and logs: one of the Result constants.
 func (d Decision) Result() string {
 	switch {
 	case d.Block.Scope != Scope{}:

@@ -7,19 +7,20 @@ import (
 	"os"
 )
 
-// A failure is an error that knows its class.
+// A failure is an error with a class.
 type failure struct{ class, text string }
 
 func (f *failure) Error() string      { return f.text }
 func (f *failure) ErrorClass() string { return f.class }
 
-// NewError returns an error with the text for which [ErrorClass] returns class: for the sentinels of
-// Lookups and of what calls [Checker.Fail]. class must be a constant, since it becomes a label.
+// NewError returns an error for which [ErrorClass] returns class. Use it for sentinel errors of a
+// Lookup and of code that calls [Checker.Fail]. class must be a constant, since it becomes a metric
+// label.
 func NewError(class, text string) error { return &failure{class, text} }
 
-// ErrorClass names the kind of a failed check, for metrics and events: one of a few words, never a
-// message. It is the class that an error has by a method ErrorClass() string, as those of [NewError] do, else
-// "timeout", "refused" for what Redis or Postgres answered, or "unavailable".
+// ErrorClass returns the kind of a failed check in one word, for metrics and events. If err has a
+// method ErrorClass() string, as errors of [NewError] do, it returns that class. Otherwise it returns
+// "timeout", "refused" for an error that Redis or Postgres replied, or "unavailable".
 func ErrorClass(err error) string {
 	var (
 		classed  interface{ ErrorClass() string }

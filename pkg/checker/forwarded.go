@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// lastCommaUnquoted returns where the last comma of s is that stands in no quoted string, or -1.
-// It reads from the right, where the nearest proxy has written: a quotation mark that a client
-// leaves open on the left can't swallow what the proxies append.
+// lastCommaUnquoted returns the index of the last comma of s outside quoted strings, or -1. It reads
+// from the right, where the nearest proxy has written, so that an unclosed quotation mark sent by a
+// client cannot hide what the proxies appended.
 func lastCommaUnquoted(s string) int {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
@@ -30,9 +30,9 @@ func escaped(s string, i int) bool {
 	return n%2 == 1
 }
 
-// forwardedFor returns the address in the "for" parameter of one element of a Forwarded
-// header (RFC 7239, section 4). It reports false where there is none: the parameter is
-// missing or there twice, the node is unknown or obfuscated, or the element doesn't follow the grammar.
+// forwardedFor returns the address in the "for" parameter of one element of a Forwarded header
+// (RFC 7239, section 4). It returns false if the parameter is missing or repeated, the node is unknown
+// or obfuscated, or the element is malformed.
 func forwardedFor(element string) (addr netip.Addr, ok bool) {
 	found := false
 	for rest := element; rest != ""; {
@@ -53,7 +53,7 @@ func forwardedFor(element string) (addr netip.Addr, ok bool) {
 	return addr, found
 }
 
-// pair reads one parameter, or none, up to and with the semicolon behind it.
+// pair reads one parameter, which may be empty, and the semicolon after it.
 func pair(s string) (name, value, rest string, ok bool) {
 	if s == "" {
 		return "", "", "", true
@@ -79,7 +79,7 @@ func pair(s string) (name, value, rest string, ok bool) {
 	return name, value, strings.TrimPrefix(s, ";"), true
 }
 
-// token cuts the token at the start of s off.
+// token splits s after the token at its start.
 func token(s string) (tok, rest string) {
 	i := 0
 	for i < len(s) && isToken(s[i]) {
@@ -92,7 +92,7 @@ func isToken(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c < 0x7f && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-// quotedString cuts the quoted string that s starts with off, and returns what it stands for.
+// quotedString returns the value of the quoted string at the start of s, and the rest of s.
 func quotedString(s string) (value, rest string, ok bool) {
 	var plain []byte // the value, once a backslash made it differ from the text
 	start := 1
@@ -109,8 +109,8 @@ func quotedString(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-// node reads an address with or without a port, which may be obfuscated. An IPv6 address
-// must be in brackets.
+// node parses an address with an optional port, which may be obfuscated. An IPv6 address must be in
+// brackets.
 func node(s string) (netip.Addr, bool) {
 	if len(s) > maxAddrText {
 		return netip.Addr{}, false
@@ -133,7 +133,8 @@ func node(s string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), true
 }
 
-// isNodePort: one to five digits, or an underscore with letters, digits and ".", "_", "-".
+// isNodePort reports whether s is one to five digits, or an underscore followed by letters, digits,
+// ".", "_" and "-".
 func isNodePort(s string) bool {
 	digits, obfuscated := len(s) >= 1 && len(s) <= 5, len(s) >= 2 && s[0] == '_'
 	for i := range len(s) {

@@ -5,36 +5,35 @@ import (
 	"time"
 )
 
-// A Hook hears of decisions. It runs on the request's goroutine before [Checker.Check]
-// returns, so it must be quick, and safe for concurrent use.
+// A Hook is called with decisions. It runs on the request's goroutine before [Checker.Check] returns,
+// so it must be fast and safe for concurrent use.
 type Hook func(context.Context, Subject, Decision)
 
-// hooks are called in the order in which they were given.
+// hooks are called in the order in which they were added.
 type hooks struct {
 	blocked, failed []Hook
 	decided         []func(context.Context, Subject, Decision, time.Duration)
 }
 
-// WithOnBlocked has h hear of every denied request, after the hooks that were given before.
+// WithOnBlocked calls h for every denied request, after hooks added earlier.
 func WithOnBlocked(h Hook) Option {
 	return func(c *Checker) { c.hooks.blocked = append(c.hooks.blocked, h) }
 }
 
-// WithOnError has h hear of every failed look-up, whatever the fail mode made
-// of it. Decision.Err says what failed; [ErrorClass] makes a label of it. Hooks that were
-// given before run first.
+// WithOnError calls h for every failed look-up, whatever the fail mode decided. Decision.Err is the
+// error, and [ErrorClass] turns it into a metric label. Hooks added earlier run first.
 func WithOnError(h Hook) Option {
 	return func(c *Checker) { c.hooks.failed = append(c.hooks.failed, h) }
 }
 
-// WithOnDecision has h hear of every decision, those that allow included, and of how long it took. Like
-// a [Hook] it runs on the request's goroutine, after all of those. A request whose subject was
-// checked in part and then handed to [Checker.Fail] has two decisions.
+// WithOnDecision calls h for every decision, allowed requests included, with the time it took. Like a
+// [Hook] it runs on the request's goroutine, after all Hooks. A request that was partly checked and
+// then passed to [Checker.Fail] has two decisions.
 func WithOnDecision(h func(ctx context.Context, s Subject, d Decision, took time.Duration)) Option {
 	return func(c *Checker) { c.hooks.decided = append(c.hooks.decided, h) }
 }
 
-// started is when a decision began, if anybody wants to know.
+// started returns the current time if a hook needs it; reading the clock costs.
 func (c *Checker) started() time.Time {
 	if len(c.hooks.decided) == 0 {
 		return time.Time{}
@@ -42,8 +41,8 @@ func (c *Checker) started() time.Time {
 	return c.now()
 }
 
-// tell calls the hooks and returns d.
-func (c *Checker) tell(ctx context.Context, s Subject, d Decision, start time.Time) Decision {
+// notify calls the hooks and returns d.
+func (c *Checker) notify(ctx context.Context, s Subject, d Decision, start time.Time) Decision {
 	if d.Err != nil {
 		for _, h := range c.hooks.failed {
 			h(ctx, s, d)

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// The scope types every deployment has. Operators add their own by name.
+// The built-in scope types. Operators can add their own by name.
 const (
 	ScopeUser     = "user"     // a stable identity: user.id
-	ScopeUsername = "username" // a name somebody typed; never mixed with ScopeUser
+	ScopeUsername = "username" // a name as typed by a user; never mixed with ScopeUser
 	ScopeSession  = "session"  // session.id
 	ScopeIP       = "ip"       // a canonical address, or a prefix of one
 	ScopeRoute    = "route"    // counted, never blocked
@@ -21,14 +21,13 @@ type Scope struct {
 	Value string
 }
 
-// String returns "type:value", the form scopes take in keys and in the
-// membership hash.
+// String returns "type:value", the form used in Redis keys and in the membership hash.
 func (s Scope) String() string { return s.Type + ":" + s.Value }
 
-// NewScope returns the scope of typ with the canonical form of value: trimmed,
-// and for [ScopeIP] parsed by [ParseAddr] and written the one canonical way. Bytes that are not UTF-8 and NULs
-// are replaced, values of more than 4,096 bytes are cut, and what was so changed ends in a hash of what it was. It
-// reports false where nothing is left to count or block.
+// NewScope returns the scope of typ with the canonical form of value: without surrounding blanks and,
+// for [ScopeIP], parsed by [ParseAddr]. Invalid UTF-8 and NUL bytes are replaced and values over 4,096
+// bytes are cut; a value changed in that way ends in a hash of the original. It returns false if typ
+// or value is empty, or the address is invalid.
 func NewScope(typ, value string) (Scope, bool) {
 	value = strings.TrimSpace(value)
 	if typ == "" || value == "" {
@@ -44,10 +43,9 @@ func NewScope(typ, value string) (Scope, bool) {
 	return Scope{Type: typ, Value: scopeValue(value)}, true
 }
 
-// IPScope returns the ip scope of addr. An IPv6 address stands for its whole
-// prefix of ipv6Prefix bits, written "2001:db8::/64"; 0 or 128 means the
-// address alone. Detection and ingress must use the same ipv6Prefix. The zero
-// Addr has no scope: the result is the zero Scope.
+// IPScope returns the ip scope of addr. The scope of an IPv6 address is its prefix of ipv6Prefix bits,
+// such as "2001:db8::/64"; 0 or 128 means the address alone. Detection and ingress must use the same
+// ipv6Prefix. For the zero Addr it returns the zero Scope.
 func IPScope(addr netip.Addr, ipv6Prefix int) Scope {
 	if !addr.IsValid() {
 		return Scope{}
@@ -55,7 +53,7 @@ func IPScope(addr netip.Addr, ipv6Prefix int) Scope {
 	return Scope{Type: ScopeIP, Value: string(appendIPValue(nil, addr.Unmap().WithZone(""), ipv6Prefix))}
 }
 
-// appendIPValue appends the value of addr's ip scope. The address has no zone and isn't mapped.
+// appendIPValue appends the value of addr's ip scope. addr must have no zone and not be IPv4-mapped.
 func appendIPValue(out []byte, addr netip.Addr, ipv6Prefix int) []byte {
 	if addr.Is6() && ipv6Prefix > 0 && ipv6Prefix < addr.BitLen() {
 		if prefix, err := addr.Prefix(ipv6Prefix); err == nil {
@@ -65,9 +63,9 @@ func appendIPValue(out []byte, addr netip.Addr, ipv6Prefix int) []byte {
 	return addr.AppendTo(out)
 }
 
-// RangeScope returns the ip scope that stands for all addresses of p, written "203.0.113.0/24". It reports
-// false for the range of all addresses and for what is no range; the range of one address is
-// that address. Which ranges a [Checker] looks up is up to [WithRanges].
+// RangeScope returns the ip scope of all addresses in p, such as "203.0.113.0/24". The scope of a
+// prefix with one address is that address. It returns false for an invalid prefix and for the prefix
+// of all addresses. [WithRanges] sets which ranges a [Checker] looks up.
 func RangeScope(p netip.Prefix) (Scope, bool) {
 	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= mappedBits {
 		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-mappedBits)
@@ -82,10 +80,10 @@ func RangeScope(p netip.Prefix) (Scope, bool) {
 	return Scope{Type: ScopeIP, Value: p.String()}, true
 }
 
-// mappedBits is the length of the prefix ::ffff:0:0 of IPv4 addresses in IPv6.
+// mappedBits is the length of the prefix ::ffff:0:0 of IPv4-mapped addresses.
 const mappedBits = 96
 
-// holds reports whether s is a range in which addr is.
+// holds reports whether s is a range that contains addr.
 func (s Scope) holds(addr netip.Addr) bool {
 	if s.Type != ScopeIP || !strings.Contains(s.Value, "/") {
 		return false
@@ -104,13 +102,12 @@ func (s Scope) addr() (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// maxAddrText is longer than any address with port, brackets and a zone.
+// maxAddrText exceeds the length of any address with port, brackets and zone.
 const maxAddrText = 128
 
-// ParseAddr reads a client address the way every part of Wardstream does:
-// surrounding blanks, a port ("ip:port", "[v6]:port"), brackets and a zone are
-// dropped and an IPv4-mapped IPv6 address is unmapped. It reports false for
-// anything else; no name is ever resolved.
+// ParseAddr parses a client address as every part of Wardstream does. It removes surrounding blanks,
+// a port ("ip:port", "[v6]:port"), brackets and a zone, and unmaps an IPv4-mapped IPv6 address. It
+// returns false for anything else and never resolves names.
 func ParseAddr(s string) (netip.Addr, bool) {
 	s = strings.TrimSpace(s)
 	if len(s) > maxAddrText {

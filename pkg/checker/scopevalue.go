@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// maxScopeValue is the longest value that is kept whole, in bytes. Stores, logs and events carry values.
+	// maxScopeValue is the maximum length of a value, in bytes.
 	maxScopeValue = 4096
-	// valueMark is what the hash of a value that was replaced is written after.
+	// valueMark separates a changed value from the hash of the original.
 	valueMark = "~sha256-"
-	// valueHash is how many bytes of the hash are written: enough that nobody finds two values with one.
+	// valueHash is how many bytes of the hash are kept: enough to make collisions infeasible.
 	valueHash = 16
 )
 
-// scopeValue returns v in the form in which it can be stored and shown everywhere: UTF-8 without NUL, of at most maxScopeValue bytes.
-// Nearly all values are so already. What had to be replaced or cut ends in a hash of the bytes it came from, so
-// that two values never become one. Detection and ingress agree because both ask here.
+// scopeValue returns v as UTF-8 without NUL, of at most maxScopeValue bytes, which every store, log and
+// event can hold. Nearly all values are returned unchanged. A changed value ends in a hash of the
+// original, so that two different values never become equal. Detection and ingress both use it.
 func scopeValue(v string) string {
 	if isPlainValue(v) || len(v) <= maxScopeValue && utf8.ValidString(v) && strings.IndexByte(v, 0) < 0 && !strings.Contains(v, valueMark) {
 		return v
@@ -28,7 +28,7 @@ func scopeValue(v string) string {
 	return CleanText(v, maxScopeValue-len(suffix)) + suffix
 }
 
-// isPlainValue reports whether v is short and of ASCII that needs no closer look, as nearly all values are.
+// isPlainValue reports whether v is short plain ASCII, as nearly all values are: the fast path.
 func isPlainValue(v string) bool {
 	if len(v) > 64 {
 		return false
@@ -41,9 +41,9 @@ func isPlainValue(v string) bool {
 	return true
 }
 
-// CleanText returns text as UTF-8 without NUL, of at most n bytes: each byte that is not part of a character, each surrogate that
-// is written as if it were one, and each NUL becomes U+FFFD, and the rest is cut off at a character's start. It copies only
-// what it changes.
+// CleanText returns text as valid UTF-8 without NUL, of at most n bytes. Each invalid byte, encoded
+// surrogate and NUL becomes U+FFFD, and the text is cut at a character boundary. It copies only if
+// something has to be replaced.
 func CleanText(text string, n int) string {
 	if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
 		text = replaced(text, n)
@@ -57,7 +57,8 @@ func CleanText(text string, n int) string {
 	return text[:n]
 }
 
-// replaced returns the beginning of text, which is longer than n if text is, with U+FFFD for what is no text.
+// replaced returns the start of text with U+FFFD in place of invalid bytes. It stops once the result
+// exceeds n bytes.
 func replaced(text string, n int) string {
 	var out strings.Builder
 	for i := 0; i < len(text) && out.Len() <= n; {
@@ -74,7 +75,7 @@ func replaced(text string, n int) string {
 	return out.String()
 }
 
-// isSurrogate reports whether text begins with the three bytes that a surrogate would have.
+// isSurrogate reports whether text starts with the three bytes of an encoded surrogate.
 func isSurrogate(text string) bool {
 	return len(text) >= 3 && text[0] == 0xed && text[1] >= 0xa0 && text[1] <= 0xbf && text[2] >= 0x80 && text[2] <= 0xbf
 }

@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// A Subject is who asks: everything about a request that may be blocked. Fields
-// that aren't known stay zero and are not looked up.
+// A Subject holds everything about a request that may be blocked. Leave unknown fields zero: they are
+// not looked up.
 type Subject struct {
 	IP       netip.Addr // the client's address; see [TrustedProxies.ClientAddr]
 	User     string     // an authenticated identity, user.id
-	Username string     // a name somebody typed, user.name
+	Username string     // a name as typed by a user, user.name
 	Session  string     // session.id
-	// Extra holds values of further scope types, by type: those the operator defined. An entry of
-	// a built-in type is looked up besides the field.
+	// Extra holds values of custom scope types, by type. A value of a built-in type is looked up
+	// in addition to the field.
 	Extra map[string]string
-	// Path is the request's path as the application sees it, without the
-	// query. It decides nothing but the fail mode: see [WithFailClosed].
+	// Path is the request's path as the application sees it, without the query. It selects the fail
+	// mode and nothing else: see [WithFailClosed].
 	Path string
 }
 
-// defaultPrecedence is the order in which blocks answer a request. Custom types
+// defaultPrecedence is the order that decides which of several blocks denies a request. Custom types
 // follow, by name.
 var defaultPrecedence = [...]string{ScopeUser, ScopeUsername, ScopeSession, ScopeIP}
 
-// precedence returns the order with the types in first moved to its front.
+// precedence returns the default order with the types in first moved to the front.
 func precedence(first []string) []string {
 	order := make([]string, 0, len(first)+len(defaultPrecedence))
 	for _, typ := range slices.Concat(first, defaultPrecedence[:]) {
@@ -36,15 +36,15 @@ func precedence(first []string) []string {
 	return order
 }
 
-// A plan says which scopes a Subject has, and in which order.
+// A plan derives the scopes of a Subject, in order of precedence.
 type plan struct {
-	order      []string // scope types, strongest first
+	order      []string // scope types, by precedence
 	ipv6Prefix int
 	ranges4    []int // prefix lengths looked up besides an address, longest first
 	ranges6    []int
 }
 
-// scopes returns what to look up for s, strongest first, without repeats.
+// scopes returns what to look up for s, by precedence, without duplicates.
 func (p *plan) scopes(s *Subject) []Scope {
 	out := make([]Scope, 0, len(defaultPrecedence)+len(p.ranges4)+len(p.ranges6)+len(s.Extra))
 	for _, typ := range p.order {
@@ -59,7 +59,7 @@ func (p *plan) scopes(s *Subject) []Scope {
 	return out
 }
 
-// appendField adds the scopes that the field of a built-in type makes.
+// appendField adds the scopes of the field of a built-in type.
 func (p *plan) appendField(out []Scope, s *Subject, typ string) []Scope {
 	var value string
 	switch typ {
@@ -78,11 +78,11 @@ func (p *plan) appendField(out []Scope, s *Subject, typ string) []Scope {
 	return append(out, Scope{Type: typ, Value: scopeValue(value)})
 }
 
-// maxPrefixText is longer than any prefix.
+// maxPrefixText is the length of the longest prefix.
 const maxPrefixText = len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")
 
-// appendIP adds addr and the ranges it is in, narrowest first. Their values are parts of one
-// string, since this is done for every request.
+// appendIP adds addr and the ranges that contain it, narrowest first. All values are substrings of one
+// string, to allocate once per request.
 func (p *plan) appendIP(out []Scope, addr netip.Addr) []Scope {
 	if !addr.IsValid() {
 		return out
@@ -113,7 +113,7 @@ func (p *plan) appendIP(out []Scope, addr netip.Addr) []Scope {
 	return out
 }
 
-// custom returns the types of s.Extra that the order doesn't name, by name.
+// custom returns the types of s.Extra outside the order, sorted.
 func (p *plan) custom(s *Subject) []string {
 	if len(s.Extra) == 0 {
 		return nil

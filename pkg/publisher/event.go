@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// maxEntry is the detectors' default limit of an entry, in bytes.
+// maxEntry is the detectors' default limit for an entry, in bytes.
 const maxEntry = 256 << 10
 
-// An Event is one audit event. Its attributes have OpenTelemetry's names; docs/reference/events.md lists those that
-// detection knows.
+// An Event is one audit event. Attributes use OpenTelemetry's names; docs/reference/events.md lists those
+// that the rules evaluate.
 type Event struct {
 	// Type is the event_type, such as "auth.login.failed".
 	Type string
-	// ID is the producer's own ID of the event, which counts once under it however often it is published.
-	// Empty: one is made.
+	// ID identifies the event: events with equal IDs count once. Empty means that Publish generates
+	// one.
 	ID string
-	// Time is when it happened; zero: when it is published.
+	// Time is when the event happened; zero means the time of Publish.
 	Time time.Time
-	// TraceParent is the W3C trace context, where there is one.
+	// TraceParent is the W3C trace context, or "".
 	TraceParent string
-	// Attributes are anything that encoding/json can write. The names event_type, event_id,
-	// timestamp and traceparent are those of the fields above.
+	// Attributes are values that encoding/json can marshal. Do not use the names event_type,
+	// event_id, timestamp and traceparent, which the fields above write.
 	Attributes map[string]any
 
 	queued time.Time
 }
 
-// encode writes the event as the plain JSON object of the stream contract.
+// encode returns the event as the flat JSON object that detectors read.
 func (e *Event) encode() ([]byte, error) {
 	if strings.TrimSpace(e.Type) == "" {
 		return nil, fmt.Errorf("encode event: no type: %w", ErrInvalid)
@@ -56,8 +56,8 @@ func (e *Event) encode() ([]byte, error) {
 	return raw, nil
 }
 
-// withoutNUL replaces NULs within JSON text by the replacement character. An event that has one is a
-// dead letter, and a client could escape detection by a %00 in its path.
+// withoutNUL replaces NUL in JSON strings by U+FFFD. Detectors dead-letter an event with a NUL, so a client
+// could otherwise escape detection with %00 in its path.
 func withoutNUL(raw []byte) []byte {
 	escaped := []byte(`\u0000`)
 	if !bytes.Contains(raw, escaped) {
@@ -70,12 +70,12 @@ func withoutNUL(raw []byte) []byte {
 		if bytes.HasPrefix(raw[i:], escaped) {
 			copy(raw[i:], `\ufffd`)
 		}
-		i++ // what is escaped may be a backslash
+		i++ // the escaped character may be a backslash
 	}
 	return raw
 }
 
-// stream returns the one of streams that the event goes to.
+// stream returns which of streams the event is added to.
 func (e *Event) stream(streams []string) string {
 	if len(streams) == 1 {
 		return streams[0]
@@ -89,10 +89,10 @@ func (e *Event) stream(streams []string) string {
 	return streams[h.Sum32()%uint32(len(streams))] //nolint:gosec // a handful
 }
 
-// ids makes event IDs: a random prefix and a count.
+// ids generates event IDs: a random prefix and a counter.
 type ids struct {
 	prefix string
-	n      uint64 // the last one; of the Publisher's goroutine alone
+	n      uint64 // the last one; used by the Publisher's goroutine only
 }
 
 func newIDs() *ids { return &ids{prefix: rand.Text()[:20] + "-"} }

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// DefaultStream is where events go unless [WithStreams] says otherwise.
+// DefaultStream is the stream that events are added to unless [WithStreams] is used.
 const DefaultStream = "audit:events"
 
-// An Option changes how a [Publisher] works.
+// An Option configures a [Publisher].
 type Option func(*options)
 
 type options struct {
@@ -25,8 +25,8 @@ func defaults() options {
 	return options{streams: []string{DefaultStream}, buffer: 8192, maxAge: 30 * time.Second, timeout: time.Second, now: time.Now}
 }
 
-// WithStreams names the streams, as stream.names of the detectors' configuration does. Of several the
-// one is chosen by source.address, so that the events of one client keep their order.
+// WithStreams sets the streams; use the detectors' stream.names. Of several streams, source.address selects
+// one, so that the events of a client stay in order.
 func WithStreams(names ...string) Option {
 	return func(o *options) {
 		var given []string
@@ -41,7 +41,7 @@ func WithStreams(names ...string) Option {
 	}
 }
 
-// WithBuffer sets how many events may wait; 8,192 by default.
+// WithBuffer sets the capacity of the buffer in events; 8,192 by default.
 func WithBuffer(events int) Option {
 	return func(o *options) {
 		if events > 0 {
@@ -50,7 +50,7 @@ func WithBuffer(events int) Option {
 	}
 }
 
-// WithMaxAge sets how long an event may wait for Redis before it is dropped; 30 s by default.
+// WithMaxAge sets how long an event is kept in the buffer before it is dropped; 30 s by default.
 func WithMaxAge(d time.Duration) Option {
 	return func(o *options) {
 		if d > 0 {
@@ -59,7 +59,7 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithTimeout bounds one attempt to send a batch; 1 s by default.
+// WithTimeout sets the timeout of one attempt to send a batch; 1 s by default.
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if d > 0 {
@@ -68,24 +68,24 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxLen has each XADD trim the stream to about n entries, whether they were read or not. By default nothing
-// is trimmed here: the detectors' retention trims what every group has handled.
+// WithMaxLen trims the stream to about n entries at each XADD, unread entries included. By default the
+// Publisher does not trim; the detectors' retention trims entries that every group has handled.
 func WithMaxLen(n int64) Option {
 	return func(o *options) { o.maxLen = max(n, 0) }
 }
 
-// WithOnDrop has hook hear of dropped events: how many, and which of ErrFull, ErrExpired, ErrInvalid or ErrClosed the
-// reason is (errors.Is). It may run on the goroutine that publishes, so it must be quick and safe for concurrent use.
+// WithOnDrop calls hook when events are dropped. why wraps ErrFull, ErrExpired, ErrInvalid or ErrClosed. hook
+// may run on a goroutine that calls Publish, so it must be fast and safe for concurrent use.
 func WithOnDrop(hook func(events int, why error)) Option {
 	return func(o *options) { o.onDrop = hook }
 }
 
-// WithOnError has hook hear of each failed attempt to send, on the Publisher's goroutine.
+// WithOnError calls hook for each failed attempt to send, on the Publisher's goroutine.
 func WithOnError(hook func(error)) Option {
 	return func(o *options) { o.onError = hook }
 }
 
-// WithClock replaces time.Now as the clock that dates events.
+// WithClock replaces [time.Now] as the source of timestamps.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) { o.now = now }
 }

@@ -1,11 +1,12 @@
-// Package publisher publishes audit events to the Redis stream that detectors read, off the path of the
-// request that they are about.
+// Package publisher publishes audit events to the Redis stream that detectors read, without delaying the
+// requests that the events describe.
 //
-// [Publisher.Publish] puts an event into a bounded buffer and returns; it never waits for Redis. One goroutine sends what
-// has gathered in pipelines. While Redis is away events wait in the buffer; those that find it full, or have waited
-// longer than [WithMaxAge] allows, are dropped and counted: see [Publisher.Stats] and [WithOnDrop].
+// [Publisher.Publish] puts an event into a bounded buffer and never waits for Redis. A background goroutine
+// sends the buffered events in batches. During an outage of Redis events stay in the buffer. An event is
+// dropped and counted if the buffer is full or it has waited longer than [WithMaxAge]: see
+// [Publisher.Stats] and [WithOnDrop].
 //
-// Each event carries an event_id, so a batch whose answer was lost is sent again and still counts once.
+// Each event has an event_id, so a batch that is sent again after a lost reply counts once.
 package publisher
 
 import (
@@ -19,29 +20,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Why events are dropped, for [WithOnDrop].
+// Reasons for dropping events, for [WithOnDrop].
 var (
 	ErrFull    = errors.New("the buffer is full")
 	ErrExpired = errors.New("the event waited too long for Redis")
-	ErrInvalid = errors.New("the event can't be written as JSON, has no type or is too large")
+	ErrInvalid = errors.New("the event has no type, is too large or can't be encoded as JSON")
 	ErrClosed  = errors.New("the publisher is closed")
 )
 
 const (
-	// batchSize is how many events go to Redis in one pipeline.
+	// batchSize is the maximum number of events in one pipeline.
 	batchSize = 512
-	// firstPause is the pause after a failed attempt; it doubles up to maxPause, with jitter.
+	// firstPause is the pause after the first failed attempt. It doubles up to maxPause, with jitter.
 	firstPause = 50 * time.Millisecond
 	maxPause   = 2 * time.Second
 )
 
-// A Client is a go-redis client of any kind: one server, Sentinel or Cluster. Its own retries should be off
-// (MaxRetries -1) and it should keep the deadlines of contexts (ContextTimeoutEnabled).
+// A Client is a go-redis client for a single server, Sentinel or a Cluster. It should not retry
+// (MaxRetries -1) and should honour context deadlines (ContextTimeoutEnabled).
 type Client interface {
 	Pipeline() redis.Pipeliner
 }
 
-// A Publisher publishes events. Make one with [New] and close it; it is safe for concurrent use.
+// A Publisher publishes events. Make one with [New] and call [Publisher.Close] at the end. It is safe for
+// concurrent use.
 type Publisher struct {
 	client Client
 	opts   options
@@ -49,12 +51,12 @@ type Publisher struct {
 	queue  queue
 
 	cancel context.CancelFunc
-	done   chan struct{} // closed: the goroutine has ended
+	done   chan struct{} // closed when the goroutine has ended
 
 	published, dropped, retries atomic.Uint64
 }
 
-// New returns a Publisher that sends to client, which its owner closes after the Publisher.
+// New returns a Publisher that sends to client. Close the client after the Publisher.
 func New(client Client, opts ...Option) *Publisher {
 	o := defaults()
 	for _, opt := range opts {
@@ -67,8 +69,8 @@ func New(client Client, opts ...Option) *Publisher {
 	return p
 }
 
-// Publish queues an event and reports whether there was room. It never blocks. The event's attributes
-// must not be changed afterwards.
+// Publish queues an event. It returns false if the event was dropped, and never blocks. The event's
+// attributes must not be modified afterwards.
 func (p *Publisher) Publish(e Event) bool {
 	e.queued = p.opts.now()
 	if e.Time.IsZero() {
@@ -81,21 +83,21 @@ func (p *Publisher) Publish(e Event) bool {
 	return true
 }
 
-// Stats are counts since the Publisher was made.
+// Stats are totals since the Publisher was made.
 type Stats struct {
-	Published uint64 // events that Redis has
-	Dropped   uint64 // events that were lost, for whatever reason
+	Published uint64 // events that Redis has acknowledged
+	Dropped   uint64 // events lost for any reason
 	Retries   uint64 // failed attempts to send a batch
-	Queued    int    // events that wait, those being sent included
+	Queued    int    // events in the buffer, including those being sent
 }
 
-// Stats returns the counts. They are not one moment's: events may move between them meanwhile.
+// Stats returns the totals. They are read one after the other, so they may be inconsistent by a few events.
 func (p *Publisher) Stats() Stats {
 	return Stats{Published: p.published.Load(), Dropped: p.dropped.Load(), Retries: p.retries.Load(), Queued: p.queue.len()}
 }
 
-// Close takes no more events, sends those that wait and returns once that is done or ctx ends. What
-// isn't sent by then is lost, and the error says how much. It may be called more than once.
+// Close stops accepting events, sends those in the buffer and returns when that is done or ctx ends. Its
+// error says how many events were lost. It may be called more than once.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.queue.close()
 	defer p.cancel()
@@ -109,7 +111,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 	return nil
 }
 
-// run sends what the queue has until that is closed and empty.
+// run sends events until the queue is closed and empty.
 func (p *Publisher) run(ctx context.Context) {
 	defer close(p.done)
 	for {
@@ -126,14 +128,14 @@ func (p *Publisher) run(ctx context.Context) {
 	}
 }
 
-// An entry is an event on its way.
+// An entry is an encoded event.
 type entry struct {
 	stream string
 	queued time.Time
 	json   []byte
 }
 
-// encode makes entries of events, but of those that can't be written.
+// encode encodes events and drops those that are invalid.
 func (p *Publisher) encode(events []Event) []entry {
 	entries := make([]entry, 0, len(events))
 	for i := range events {
@@ -150,8 +152,8 @@ func (p *Publisher) encode(events []Event) []entry {
 	return entries
 }
 
-// deliver sends entries, and again those that Redis hasn't confirmed, until there are none, they are too
-// old or ctx ends.
+// deliver sends entries and retries those that Redis has not acknowledged, until none is left, they are
+// too old or ctx ends.
 func (p *Publisher) deliver(ctx context.Context, entries []entry) {
 	for failures := 0; ; failures++ {
 		if ctx.Err() != nil {
@@ -176,8 +178,8 @@ func (p *Publisher) deliver(ctx context.Context, entries []entry) {
 	}
 }
 
-// young drops entries that are too old: late events would look like a burst, since their time is
-// that of their entry.
+// young drops entries that are too old. Windows count by the time of the stream entry, so events sent long
+// after they happened would look like a burst.
 func (p *Publisher) young(entries []entry) []entry {
 	oldest := p.opts.now().Add(-p.opts.maxAge)
 	kept := entries[:0]
@@ -190,7 +192,7 @@ func (p *Publisher) young(entries []entry) []entry {
 	return kept
 }
 
-// send adds entries to their streams in one round trip. It returns those that Redis didn't confirm.
+// send adds entries to their streams in one round trip. It returns those that Redis did not acknowledge.
 func (p *Publisher) send(ctx context.Context, entries []entry) ([]entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.timeout)
 	defer cancel()

@@ -2,17 +2,17 @@ package publisher
 
 import "sync"
 
-// A queue holds events between those who publish and the one goroutine that sends. It is bounded by the
-// events that wait and those that were taken and aren't finished, together.
+// A queue holds events between Publish and the sending goroutine. Its limit includes events that were taken
+// and are not finished.
 type queue struct {
 	limit int
 
-	mu      sync.Mutex
-	filled  sync.Cond
-	waiting []Event
-	taken   []Event // in the hands of the goroutine; its memory is used again
-	inHand  int     // of those
-	closed  bool
+	mu       sync.Mutex
+	filled   sync.Cond
+	waiting  []Event
+	taken    []Event // the last batch taken; its memory is reused
+	inFlight int     // events of taken that are not finished
+	closed   bool
 }
 
 func (q *queue) init(limit int) {
@@ -26,7 +26,7 @@ func (q *queue) put(e Event) error {
 	switch {
 	case q.closed:
 		return ErrClosed
-	case len(q.waiting)+q.inHand >= q.limit:
+	case len(q.waiting)+q.inFlight >= q.limit:
 		return ErrFull
 	}
 	q.waiting = append(q.waiting, e)
@@ -36,31 +36,31 @@ func (q *queue) put(e Event) error {
 	return nil
 }
 
-// take waits for events and returns all of them, in order, or none once the queue is closed and empty. What
-// was taken before must be finished.
+// take waits for events and returns all of them, in order; nil once the queue is closed and empty. All
+// events taken before must be finished.
 func (q *queue) take() []Event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) == 0 && !q.closed {
 		q.filled.Wait()
 	}
-	clear(q.taken) // lets go of attributes
+	clear(q.taken) // releases the attributes
 	q.waiting, q.taken = q.taken[:0], q.waiting
-	q.inHand = len(q.taken)
+	q.inFlight = len(q.taken)
 	return q.taken
 }
 
-// finished says that n of the events taken are sent or lost.
+// finished records that n of the taken events were sent or dropped.
 func (q *queue) finished(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.inHand -= n
+	q.inFlight -= n
 }
 
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting) + q.inHand
+	return len(q.waiting) + q.inFlight
 }
 
 func (q *queue) close() {

@@ -12,12 +12,11 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Denied returns the error that answers a blocked call: the code that stands for the status of d, its
-// message, and RetryInfo (AIP-193) unless the block is permanent. The reason, the rule and the scope
-// stay here.
+// Denied returns the gRPC error for a blocked call, with d's message and, unless the block is permanent,
+// RetryInfo (AIP-193). It does not reveal the reason, the rule or the scope.
 //
-// 429 is ResourceExhausted, 401 Unauthenticated, 503 Unavailable, and every other status
-// PermissionDenied.
+// The code is ResourceExhausted for status 429, Unauthenticated for 401, Unavailable for 503 and
+// PermissionDenied for every other status.
 func Denied(d checker.Decision) error {
 	s := status.New(code(d.StatusCode), strings.ToValidUTF8(d.Message, "\uFFFD"))
 	if d.RetryAfter > 0 {

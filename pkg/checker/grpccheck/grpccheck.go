@@ -1,10 +1,10 @@
-// Package grpccheck puts a [checker.Checker] in front of the methods of a gRPC server.
+// Package grpccheck provides gRPC server interceptors for a [checker.Checker].
 //
-// A call is checked once, before its handler runs; a stream that is open stays open. By default only the
-// client's address is checked: the peer's, or what trusted proxies say in the metadata x-forwarded-for or what
-// [checker.TrustedProxies] names.
-// [WithSubject] adds who the application knows the client to be. The Subject's Path is the full method
-// ("/shop.Orders/Pay"), so [checker.WithFailClosed] names the methods that are denied when the look-up fails.
+// A call is checked once, before its handler runs; a later block does not end an open stream. By default
+// only the client's address is checked: the peer, or the address that trusted proxies send in the
+// metadata x-forwarded-for or the header of [checker.TrustedProxies]. [WithSubject] adds the
+// authenticated user or session. The Subject's Path is the full method ("/shop.Orders/Pay"), so
+// [checker.WithFailClosed] selects the methods that are denied when the look-up fails.
 package grpccheck
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// ErrNoClient is the failure of a check whose call shows no client address, such as one over a Unix
-// socket. The fail mode decides.
+// ErrNoClient is the error of a check of a call without a client address, such as one over a Unix
+// socket. The fail mode decides about it.
 var ErrNoClient = checker.ErrNoClient
 
-// An Option changes what the interceptors do.
+// An Option configures the interceptors.
 type Option func(*interceptor)
 
 type interceptor struct {
@@ -33,26 +33,26 @@ type interceptor struct {
 	denied  func(context.Context, checker.Decision) error
 }
 
-// WithTrustedProxies says which peers' x-forwarded-for, or other header, is believed. By default nobody's is, and the peer is
-// the client.
+// WithTrustedProxies sets the proxies whose metadata about the client's address is believed. By default
+// there are none, and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(i *interceptor) { i.proxies = t }
 }
 
-// WithSubject has fill complete the Subject, which comes with IP and Path set: with a user or session
-// that an interceptor before this one has authenticated, or by replacing what is there. It must not take identities
-// from metadata that a client can set.
+// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set. Set
+// the user or session that an earlier interceptor has authenticated, never one from metadata that a
+// client can set.
 func WithSubject(fill func(context.Context, *checker.Subject)) Option {
 	return func(i *interceptor) { i.subject = fill }
 }
 
-// WithSkip lets calls pass unchecked if skip says so. It may be given several times.
+// WithSkip passes calls on unchecked if skip returns true. It may be given several times.
 func WithSkip(skip func(ctx context.Context, method string) bool) Option {
 	return func(i *interceptor) { i.skip = append(i.skip, skip) }
 }
 
-// WithSkipMethods lets calls of these full methods pass unchecked, as in "/grpc.health.v1.Health/Check". A name
-// that ends in a slash stands for all methods of a service.
+// WithSkipMethods passes calls of these full methods on unchecked, such as
+// "/grpc.health.v1.Health/Check". A name that ends in a slash includes all methods of a service.
 func WithSkipMethods(methods ...string) Option {
 	return WithSkip(func(_ context.Context, method string) bool {
 		for _, m := range methods {
@@ -64,9 +64,8 @@ func WithSkipMethods(methods ...string) Option {
 	})
 }
 
-// WithDenied replaces [Denied] as the answer to blocked calls. The error that answer returns is the
-// call's; where it returns nil, the call is answered with [Denied] all the same. Either way
-// the trailer has [checker.HeaderDenied].
+// WithDenied replaces [Denied] as the source of the error of blocked calls. If answer returns nil, the
+// error of [Denied] is used. In both cases the trailer has [checker.HeaderDenied].
 func WithDenied(answer func(context.Context, checker.Decision) error) Option {
 	return func(i *interceptor) { i.denied = answer }
 }
@@ -82,7 +81,7 @@ func Unary(c *checker.Checker, opts ...Option) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream returns an interceptor that checks every streaming call with c when it begins.
+// Stream returns an interceptor that checks every streaming call with c when it starts.
 func Stream(c *checker.Checker, opts ...Option) grpc.StreamServerInterceptor {
 	i := newInterceptor(c, opts)
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
@@ -112,7 +111,7 @@ func (i *interceptor) admit(ctx context.Context, method string) error {
 	if !d.Blocked {
 		return nil
 	}
-	// Without a transport stream, as in tests of a handler, there is nobody to tell.
+	// Fails only without a transport stream, as in tests of a handler.
 	_ = grpc.SetTrailer(ctx, metadata.Pairs(checker.HeaderDenied, "true"))
 	if i.denied != nil {
 		if err := i.denied(ctx, d); err != nil {

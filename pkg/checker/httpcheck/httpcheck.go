@@ -1,9 +1,9 @@
-// Package httpcheck puts a [checker.Checker] in front of net/http handlers, of any router that
+// Package httpcheck is net/http middleware for a [checker.Checker]. It works with every router that
 // takes a func(http.Handler) http.Handler.
 //
-// Blocked requests are answered before the handler runs. By default only the
-// client's address is checked, found as [checker.TrustedProxies] says; [WithSubject] adds who
-// the application knows the client to be.
+// Blocked requests are answered before the handler runs. By default only the client's address is
+// checked, determined by [checker.TrustedProxies]; [WithSubject] adds the authenticated user or
+// session.
 package httpcheck
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// ErrNoClient is the failure of a check whose request shows no client address,
-// such as one over a Unix socket. The fail mode decides.
+// ErrNoClient is the error of a check of a request without a client address, such as one over a Unix
+// socket. The fail mode decides about it.
 var ErrNoClient = checker.ErrNoClient
 
-// An Option changes what [Middleware] does.
+// An Option configures [Middleware].
 type Option func(*middleware)
 
 type middleware struct {
@@ -31,26 +31,26 @@ type middleware struct {
 	denied  func(http.ResponseWriter, *http.Request, checker.Decision)
 }
 
-// WithTrustedProxies says which peers' word about the client is believed, and in which header. By default nobody's is,
-// and the peer is the client.
+// WithTrustedProxies sets the proxies whose header about the client's address is believed. By default
+// there are none, and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
 }
 
-// WithSubject has fill complete the Subject, which comes with IP and Path set: with a user or
-// session that the application has authenticated, or by replacing what is there. It must not
-// take identities from headers that a client can set.
+// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set. Set
+// the user or session that the application has authenticated, never one from a header that a client can
+// set.
 func WithSubject(fill func(*http.Request, *checker.Subject)) Option {
 	return func(m *middleware) { m.subject = fill }
 }
 
-// WithSkip lets requests pass unchecked if skip says so. It may be given several times.
+// WithSkip passes requests on unchecked if skip returns true. It may be given several times.
 func WithSkip(skip func(*http.Request) bool) Option {
 	return func(m *middleware) { m.skip = append(m.skip, skip) }
 }
 
-// WithSkipPaths lets requests for these paths pass unchecked. A path that ends in a slash stands
-// for all below it. A request path with dot segments or repeated slashes is never skipped.
+// WithSkipPaths passes requests for these paths on unchecked. A path that ends in a slash includes
+// everything below it. A request path with dot segments or repeated slashes is always checked.
 func WithSkipPaths(paths ...string) Option {
 	return WithSkip(func(r *http.Request) bool {
 		for _, p := range paths {
@@ -67,13 +67,13 @@ func isClean(p string) bool {
 	return p == path.Clean(p) || p == path.Clean(p)+"/"
 }
 
-// WithDenied replaces [WriteDenied] as the answer to blocked requests.
+// WithDenied replaces [WriteDenied] as the response to blocked requests.
 func WithDenied(answer func(http.ResponseWriter, *http.Request, checker.Decision)) Option {
 	return func(m *middleware) { m.denied = answer }
 }
 
-// Middleware returns a middleware that checks every request with c and passes
-// those on that aren't blocked. The ResponseWriter is not wrapped.
+// Middleware returns middleware that checks every request with c and calls the next handler unless the
+// request is blocked. It does not wrap the ResponseWriter.
 func Middleware(c *checker.Checker, opts ...Option) func(http.Handler) http.Handler {
 	m := &middleware{
 		checker: c,
@@ -95,7 +95,7 @@ func (m *middleware) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		}
 	}
 	if d := m.check(r); d.Blocked {
-		w.Header().Set(checker.HeaderDenied, "true") // whatever answers
+		w.Header().Set(checker.HeaderDenied, "true") // also for a custom response
 		m.denied(w, r, d)
 		return
 	}
@@ -116,20 +116,21 @@ func (m *middleware) check(r *http.Request) checker.Decision {
 	return d
 }
 
-// WriteDenied answers a blocked request: the status of d, its message as plain
-// text, Retry-After in seconds unless the block is permanent, and nothing to be
-// stored. The reason, the rule and the scope stay here.
+// WriteDenied writes the response to a blocked request: d's status, its message as plain text,
+// Cache-Control: no-store, and Retry-After unless the block is permanent. It does not reveal the
+// reason, the rule or the scope.
 func WriteDenied(w http.ResponseWriter, d checker.Decision) {
 	h := w.Header()
 	SetDeniedHeaders(h, d)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(d.StatusCode)
-	_, _ = w.Write([]byte(d.Message)) // a client that is gone needs no answer
+	_, _ = w.Write([]byte(d.Message)) // fails only if the client is gone
 }
 
-// SetDeniedHeaders sets Cache-Control, [checker.HeaderDenied] and, where d has it,
-// Retry-After: what every denial should carry, for answers other than [WriteDenied]'s.
+// SetDeniedHeaders sets the headers that every denial should have: Cache-Control,
+// [checker.HeaderDenied] and, unless the block is permanent, Retry-After. Use it in functions given to
+// [WithDenied].
 func SetDeniedHeaders(h http.Header, d checker.Decision) {
 	h.Set(checker.HeaderDenied, "true")
 	h.Set("Cache-Control", "no-store")

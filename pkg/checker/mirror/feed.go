@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	blockFor     = 500 * time.Millisecond // one read of the stream, at most: so long may Run take to end
-	blockShort   = 20 * time.Millisecond  // while a snapshot is being taken
-	replyTimeout = time.Second            // beyond that, and for all else
-	readCount    = 256                    // entries
+	blockFor     = 500 * time.Millisecond // how long a read waits for changes, and Run for it when it ends
+	blockShort   = 20 * time.Millisecond  // the same, while a snapshot is being taken
+	replyTimeout = time.Second            // for the reply of every command, after any wait
+	readCount    = 256                    // entries per read
 )
 
-// A feed is the stream of changes as one follower reads it.
+// A feed is one follower's reading position in the stream of changes.
 type feed struct {
 	client redis.UniversalClient
 	keys   rediskey.Keys
-	at     wire.Position // up to there it was read
-	conn   reader        // nil: none yet
+	at     wire.Position // of the last entry read
+	conn   reader        // nil: not connected
 }
 
-// A reader is a connection of its own for blocking reads: they must not keep look-ups from theirs.
+// A reader is a dedicated connection for blocking reads, which must not delay look-ups.
 type reader interface {
 	XRead(ctx context.Context, a *redis.XReadArgs) *redis.XStreamSliceCmd
 	Close() error
@@ -52,7 +52,7 @@ func (f *feed) connect(ctx context.Context) (reader, error) {
 	return f.conn, nil
 }
 
-// close gives the connection back. Another is taken when it is needed: after a failover perhaps to
+// close releases the connection. The next read takes a new one, which after a failover may be to
 // another server.
 func (f *feed) close() {
 	if f.conn != nil {
@@ -61,8 +61,8 @@ func (f *feed) close() {
 	}
 }
 
-// read returns what changed after f.at and waits for it as long as block says; a negative one doesn't. It
-// doesn't move f.at.
+// read returns the entries after f.at and waits up to block for them; a negative block does not wait.
+// It does not advance f.at.
 func (f *feed) read(ctx context.Context, block time.Duration) ([]redis.XMessage, error) {
 	conn, err := f.connect(ctx)
 	if err != nil {
@@ -72,7 +72,7 @@ func (f *feed) read(ctx context.Context, block time.Duration) ([]redis.XMessage,
 	if from == "" {
 		from = "0-0"
 	}
-	// Cancelling doesn't interrupt a blocked read, and a black-holed one ends only by a deadline.
+	// Cancelling does not interrupt a blocking read; only a deadline ends one on a dead connection.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(block, 0)+replyTimeout)
 	defer cancel()
 	streams, err := conn.XRead(ctx, &redis.XReadArgs{Streams: []string{f.keys.Changes(), from}, Count: readCount, Block: block}).Result()
@@ -86,15 +86,15 @@ func (f *feed) read(ctx context.Context, block time.Duration) ([]redis.XMessage,
 	return streams[0].Messages, nil
 }
 
-// A glance is what one look at Redis tells.
+// A glance is the end of the stream and the state of the membership hash at one time.
 type glance struct {
-	at       time.Time     // when it was begun
-	head     wire.Position // zero: there is none
-	complete bool          // the membership hash is
+	at       time.Time     // before the commands were sent
+	head     wire.Position // zero: the stream has no head
+	complete bool          // whether the membership hash is complete
 }
 
-// glance looks where the stream ends and how late it is there. It goes by the client and not by the feed's connection: that
-// may have been left with a server that others have deserted.
+// glance reads the end of the stream, the state of the membership hash and Redis's clock. It uses the
+// client and not the feed's connection, which may lead to a server that is no longer the primary.
 func (m *Mirror) glance(ctx context.Context) (glance, error) {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
@@ -128,8 +128,8 @@ func (m *Mirror) glance(ctx context.Context) (glance, error) {
 	return g, nil
 }
 
-// headServer is the server that has the head of the changes. In a Cluster the clock must be that of a server that has to
-// be there anyhow, not of any.
+// headServer returns the server that has the head of the changes. In a Cluster the clock is read from
+// that server too, so that no further server has to be reachable.
 func (m *Mirror) headServer(ctx context.Context) (redis.Cmdable, error) {
 	if cluster, ok := m.client.(*redis.ClusterClient); ok {
 		return cluster.MasterForKey(ctx, m.keys.ChangesHead())
@@ -137,7 +137,7 @@ func (m *Mirror) headServer(ctx context.Context) (redis.Cmdable, error) {
 	return m.client, nil
 }
 
-// end is where to begin to read: the head, or the last entry of a stream that has lost it.
+// end returns the position to start reading from: the head, or the last entry if the head is missing.
 func (m *Mirror) end(ctx context.Context) (wire.Position, error) {
 	g, err := m.glance(ctx)
 	if err != nil || g.head != (wire.Position{}) {

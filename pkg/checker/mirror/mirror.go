@@ -1,15 +1,16 @@
-// Package mirror is a [checker.Lookup] that answers from memory: a replica of the active blocks in
-// Redis, kept current by the stream of changes that detectors write. Requests of clients that aren't blocked
-// cost no round trip: see [Mirror.Clean].
+// Package mirror is a [checker.Lookup] that answers from memory. It keeps a replica of the active
+// blocks in Redis, updated from the stream of changes that detectors write, so that requests of
+// clients that are not blocked need no round trip: see [Mirror.Clean].
 //
-// A snapshot is taken from a place in the stream that was noted before, and later changes are
-// applied to it, so none falls between. A change names scopes, and the mirror looks them up as a
-// redislookup.Lookup does: its answers are those of the look-up by construction, but for the time it
-// takes to hear of a change. What might have been missed (a gap in the stream, a new epoch, a stream or a
-// membership hash that went away) causes a new snapshot, and meanwhile Redis is asked.
+// The mirror notes its position in the stream, takes a snapshot, and then applies the changes after
+// that position, so that it misses none. A change names scopes; the mirror reads their blocks like a
+// redislookup.Lookup, so its answers are the same, delayed by the time a change takes to arrive. If
+// changes may have been missed (a gap in the stream, a new epoch, a stream or membership hash that
+// disappeared) it takes a new snapshot and asks Redis until that is done.
 //
-// The mirror answers by itself while it knows that it is current: see [WithMaxStaleness]. Otherwise each
-// look-up asks Redis once, and if that fails, too, the blocks that the mirror knows are returned along with the error.
+// The mirror answers from memory only while it is known to be current: see [WithMaxStaleness].
+// Otherwise each look-up asks Redis once. If that fails too, the blocks known from memory are returned
+// along with the error.
 package mirror
 
 import (
@@ -28,20 +29,20 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// A State says what a mirror is about.
+// A State is the state of a mirror.
 type State string
 
-// The states of a mirror. It answers by itself only when it is Following.
+// The states of a mirror. It answers from memory only while it is Following.
 const (
-	Starting  State = "starting"  // a snapshot is being taken, and there is none to go by
-	Following State = "following" // the stream of changes
-	Stale     State = "stale"     // it follows, but heard nothing for longer than it may
+	Starting  State = "starting"  // the first snapshot, or one after a failure, is being taken
+	Following State = "following" // it follows the stream of changes
+	Stale     State = "stale"     // it follows, but has not been current for longer than allowed
 	Cold      State = "cold"      // the membership hash of permanent blocks is missing or incomplete
-	Overfull  State = "overfull"  // there are more blocks than it may keep
+	Overfull  State = "overfull"  // there are more blocks than it may hold
 )
 
-// A Mirror finds blocks in memory. It is safe for concurrent use. [Mirror.Run] has to be running for it to
-// be more than a redislookup.Lookup.
+// A Mirror finds blocks in memory while [Mirror.Run] is running, and asks Redis otherwise. It is safe
+// for concurrent use.
 type Mirror struct {
 	client     redis.UniversalClient
 	keys       rediskey.Keys
@@ -54,33 +55,33 @@ type Mirror struct {
 	onState    func(State, error)
 	now        func() time.Time
 
-	remote *redislookup.Lookup // answers in place of the mirror
-	reader *redislookup.Lookup // reads what changed: by Redis's clock, Redis alone
+	remote *redislookup.Lookup // answers while the mirror cannot
+	reader *redislookup.Lookup // reads changed blocks: by Redis's clock, without the cold look-up
 	seed   maphash.Seed
 
 	running   atomic.Bool
 	view      atomic.Pointer[view]
-	base      time.Time // proof counts from here
+	base      time.Time // the zero of proof
 	elapsed   func() time.Duration
 	proof     atomic.Int64 // when the view was last known to be current, in ns since base
-	offset    atomic.Int64 // of Redis's clock from ours, in µs
+	offset    atomic.Int64 // of Redis's clock to ours, in µs
 	snapshots atomic.Int64
 	gaps      atomic.Int64
 	took      atomic.Int64 // the last snapshot, in ns
 }
 
-// A view is what look-ups see.
+// A view is the replica and state that look-ups use. It is replaced as a whole.
 type view struct {
 	*replica
 
 	state State
 }
 
-// live reports whether the view is kept current.
+// live reports whether changes are applied to the view.
 func (v *view) live() bool { return v.state == Following || v.state == Cold }
 
-// New returns a Mirror of the blocks behind client, whose owner closes it. Client should be one of
-// redislookup.Connect's. Reading the stream of changes takes a connection of its pool.
+// New returns a Mirror of the blocks in client's Redis. The caller closes the client, which should be
+// made by redislookup.Connect. Reading the stream of changes occupies one connection of its pool.
 func New(client redis.UniversalClient, opts ...Option) *Mirror {
 	m := &Mirror{
 		client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, maxStale: DefaultMaxStaleness, every: DefaultReconcile,
@@ -108,15 +109,15 @@ func New(client redis.UniversalClient, opts ...Option) *Mirror {
 	return m
 }
 
-// Clean reports, from memory and at once, that nothing of s is blocked, as s.Path and Redis have it. False means: ask
-// Lookup. It takes no lock and allocates nothing.
+// Clean reports whether it is certain, from memory, that nothing of s is blocked. False means that
+// Lookup must be asked. It takes no lock and does not allocate.
 func (m *Mirror) Clean(s checker.Subject) bool {
 	v := m.view.Load()
 	return m.trusts(v) && v.clean(&s)
 }
 
-// Lookup implements [checker.Lookup]. An address is also blocked by the ranges that contain it; such a block's scope
-// is the range. Blocks that come from memory have no Metadata.
+// Lookup implements [checker.Lookup]. An address is also blocked by the ranges that contain it; the
+// Scope of such a block is the range. Blocks from memory have no Metadata.
 func (m *Mirror) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
 	v := m.view.Load()
 	known, ask := v.find(scopes, m.redisTime().UnixMicro())
@@ -139,14 +140,14 @@ func (m *Mirror) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, fmt.Errorf("look past the mirror: %w", err)
 }
 
-// Known returns the blocks of scopes that are known from memory, however stale: what is left to go by when Redis can't
-// be asked.
+// Known returns the blocks of scopes from memory, however stale. Checkers use it while Redis does not
+// answer.
 func (m *Mirror) Known(scopes []checker.Scope) []checker.Block {
 	known, _ := m.view.Load().find(scopes, m.redisTime().UnixMicro())
 	return known
 }
 
-// with adds the scopes of known, which may be ranges, to scopes.
+// with returns scopes and the scopes of known, which may be ranges.
 func with(scopes []checker.Scope, known []checker.Block) []checker.Scope {
 	all := slices.Clip(scopes)
 	for _, b := range known {
@@ -157,16 +158,16 @@ func with(scopes []checker.Scope, known []checker.Block) []checker.Scope {
 	return all
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline, as redislookup's does.
+// HonoursDeadline reports whether Lookup returns by its context's deadline; see redislookup's method.
 func (m *Mirror) HonoursDeadline() bool { return m.remote.HonoursDeadline() }
 
-// trusts reports whether v may answer alone.
+// trusts reports whether v may answer without Redis.
 func (m *Mirror) trusts(v *view) bool {
 	return v.state == Following && m.Staleness() <= m.maxStale
 }
 
-// Staleness is how long ago the mirror last knew that it had all changes, by the monotonic clock. Before
-// the first snapshot that is forever.
+// Staleness returns the time since the mirror was last known to have all changes, by the monotonic
+// clock; the maximum Duration before the first snapshot.
 func (m *Mirror) Staleness() time.Duration {
 	proof := m.proof.Load()
 	if proof == math.MinInt64 {
@@ -175,26 +176,26 @@ func (m *Mirror) Staleness() time.Duration {
 	return m.elapsed() - time.Duration(proof)
 }
 
-// proved notes that the view was current at the moment at.
+// proved records that the view was current at the given time.
 func (m *Mirror) proved(at time.Time) { m.proof.Store(int64(at.Sub(m.base))) }
 
-// redisTime is what Redis's clock shows.
+// redisTime returns the current time by Redis's clock.
 func (m *Mirror) redisTime() time.Time {
 	return m.now().Add(time.Duration(m.offset.Load()) * time.Microsecond)
 }
 
-// A Status describes a mirror at one moment, for metrics.
+// A Status describes a mirror for metrics.
 type Status struct {
 	State     State
-	Blocks    int           // kept, those that ended since the last snapshot included
+	Blocks    int           // held, including those that expired since the last snapshot
 	Staleness time.Duration // see Mirror.Staleness
 	Offset    time.Duration // by which Redis's clock is ahead of ours
 	Snapshots int64         // taken so far
 	Gaps      int64         // found so far in the stream of changes
-	Took      time.Duration // the last snapshot
+	Took      time.Duration // duration of the last snapshot
 }
 
-// Status describes the mirror.
+// Status returns the current status.
 func (m *Mirror) Status() Status {
 	v := m.view.Load()
 	s := Status{
@@ -207,7 +208,7 @@ func (m *Mirror) Status() Status {
 	return s
 }
 
-// become shows r in a state, and says so if that is another one.
+// become replaces the view, and calls the hook of [WithOnState] if the state changed or why is set.
 func (m *Mirror) become(r *replica, state State, why error) {
 	old := m.view.Swap(&view{replica: r, state: state})
 	if old.state != state || why != nil {

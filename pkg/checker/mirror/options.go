@@ -13,7 +13,7 @@ const (
 	DefaultMaxEntries   = 500_000
 )
 
-// An Option changes how a [Mirror] works.
+// An Option configures a [Mirror].
 type Option func(*Mirror)
 
 // WithKeyPrefix sets the prefix of all keys, "wardstream" by default. It must be the detectors'
@@ -26,17 +26,18 @@ func WithKeyPrefix(prefix string) Option {
 	}
 }
 
-// WithPermanentTier says that the detectors keep permanent blocks in Postgres. While the membership
-// hash is missing or incomplete the mirror then asks Redis about everything, and the answer is
-// redislookup.ErrCold. Without it such a hash counts as empty.
+// WithPermanentTier declares that the detectors keep permanent blocks in Postgres. While the membership
+// hash is missing or incomplete, every look-up then asks Redis and returns redislookup.ErrCold. Without
+// the option such a hash counts as empty.
 func WithPermanentTier() Option { return func(m *Mirror) { m.permanent = true } }
 
-// WithColdLookup is WithPermanentTier with somebody to ask, usually a pglookup.Lookup, for the
-// permanent blocks while the membership hash is missing or incomplete.
+// WithColdLookup looks permanent blocks up in cold, usually a pglookup.Lookup, while the membership hash
+// is missing or incomplete. It implies [WithPermanentTier].
 func WithColdLookup(cold checker.Lookup) Option { return func(m *Mirror) { m.cold = cold } }
 
-// WithMaxStaleness sets how long ago the mirror may have last known that it is up to date, for it to answer by
-// itself; [DefaultMaxStaleness]. Half a second passes between two looks where nothing happens, so 2 s is the least.
+// WithMaxStaleness sets how long after it was last known to be current the mirror may answer from
+// memory. The default is [DefaultMaxStaleness] and the minimum is 2 s, since without changes the mirror
+// verifies twice a second that it is current.
 func WithMaxStaleness(d time.Duration) Option {
 	return func(m *Mirror) {
 		if d > 0 {
@@ -45,8 +46,8 @@ func WithMaxStaleness(d time.Duration) Option {
 	}
 }
 
-// WithReconcile sets how often, give or take a fifth, a new snapshot is taken though nothing seems
-// amiss; [DefaultReconcile]. However long snapshots take, they are under way for a fiftieth of the time at most.
+// WithReconcile sets the interval, plus or minus a fifth, between regular snapshots. The default is
+// [DefaultReconcile]. If snapshots take long the interval is longer: at least 50 times their duration.
 func WithReconcile(every time.Duration) Option {
 	return func(m *Mirror) {
 		if every > 0 {
@@ -55,8 +56,9 @@ func WithReconcile(every time.Duration) Option {
 	}
 }
 
-// WithMaxEntries bounds the blocks that are kept; [DefaultMaxEntries]. If there are more the mirror keeps none and
-// asks Redis about everything, in the state [Overfull], until a later snapshot finds fewer.
+// WithMaxEntries bounds the blocks in memory. The default is [DefaultMaxEntries]. If there are more, the
+// mirror holds none, is in state [Overfull], and every look-up asks Redis until a later snapshot finds
+// fewer.
 func WithMaxEntries(n int) Option {
 	return func(m *Mirror) {
 		if n > 0 {
@@ -65,18 +67,19 @@ func WithMaxEntries(n int) Option {
 	}
 }
 
-// WithConfirm has every hit confirmed by one look-up in Redis, so that an unblock acts at once and not
-// when the mirror hears of it, some milliseconds later or, should it be cut off, after the bound of its staleness.
-// Blocked clients then cost a round trip each. If Redis doesn't answer, the mirror is believed.
+// WithConfirm confirms every block found in memory by a look-up in Redis, so that an unblock takes
+// effect at once instead of milliseconds later, or, if the connection is lost, after the maximum
+// staleness. Each request of a blocked client then costs a round trip. If Redis does not answer, the
+// block from memory is enforced.
 func WithConfirm() Option { return func(m *Mirror) { m.confirm = true } }
 
-// WithOnState has h hear of every change of state, and of every failure that Run rides out in a state; err says
-// why, nil that all is well. It is called by Run's goroutine, so it should be quick: log it.
+// WithOnState calls h on every change of state and on every failure that Run recovers from. err is the
+// reason, nil if there is no failure. h runs on Run's goroutine and should return quickly; log in it.
 func WithOnState(h func(state State, err error)) Option {
 	return func(m *Mirror) { m.onState = h }
 }
 
-// WithClock replaces time.Now.
+// WithClock replaces [time.Now].
 func WithClock(now func() time.Time) Option {
 	return func(m *Mirror) {
 		m.now, m.elapsed = now, func() time.Duration { return now().Sub(m.base) }

@@ -16,14 +16,14 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// A replica is the blocks of one snapshot and of the changes since. Any number of goroutines read it
-// without a lock; one changes it. Its zero value isn't usable: see newReplica.
+// A replica holds the blocks of one snapshot, with the changes since. Any number of goroutines may
+// read it without a lock while one changes it. Use newReplica: the zero value is not usable.
 type replica struct {
-	complete bool // the membership hash was
-	shared   bool // others read it: tables are replaced, not changed
+	complete bool // whether the membership hash was complete
+	shared   bool // other goroutines read it: tables are replaced, not changed
 
-	// Addresses and ranges that are written the one canonical way; all else, of the type ip too, is among the
-	// values. Addresses have a map to themselves: to change one costs a twentieth of what it does in the table.
+	// Addresses and ranges in canonical form; any other ip scope is among the values. Addresses have a
+	// map of their own because changing one costs a twentieth of changing it in the table.
 	addrs                     *xsync.Map[netip.Addr, *entry]
 	ranges                    atomic.Pointer[bart.Table[*entry]]
 	users, usernames, session *values
@@ -32,22 +32,22 @@ type replica struct {
 
 type values = xsync.Map[string, *entry]
 
-// An entry is a block as a mirror keeps it: enough to deny and to say why, without metadata. It never changes.
+// An entry is a block in memory, without metadata. It is immutable.
 type entry struct {
 	id, reason     string
-	told           unique.Handle[told]
+	common         unique.Handle[common]
 	created, until int64 // microseconds since 1970; 0: unknown, permanent
 	sum            uint64
 }
 
-// told is what many blocks have in common.
-type told struct {
+// common holds the fields that many blocks share.
+type common struct {
 	rule, message string
 	status        int
 }
 
-// askFor is the until of an entry that only Redis can tell about: its value can't be read.
-const askFor = -1
+// unreadable is the until of an entry whose value could not be decoded: look-ups ask Redis for it.
+const unreadable = -1
 
 func newReplica() *replica {
 	r := &replica{
@@ -59,11 +59,11 @@ func newReplica() *replica {
 	return r
 }
 
-// newEntry keeps b; sum stands for the value it was read from, 0 for none.
+// newEntry returns an entry for b. sum is a hash of the value it was decoded from, 0 if unknown.
 func newEntry(b checker.Block, sum uint64) *entry {
 	e := &entry{
 		id: b.ID, reason: b.Reason, sum: sum,
-		told: unique.Make(told{rule: b.Rule, message: b.Message, status: b.StatusCode}),
+		common: unique.Make(common{rule: b.Rule, message: b.Message, status: b.StatusCode}),
 	}
 	if !b.CreatedAt.IsZero() {
 		e.created = b.CreatedAt.UnixMicro()
@@ -77,7 +77,7 @@ func newEntry(b checker.Block, sum uint64) *entry {
 func (e *entry) activeAt(now int64) bool { return e.until <= 0 || now <= e.until }
 
 func (e *entry) block(scope checker.Scope) checker.Block {
-	t := e.told.Value()
+	t := e.common.Value()
 	b := checker.Block{ID: e.id, Scope: scope, Reason: e.reason, Rule: t.rule, StatusCode: t.status, Message: t.message}
 	if e.created != 0 {
 		b.CreatedAt = time.UnixMicro(e.created).UTC()
@@ -88,7 +88,7 @@ func (e *entry) block(scope checker.Scope) checker.Block {
 	return b
 }
 
-// prefixOf reads the value of an ip scope that is an address or a range, written the canonical way.
+// prefixOf parses the value of an ip scope. It returns false if the value is not in canonical form.
 func prefixOf(scope checker.Scope) (netip.Prefix, bool) {
 	if scope.Type != checker.ScopeIP {
 		return netip.Prefix{}, false
@@ -103,7 +103,7 @@ func prefixOf(scope checker.Scope) (netip.Prefix, bool) {
 	return p, ok
 }
 
-// addrValue is how an ip scope writes p.
+// addrValue returns p as the value of an ip scope.
 func addrValue(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()
@@ -111,7 +111,7 @@ func addrValue(p netip.Prefix) string {
 	return p.String()
 }
 
-// of returns the values of a type, nil for none of a type that isn't built in.
+// of returns the values of a scope type; nil for a custom type without any.
 func (r *replica) of(typ string) *values {
 	switch typ {
 	case checker.ScopeUser:
@@ -135,7 +135,7 @@ func (r *replica) get(scope checker.Scope) *entry {
 	return nil
 }
 
-// set keeps e as what blocks scope; nil for nothing. One goroutine at a time may call it.
+// set stores e as the block of scope; nil removes it. It must not be called concurrently.
 func (r *replica) set(scope checker.Scope, e *entry) {
 	p, isAddr := prefixOf(scope)
 	switch {
@@ -188,7 +188,7 @@ func (r *replica) ensure(typ string) *values {
 	return more[typ]
 }
 
-// size is the number of entries.
+// size returns the number of entries.
 func (r *replica) size() int {
 	n := r.addrs.Size() + r.ranges.Load().Size() + r.users.Size() + r.usernames.Size() + r.session.Size()
 	for _, v := range *r.others.Load() {
@@ -197,15 +197,15 @@ func (r *replica) size() int {
 	return n
 }
 
-// find returns what blocks scopes at now, in microseconds, and whether there is more to it than the
-// replica knows. An address or a prefix is also blocked by every range that contains it: those blocks
-// have the range as their scope.
+// find returns the blocks of scopes that are active at now, in microseconds. ask reports that only
+// Redis knows the whole answer. An address or prefix is also blocked by every range that contains it;
+// the Scope of such a block is the range.
 func (r *replica) find(scopes []checker.Scope, now int64) (found []checker.Block, ask bool) {
 	add := func(scope checker.Scope, e *entry) {
 		if !e.activeAt(now) || slices.ContainsFunc(found, func(b checker.Block) bool { return b.Scope == scope }) {
 			return
 		}
-		if e.until == askFor {
+		if e.until == unreadable {
 			ask = true
 			return
 		}
@@ -228,7 +228,7 @@ func (r *replica) find(scopes []checker.Scope, now int64) (found []checker.Block
 	return found, ask
 }
 
-// clean reports that no entry is about s. It takes s as the caller gave it.
+// clean reports whether no entry concerns s. s need not be normalized.
 func (r *replica) clean(s *checker.Subject) bool {
 	return r.cleanAddr(s.IP) && cleanValue(r.users, s.User) && cleanValue(r.usernames, s.Username) &&
 		cleanValue(r.session, s.Session) && (len(s.Extra) == 0 || r.cleanExtra(s.Extra))

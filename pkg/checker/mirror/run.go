@@ -18,27 +18,28 @@ import (
 )
 
 const (
-	glanceEvery  = time.Second // where changes keep coming; otherwise whenever none came
+	glanceEvery  = time.Second // under continuous changes; otherwise after every read without any
 	lookupChunk  = 500         // scopes
 	pauseAtFirst = 50 * time.Millisecond
 	pauseAtMost  = time.Second
-	dutyCycle    = 50 // a snapshot is under way for one part of so many
+	dutyCycle    = 50 // at most one part in 50 of the time is spent on snapshots
 )
 
 var (
-	// errRunning is the error of a Mirror that is run twice.
-	errRunning = errors.New("mirror runs already")
-	// errGap says that changes may have been missed.
+	// errRunning is returned by a second Run.
+	errRunning = errors.New("mirror is already running")
+	// errGap means that changes may have been missed.
 	errGap = errors.New("changes were missed")
-	// errMany says that the mirror has grown too large, if what ended is counted.
+	// errMany means that the mirror holds too many blocks, expired ones included.
 	errMany = errors.New("the mirror is full")
-	// errAnything says that a detector announced that anything may have changed.
-	errAnything = errors.New("permanent blocks were loaded anew")
+	// errAnything means that a detector announced that any block may have changed.
+	errAnything = errors.New("permanent blocks were reloaded")
 )
 
-// Run keeps the mirror current until ctx is done, which it returns within half a second of, without an error. Whatever
-// happens to Redis it rides out. It returns an error at once where the mirror can't work at all: it runs
-// already, its key prefix can't be one, or its client is neither a *redis.Client nor a *redis.ClusterClient.
+// Run keeps the mirror current until ctx is done, and then returns nil within half a second. It
+// recovers from every failure of Redis. It returns an error, at once, only if the mirror is already
+// running, its key prefix is invalid, or its client is neither a *redis.Client nor a
+// *redis.ClusterClient.
 func (m *Mirror) Run(ctx context.Context) error {
 	if err := rediskey.CheckPrefix(m.keys.Prefix); err != nil {
 		return fmt.Errorf("run mirror: %w", err)
@@ -78,7 +79,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 	return nil
 }
 
-// jitter is d, give or take a fifth, so that mirrors don't keep in step.
+// jitter returns d plus or minus up to a fifth, so that mirrors do not act in step.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
@@ -92,7 +93,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// follow takes a snapshot and applies changes until they aren't contiguous any more.
+// follow takes a snapshot and applies changes until a new snapshot is needed, which its error explains.
 func (m *Mirror) follow(ctx context.Context) error {
 	at, err := m.end(ctx)
 	if err != nil {
@@ -111,17 +112,17 @@ func (m *Mirror) follow(ctx context.Context) error {
 	return nil
 }
 
-// A follower is one go at following the stream, from one snapshot's beginning to a gap.
+// A follower follows the stream from the start of a snapshot up to a gap.
 type follower struct {
 	feed
 
 	m       *Mirror
 	glanced time.Time
-	next    time.Time // a snapshot is due; zero while one is being taken
-	failed  int       // turns in a row
+	next    time.Time // when the next snapshot is due; zero while one is being taken
+	failed  int       // consecutive turns
 
-	taken chan taken // yields the snapshot being taken, if one is
-	// touched are the scopes that changed since the snapshot was begun: it may have either state of them.
+	taken chan taken // receives the snapshot being taken; nil if there is none
+	// touched are the scopes that changed since the snapshot started: it may hold their old or new state.
 	touched map[checker.Scope]struct{}
 }
 
@@ -130,7 +131,7 @@ type taken struct {
 	err error
 }
 
-// begin takes a snapshot, from where the feed is now.
+// begin starts a snapshot at the feed's current position.
 func (f *follower) begin(ctx context.Context) {
 	f.taken, f.touched, f.next = make(chan taken, 1), map[checker.Scope]struct{}{}, time.Time{}
 	done, old := f.taken, f.m.view.Load().replica
@@ -140,7 +141,7 @@ func (f *follower) begin(ctx context.Context) {
 	}()
 }
 
-// leave ends the follower, whose context is done: no snapshot goes on behind it.
+// leave ends the follower, whose context is done, and waits for a snapshot in progress.
 func (f *follower) leave() {
 	f.close()
 	if f.taken != nil {
@@ -148,8 +149,8 @@ func (f *follower) leave() {
 	}
 }
 
-// turn is one read of the stream and what follows from it. Failures of Redis it reports and rides out: what was read stays
-// current until it is stale. Its error says that only a new snapshot helps.
+// turn reads the stream once and applies the changes. It reports failures of Redis to the hook and
+// continues: the view remains usable until it is stale. An error means that a new snapshot is needed.
 func (f *follower) turn(ctx context.Context) error {
 	block := blockFor
 	if f.taken != nil {
@@ -178,7 +179,7 @@ func hopeless(err error) bool {
 	return false
 }
 
-// step reads the stream and applies what changed. Having read all there is proves that the mirror is current.
+// step reads the stream and applies the changes. Reading up to the end proves that the mirror is current.
 func (f *follower) step(ctx context.Context, block time.Duration) error {
 	begin := f.m.now()
 	entries, err := f.read(ctx, block)
@@ -197,7 +198,7 @@ func (f *follower) step(ctx context.Context, block time.Duration) error {
 	return nil
 }
 
-// take applies entries that were read. If it fails they are read again.
+// take applies entries. If it fails the same entries are read again.
 func (f *follower) take(ctx context.Context, entries []redis.XMessage) error {
 	at := f.at
 	scopes := map[checker.Scope]struct{}{}
@@ -231,7 +232,7 @@ func (f *follower) take(ctx context.Context, entries []redis.XMessage) error {
 	return nil
 }
 
-// look finds out whether the feed still is the one that detectors write, and is at its end.
+// look checks that the feed is at the end of the stream that detectors write to.
 func (f *follower) look(ctx context.Context) error {
 	g, err := f.m.glance(ctx)
 	if err != nil {
@@ -243,7 +244,7 @@ func (f *follower) look(ctx context.Context) error {
 	}
 	ours := f.at
 	if ours.Seq == 0 {
-		ours = wire.Position{} // wherever a stream without a head ended
+		ours = wire.Position{} // a stream without a head has no numbered position
 	}
 	if g.head == ours {
 		f.m.proved(g.at)
@@ -263,7 +264,7 @@ func (f *follower) look(ctx context.Context) error {
 	return f.take(ctx, entries)
 }
 
-// snapshot begins one if it is due and shows one that is done.
+// snapshot starts a snapshot that is due, and publishes one that is finished.
 func (f *follower) snapshot(ctx context.Context) error {
 	if f.taken == nil {
 		if f.m.now().After(f.next) {
@@ -279,10 +280,10 @@ func (f *follower) snapshot(ctx context.Context) error {
 	}
 }
 
-// show lets look-ups see a new snapshot, together with what changed while it was taken.
+// show publishes a snapshot to look-ups, after applying what changed while it was taken.
 func (f *follower) show(ctx context.Context, t taken) error {
 	touched := slices.Collect(maps.Keys(f.touched))
-	f.taken, f.touched, f.next = nil, nil, f.m.now() // if it failed, soon again
+	f.taken, f.touched, f.next = nil, nil, f.m.now() // due again at once if it failed
 	if t.err == nil {
 		t.err = f.m.apply(ctx, t.r, touched)
 	}
@@ -299,11 +300,11 @@ func (f *follower) show(ctx context.Context, t taken) error {
 	return nil
 }
 
-// apply reads what blocks scopes now and has r say so.
+// apply reads the current blocks of scopes into r.
 func (m *Mirror) apply(ctx context.Context, r *replica, scopes []checker.Scope) error {
 	for chunk := range slices.Chunk(scopes, lookupChunk) {
 		err := m.applyChunk(ctx, r, chunk)
-		if tellable(err) { // one of them can't be read
+		if causedByValue(err) { // one of the values is corrupt: find out which
 			err = m.applyEach(ctx, r, chunk)
 		}
 		if err != nil {
@@ -316,8 +317,8 @@ func (m *Mirror) apply(ctx context.Context, r *replica, scopes []checker.Scope) 
 func (m *Mirror) applyEach(ctx context.Context, r *replica, scopes []checker.Scope) error {
 	for i := range scopes {
 		err := m.applyChunk(ctx, r, scopes[i:i+1])
-		if tellable(err) {
-			r.set(scopes[i], &entry{until: askFor})
+		if causedByValue(err) {
+			r.set(scopes[i], &entry{until: unreadable})
 		} else if err != nil {
 			return err
 		}
@@ -342,7 +343,7 @@ func (m *Mirror) applyChunk(ctx context.Context, r *replica, scopes []checker.Sc
 	return nil
 }
 
-// tellable reports that a look-up failed for what Redis holds.
-func tellable(err error) bool {
+// causedByValue reports whether a look-up failed because of a value in Redis.
+func causedByValue(err error) bool {
 	return errors.Is(err, redislookup.ErrCorrupt) || redis.HasErrorPrefix(err, "WRONGTYPE")
 }

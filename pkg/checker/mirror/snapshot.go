@@ -21,21 +21,21 @@ const (
 )
 
 var (
-	// errOverfull says that there are more blocks than a mirror may keep.
-	errOverfull = errors.New("more blocks than the mirror may keep")
-	errMoved    = errors.New("membership hash came or went")
+	// errOverfull means that there are more blocks than a mirror may hold.
+	errOverfull = errors.New("more blocks than the mirror may hold")
+	errMoved    = errors.New("membership hash appeared or disappeared")
 )
 
-// A snapshot reads all blocks there are into a replica. Blocks that change meanwhile are read as they were or
-// as they are: whoever has it taken has to read those again.
+// A snapshot reads all blocks into a replica. Blocks that change meanwhile may be read in their old or
+// new state: the caller has to read those again.
 type snapshot struct {
 	m   *Mirror
 	old *replica
-	one sync.Mutex // of a Cluster's servers, which are read at the same time
+	one sync.Mutex // guards r: the servers of a Cluster are read at the same time
 	r   *replica
 }
 
-// takeSnapshot returns a replica of what Redis holds. Entries of old that still say the same are taken from there.
+// takeSnapshot returns a replica of the blocks in Redis. It reuses unchanged entries of old.
 func (m *Mirror) takeSnapshot(ctx context.Context, old *replica) (*replica, error) {
 	begin := m.now()
 	s := &snapshot{m: m, old: old, r: newReplica()}
@@ -62,7 +62,7 @@ func (m *Mirror) takeSnapshot(ctx context.Context, old *replica) (*replica, erro
 	return s.r, nil
 }
 
-// keys reads all block keys, on every server that has some.
+// keys reads all block keys, on every server.
 func (s *snapshot) keys(ctx context.Context) error {
 	cluster, ok := s.m.client.(*redis.ClusterClient)
 	if !ok {
@@ -89,7 +89,7 @@ func (s *snapshot) server(ctx context.Context, server redis.Cmdable) error {
 	})
 }
 
-// pages calls page with each cursor, and a deadline of its own: cancelling alone doesn't end a read.
+// pages calls page with each cursor, with a deadline for each call: cancelling alone does not end a read.
 func pages(ctx context.Context, page func(ctx context.Context, cursor uint64) (next uint64, err error)) error {
 	one := func(cursor uint64) (uint64, error) {
 		ctx, cancel := context.WithTimeout(ctx, pageTimeout)
@@ -103,8 +103,8 @@ func pages(ctx context.Context, page func(ctx context.Context, cursor uint64) (n
 	return err
 }
 
-// read returns the values of keys, nil where there is none: in a Cluster by a GET each, as MGET would want them in
-// one slot.
+// read returns the values of keys, nil for a missing one. In a Cluster it sends a GET per key, since
+// MGET requires all keys in one slot.
 func (s *snapshot) read(ctx context.Context, server redis.Cmdable, keys []string) ([]any, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -135,17 +135,17 @@ func (s *snapshot) read(ctx context.Context, server redis.Cmdable, keys []string
 		case err == nil:
 			values[i] = get.Val()
 		case redis.HasErrorPrefix(err, "WRONGTYPE"):
-			values[i] = err // is asked for, and is an error then
-		case !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "MOVED"): // moved: its new server lists it
+			values[i] = err // becomes an unreadable entry
+		case !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "MOVED"): // moved: listed by its new server
 			return nil, err
 		}
 	}
 	return values, nil
 }
 
-var errReply = errors.New("reply of another shape")
+var errReply = errors.New("unexpected shape of reply")
 
-// add keeps the blocks of some keys.
+// add stores the blocks of keys in the replica.
 func (s *snapshot) add(keys []string, values []any) error {
 	s.one.Lock()
 	defer s.one.Unlock()
@@ -167,7 +167,7 @@ func (s *snapshot) full() error {
 func (s *snapshot) keyEntry(scope checker.Scope, value any) *entry {
 	raw, ok := value.(string)
 	if !ok {
-		return &entry{until: askFor}
+		return &entry{until: unreadable}
 	}
 	sum := maphash.String(s.m.seed, raw)
 	if e := s.old.get(scope); e != nil && e.sum == sum {
@@ -175,7 +175,7 @@ func (s *snapshot) keyEntry(scope checker.Scope, value any) *entry {
 	}
 	b, err := wire.DecodeDenial([]byte(raw))
 	if err != nil {
-		return &entry{until: askFor}
+		return &entry{until: unreadable}
 	}
 	return s.unlessEnded(newEntry(b, sum))
 }
@@ -187,7 +187,7 @@ func (s *snapshot) unlessEnded(e *entry) *entry {
 	return e
 }
 
-// members reads the membership hash. Of two blocks on one scope the stronger stays.
+// members reads the membership hash. Of two blocks of one scope it keeps the stronger.
 func (s *snapshot) members(ctx context.Context) error {
 	return pages(ctx, func(ctx context.Context, cursor uint64) (uint64, error) {
 		pairs, next, err := s.m.client.HScan(ctx, s.m.keys.Permanent(), cursor, "", scanCount).Result()
@@ -208,10 +208,10 @@ func (s *snapshot) member(scope checker.Scope, raw string) {
 	b, err := wire.DecodeMember(scope, []byte(raw))
 	switch {
 	case err != nil:
-		s.r.set(scope, &entry{until: askFor})
+		s.r.set(scope, &entry{until: unreadable})
 	case has == nil:
 		s.r.set(scope, s.unlessEnded(newEntry(b, 0)))
-	case has.until != askFor && b.Stronger(has.block(scope)):
+	case has.until != unreadable && b.Stronger(has.block(scope)):
 		s.r.set(scope, newEntry(b, 0))
 	}
 }

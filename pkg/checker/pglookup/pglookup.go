@@ -1,6 +1,6 @@
-// Package pglookup is a [checker.Lookup] over Postgres: one prepared query for all scopes of
-// a request. It is for services that can't reach Redis, and answers for a redislookup
-// whose membership hash is cold.
+// Package pglookup is a [checker.Lookup] over Postgres. It runs one prepared query for all scopes of a
+// request. Use it in services that cannot reach Redis, or for permanent blocks while the membership
+// hash in Redis is incomplete (see redislookup.WithColdLookup).
 package pglookup
 
 import (
@@ -21,12 +21,12 @@ import (
 // DefaultTable is the table of permanent blocks.
 const DefaultTable = "permanent_blocks"
 
-// maxPrepared is the largest number of scopes whose statement is made once;
-// requests have two to five.
+// maxPrepared is the largest number of scopes for which the statement is built in advance. Requests
+// have two to five.
 const maxPrepared = 8
 
-// A Querier runs a query: a *pgxpool.Pool, which a Lookup serving requests
-// should have, a connection or a transaction.
+// A Querier runs queries. Use a *pgxpool.Pool to serve requests; a connection and a transaction work
+// too.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
@@ -39,10 +39,10 @@ type Lookup struct {
 	now      func() time.Time
 }
 
-// An Option changes how a [Lookup] reads.
+// An Option configures a [Lookup].
 type Option func(*Lookup) error
 
-// WithTable names the table, [DefaultTable] by default, or "schema.table".
+// WithTable sets the table, as "table" or "schema.table". The default is [DefaultTable].
 func WithTable(name string) Option {
 	return func(l *Lookup) error {
 		if name == "" {
@@ -59,7 +59,7 @@ func WithTable(name string) Option {
 	}
 }
 
-// WithClock replaces time.Now as the clock by which blocks expire.
+// WithClock replaces [time.Now] as the clock by which blocks expire.
 func WithClock(now func() time.Time) Option {
 	return func(l *Lookup) error {
 		l.now = now
@@ -67,7 +67,7 @@ func WithClock(now func() time.Time) Option {
 	}
 }
 
-// New returns a Lookup over db, whose owner closes it. It doesn't connect yet.
+// New returns a Lookup over db, which the caller closes. It does not open a connection.
 func New(db Querier, opts ...Option) (*Lookup, error) {
 	if db == nil {
 		return nil, errors.New("make Postgres look-up: no database given")
@@ -84,14 +84,14 @@ func New(db Querier, opts ...Option) (*Lookup, error) {
 	return l, nil
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline, as
-// it does over a *pgxpool.Pool.
+// HonoursDeadline reports whether Lookup returns by its context's deadline. It does over a
+// *pgxpool.Pool.
 func (l *Lookup) HonoursDeadline() bool {
 	_, ok := l.db.(*pgxpool.Pool)
 	return ok
 }
 
-// Lookup implements [checker.Lookup]. The blocks come without their metadata.
+// Lookup implements [checker.Lookup]. The blocks have no metadata.
 func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
 	args := make([]any, 1, 1+2*len(scopes))
 	args[0] = l.now()
@@ -122,16 +122,16 @@ func (l *Lookup) statement(n int) string {
 	return statement(l.table, n)
 }
 
-// storable reports whether Postgres can hold text. What it can't hold can't be
-// blocked either, and asking for it would be an error that a client could cause at will.
+// storable reports whether Postgres can hold text. Other values cannot be blocked, and querying them
+// would be an error that clients could cause at will.
 func storable(text string) bool {
 	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
-// statement is the query for n scopes. Each pair of the OR is one descent of the partial unique
-// index on (scope_type, scope_value) where revoked_at is null (permanent_blocks_active, in the
-// Python library's schema uniq_active_block_per_scope), and the form is planned once per
-// connection where an array would be planned at every call. $1 is the time, $2 on are the pairs.
+// statement returns the query for n scopes. $1 is the time; the pairs of type and value start at $2.
+// Each pair of the OR is one lookup in the partial unique index on (scope_type, scope_value) where
+// revoked_at is null (permanent_blocks_active; uniq_active_block_per_scope in the Python library's
+// schema). Postgres plans this form once per connection, and an array at every call.
 func statement(table string, n int) string {
 	var b strings.Builder
 	b.WriteString(`SELECT scope_type, scope_value, coalesce(reason, ''), coalesce(rule_name, ''), coalesce(status_code, 0), ` +

@@ -5,7 +5,7 @@
 //   - wardstream_checker_errors_total by type, the class of error
 //   - wardstream_checker_check_duration_seconds, a histogram
 //
-// No label ever holds what a client can choose.
+// No label holds a value that a client can choose.
 package promcheck
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Register registers the metrics with r and returns the option that feeds them. Checkers may share the option.
-// Where one process has several checkers to tell apart, wrap r with prometheus.WrapRegistererWith.
+// Register registers the metrics with r and returns the checker option that updates them. Several
+// checkers may share the option. To distinguish checkers, wrap r with prometheus.WrapRegistererWith.
 func Register(r prometheus.Registerer) (checker.Option, error) {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wardstream_checker_decisions_total",

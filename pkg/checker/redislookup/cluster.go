@@ -13,22 +13,24 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// A clusterReader reads what a question asks for from the servers of a Cluster that have it, from all at the same time. Each
-// answers or fails by itself, so that what one of them knows to be blocked is found though another is gone. go-redis' own
-// pipeline has them share one fate: it retries what failed until the deadline, whose passing is then the error of all.
+// A clusterReader reads the keys of a question from the servers of a Cluster, from all at the same
+// time. Each server answers or fails independently, so that blocks on one server are found while
+// another is down. go-redis' own pipeline retries failed commands until the deadline, and the timeout
+// is then the error of all commands.
 type clusterReader struct {
 	cluster *redis.ClusterClient
 	hash    string   // key of the membership hash
 	silent  silences // of servers
 }
 
-// A share is what one server is asked.
+// A share holds the commands for one server.
 type share struct {
 	server *redis.Client
 	cmds   []redis.Cmder
 }
 
-// read fills in the replies of questions, one after the other; there is one of them.
+// read fills in the replies of questions, one after the other. Cluster look-ups are not batched, so
+// there is only one.
 func (r *clusterReader) read(ctx context.Context, questions []*question) {
 	for _, q := range questions {
 		gets := make([]*redis.StringCmd, len(q.keys))
@@ -54,7 +56,7 @@ func (r *clusterReader) hmget(q *question) []any {
 	return append(args, rediskey.CompleteField)
 }
 
-// assign adds a command to the share of the server that has key.
+// assign adds a command to the share of the server that owns key.
 func (r *clusterReader) assign(ctx context.Context, shares []share, key string, cmd redis.Cmder) []share {
 	server, err := r.cluster.MasterForKey(ctx, key)
 	if err != nil {
@@ -70,8 +72,8 @@ func (r *clusterReader) assign(ctx context.Context, shares []share, key string, 
 	return append(shares, share{server, []redis.Cmder{cmd}})
 }
 
-// ask sends every share and returns once all have their replies, or have failed; by the context's deadline, if the client
-// heeds it.
+// ask sends every share and returns when all have been answered or failed. It returns by the context's
+// deadline if the client has ContextTimeoutEnabled.
 func (r *clusterReader) ask(ctx context.Context, shares []share) {
 	if len(shares) == 0 {
 		return
@@ -98,14 +100,14 @@ func (r *clusterReader) askOne(ctx context.Context, s share) {
 	for _, cmd := range s.cmds {
 		switch {
 		case redis.HasErrorPrefix(cmd.Err(), "MOVED") || redis.HasErrorPrefix(cmd.Err(), "ASK"):
-			_ = r.cluster.Process(ctx, cmd) // follows it, and learns where slots are
+			_ = r.cluster.Process(ctx, cmd) // follows the redirection and reloads the slots
 		case cmd.Err() == nil && err != nil && !answered(cmd):
-			cmd.SetErr(err) // go-redis says only here that a connection was refused
+			cmd.SetErr(err) // go-redis reports a refused connection only as the pipeline's error
 		}
 	}
 }
 
-// timedOut reports whether err means that a server let a request wait until its deadline.
+// timedOut reports whether err means that a server did not answer by the deadline.
 func timedOut(err error) bool {
 	var network net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
@@ -122,16 +124,16 @@ func answered(cmd redis.Cmder) bool {
 	return false
 }
 
-// errSilent is the failure of what a server wasn't asked, because it swallows requests.
+// errSilent is the error of commands that were not sent because the server does not answer.
 var errSilent = errors.New("the server has not answered for a while")
 
 const (
-	silentLeast = 3                      // requests in a row that waited in vain
-	silentRest  = 100 * time.Millisecond // between requests that try again
+	silentLeast = 3                      // consecutive requests that timed out
+	silentRest  = 100 * time.Millisecond // between attempts
 )
 
-// silences remembers which servers swallow requests, so that the others needn't wait for them each time. Whoever has no
-// silent server takes no lock.
+// silences remembers which servers do not answer, so that requests need not wait for them each time.
+// While every server answers it takes no lock.
 type silences struct {
 	any atomic.Int32 // servers in the map
 	mu  sync.Mutex
@@ -139,11 +141,11 @@ type silences struct {
 }
 
 type silence struct {
-	vain int // requests in a row
-	next time.Time
+	timeouts int // consecutive
+	next     time.Time
 }
 
-// admit reports whether a server may be asked now.
+// admit reports whether to send a request to the server at now.
 func (s *silences) admit(server *redis.Client, now time.Time) bool {
 	if s.any.Load() == 0 {
 		return true
@@ -151,7 +153,7 @@ func (s *silences) admit(server *redis.Client, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	silent := s.of[server]
-	if silent == nil || silent.vain < silentLeast {
+	if silent == nil || silent.timeouts < silentLeast {
 		return true
 	}
 	if now.Before(silent.next) {
@@ -161,14 +163,14 @@ func (s *silences) admit(server *redis.Client, now time.Time) bool {
 	return true
 }
 
-// learn takes note of how a request ended.
-func (s *silences) learn(server *redis.Client, now time.Time, inVain bool) {
-	if !inVain && s.any.Load() == 0 {
+// learn records whether a request timed out.
+func (s *silences) learn(server *redis.Client, now time.Time, late bool) {
+	if !late && s.any.Load() == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !inVain {
+	if !late {
 		delete(s.of, server)
 	} else {
 		if s.of == nil {
@@ -177,7 +179,7 @@ func (s *silences) learn(server *redis.Client, now time.Time, inVain bool) {
 		if s.of[server] == nil {
 			s.of[server] = &silence{}
 		}
-		s.of[server].vain++
+		s.of[server].timeouts++
 		s.of[server].next = now.Add(silentRest)
 	}
 	s.any.Store(int32(len(s.of))) //nolint:gosec // servers of a Cluster

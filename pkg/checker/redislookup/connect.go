@@ -11,18 +11,17 @@ import (
 	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
-// Timeouts of a client made by [Connect]. A Check's own deadline is shorter; these
-// bound what goes on behind it, connecting above all.
+// Timeouts of a client made by [Connect]. A Check's own deadline is shorter; these bound work that
+// continues in the background, such as connecting.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 500 * time.Millisecond
 )
 
-// Connect returns a client fit for a [Lookup]: it repeats nothing, keeps the deadlines of its
-// contexts, and a server that can't be reached costs no waiting. It asks a server again within 100 ms of its being back,
-// follows a name to another server within five seconds, and slots of a Cluster as soon as they have moved. It doesn't
-// connect yet. These are the
-// URLs, those of the detector:
+// Connect returns a client for a [Lookup]. The client does not retry, honours context deadlines and
+// fails at once while a server is unreachable. It tries such a server again every 100 ms, follows a
+// changed DNS name within five seconds, and follows moved slots of a Cluster at once. Connect does not
+// open a connection. It accepts the same URLs as the detector:
 //
 //	redis://user:password@host:6379/0
 //	unix://user:password@/path/to/socket?db=0
@@ -30,8 +29,8 @@ const (
 //	redis+cluster://user:password@host1:7000,host2:7000
 //	rediss://…, rediss+sentinel://…, rediss+cluster://… with TLS
 //
-// Adjust, if given, may change what was made of the URL, such as its TLSConfig for certificates of one's own.
-// Errors name the URL without its secrets.
+// Each adjust function may change the options, for example TLSConfig for a private certificate
+// authority. Errors quote the URL with its password redacted.
 func Connect(rawURL string, adjust ...func(*redis.UniversalOptions)) (redis.UniversalClient, error) {
 	o, err := redisurl.Parse(rawURL)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// judge returns the active blocks that the reply holds.
+// judge returns the active blocks in the reply.
 func (l *Lookup) judge(q *question, scopes []checker.Scope) ([]checker.Block, error) {
 	var found []checker.Block
 	err, now := q.reply.err, l.now()
@@ -25,8 +25,8 @@ func (l *Lookup) judge(q *question, scopes []checker.Scope) ([]checker.Block, er
 	return found, err
 }
 
-// block returns the stronger of the active blocks that the key and the field of
-// scope i hold. One that can't be read is an error and doesn't hide the other.
+// block returns the stronger of the active blocks in the key and the field of scope i. A corrupt value
+// is an error and does not hide the other block.
 func (l *Lookup) block(q *question, i int, scope checker.Scope, now time.Time) (b checker.Block, ok bool, err error) {
 	if r := q.reply.blocks; i < len(r) && r[i] != nil {
 		if b, err = l.decodeBlock(r[i]); err != nil {
@@ -49,7 +49,7 @@ func (l *Lookup) block(q *question, i int, scope checker.Scope, now time.Time) (
 	return b, ok, err
 }
 
-var errNoText = errors.New("no text")
+var errNoText = errors.New("not a string")
 
 func (l *Lookup) decodeBlock(v any) (checker.Block, error) {
 	text, ok := v.(string)

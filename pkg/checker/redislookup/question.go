@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// A question is one look-up's: what to read, and what Redis said. Questions are used again, so that a
-// check allocates little.
+// A question is what one look-up reads from Redis, and the reply. Questions are pooled so that a check
+// allocates little.
 type question struct {
 	keys   []string // of the blocks
 	fields []string // of the membership hash
@@ -18,24 +18,24 @@ type question struct {
 	alone    [1]*question // itself
 	answered chan struct{}
 	until    time.Time // the look-up's deadline
-	gone     bool      // nobody waits for the reply any more
+	gone     bool      // the look-up returned without the reply
 	text     []byte
 	ends     []int
 }
 
-// A reply is what Redis said: for each scope the values of its block key and of
-// its field in the membership hash, nil where there is none.
+// A reply holds, for each scope, the values of its block key and of its field in the membership hash;
+// nil for a missing one.
 type reply struct {
 	blocks  []any
 	members []any
-	cold    bool  // the membership hash was read and isn't complete
-	err     error // what couldn't be read
+	cold    bool  // the membership hash was read and is not complete
+	err     error // of reading
 }
 
-// questions keeps questions for use again.
+// questions is a pool of questions.
 type questions struct{ pool sync.Pool }
 
-// about returns a question about scopes. Its keys and fields are parts of one string.
+// about returns a question about scopes. Its keys and fields are substrings of one string.
 func (p *questions) about(keys rediskey.Keys, scopes []checker.Scope) *question {
 	q, ok := p.pool.Get().(*question)
 	if !ok {
@@ -57,7 +57,7 @@ func (p *questions) about(keys rediskey.Keys, scopes []checker.Scope) *question 
 	return q
 }
 
-// done gives q back. Nobody may use it any more.
+// done returns q to the pool. It must not be used afterwards.
 func (p *questions) done(q *question) {
 	clear(q.keys)
 	clear(q.fields)

@@ -11,9 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// A reader reads what questions ask for in one round trip: on one server by one MGET and one HMGET;
-// elsewhere by a GET for each key, which go-redis sorts by server and sends to all of them at the same time. In a
-// Cluster a clusterReader does it.
+// A reader answers questions in one round trip: on a single server by one MGET and one HMGET, otherwise
+// by one GET per key, which go-redis groups by server and sends to all servers at the same time. For a
+// Cluster see clusterReader.
 type reader struct {
 	client    redis.UniversalClient
 	hash      string // key of the membership hash
@@ -21,7 +21,8 @@ type reader struct {
 	trips     sync.Pool
 }
 
-// A trip is what a round trip needs, for use again: go-redis takes pointers to text without boxing it.
+// A trip holds the pooled buffers of a round trip. Arguments are pointers to strings, which go-redis
+// accepts and which do not allocate as interface values.
 type trip struct {
 	pipe        redis.Pipeliner
 	mget, hmget []any
@@ -73,7 +74,7 @@ func getEach(ctx context.Context, pipe redis.Pipeliner, questions []*question) [
 	return gets
 }
 
-// collect makes of the GETs the reply that an MGET would have had.
+// collect turns the replies of GETs into the reply of an MGET.
 func collect(gets []*redis.StringCmd, mget *redis.SliceCmd) {
 	values := make([]any, len(gets))
 	var errs []error
@@ -93,7 +94,7 @@ func collect(gets []*redis.StringCmd, mget *redis.SliceCmd) {
 	mget.SetErr(errors.Join(errs...))
 }
 
-// deliver gives each question its part of the n values of block keys and n+1 of the membership hash.
+// deliver gives each question its part of the n values of block keys and n+1 values of the membership hash.
 func deliver(questions []*question, n int, blocks, members *redis.SliceCmd, execErr error) {
 	blockValues, blocksErr := whole(blocks, n, execErr)
 	memberValues, membersErr := whole(members, n+1, execErr)
@@ -107,12 +108,13 @@ func deliver(questions []*question, n int, blocks, members *redis.SliceCmd, exec
 	}
 }
 
-// part is values[from:to], or as much of it as there is.
+// part returns values[from:to], or as much of it as exists.
 func part(values []any, from, to int) []any {
 	return values[min(from, len(values)):min(to, len(values))]
 }
 
-// readError says what couldn't be read. One connection that fails is one error.
+// readError combines the errors of block keys and membership hash. Equal errors, as of one failed
+// connection, become one.
 func readError(blocks, members error) error {
 	switch {
 	case blocks == nil && members == nil:
@@ -127,12 +129,11 @@ func readError(blocks, members error) error {
 	return fmt.Errorf("read block keys: %w; read membership hash: %w", blocks, members)
 }
 
-// errNoReply is the failure of a command that has neither an error nor a full
-// reply. go-redis leaves commands so when Redis refuses their connection, and only Exec says why.
+// errNoReply is the error of a command with neither an error nor a complete reply. go-redis leaves
+// commands in that state if Redis refuses the connection; only Exec returns the reason.
 var errNoReply = errors.New("no reply")
 
-// whole returns the values of a command if there are n, and those there are
-// along with an error otherwise.
+// whole returns the values of a command. If there are not exactly n it returns an error as well.
 func whole(cmd *redis.SliceCmd, n int, execErr error) ([]any, error) {
 	values, err := cmd.Result()
 	if err == nil && len(values) != n {

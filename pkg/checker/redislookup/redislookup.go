@@ -1,10 +1,10 @@
-// Package redislookup is a [checker.Lookup] over Redis: one round trip for all
-// scopes of a request, permanent blocks included, however many of those there are.
+// Package redislookup is a [checker.Lookup] over Redis. It takes one round trip for all scopes of a
+// request, permanent blocks included.
 //
-// It reads what detectors write: the block key of each scope, and each scope's field of
-// the membership hash, which holds every active permanent block and a mark that says so.
-// Without the mark, "not in it" is no answer; what then follows is a matter of [WithPermanentTier] and
-// [WithColdLookup].
+// It reads what detectors write: the block key of each scope, and the scope's field in the membership
+// hash of permanent blocks. A detector adds a field to the hash that says it is complete. Without that
+// field a scope missing from the hash may still be blocked; [WithPermanentTier] and [WithColdLookup]
+// say what happens then.
 package redislookup
 
 import (
@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	// ErrCold is the failure of a look-up that found no complete membership hash where there
-	// should be one: permanent blocks are unknown until a detector has written it.
+	// ErrCold is returned if the membership hash is missing or incomplete although there is a
+	// permanent tier: permanent blocks are unknown until a detector has written the hash.
 	ErrCold = checker.NewError("cold", "the membership hash of permanent blocks is missing or incomplete")
-	// ErrCorrupt is the failure of a look-up that found a value it can't read.
+	// ErrCorrupt is returned for a value in Redis that is not a valid block.
 	ErrCorrupt = checker.NewError("corrupt", "corrupt block")
 )
 
@@ -33,14 +33,14 @@ type Lookup struct {
 	keys      rediskey.Keys
 	hash      string // key of the membership hash
 	questions questions
-	flights   flights
+	batcher   batcher
 	permanent bool
 	metadata  bool
 	cold      checker.Lookup
 	now       func() time.Time
 }
 
-// An Option changes how a [Lookup] reads.
+// An Option configures a [Lookup].
 type Option func(*Lookup)
 
 // WithKeyPrefix sets the prefix of all keys, "wardstream" by default. It must be
@@ -53,32 +53,32 @@ func WithKeyPrefix(prefix string) Option {
 	}
 }
 
-// WithPermanentTier says that the detectors keep permanent blocks in Postgres:
-// a membership hash that is missing or incomplete is then the failure [ErrCold].
-// Without it such a hash counts as empty, since detectors without Postgres never write one.
+// WithPermanentTier declares that the detectors keep permanent blocks in Postgres. A missing or
+// incomplete membership hash is then the error [ErrCold]. Without the option such a hash counts as
+// empty, since detectors without Postgres never write one.
 func WithPermanentTier() Option {
 	return func(l *Lookup) { l.permanent = true }
 }
 
-// WithColdLookup has cold, usually a pglookup.Lookup, answer for the permanent
-// blocks while the membership hash is missing or incomplete.
+// WithColdLookup looks permanent blocks up in cold, usually a pglookup.Lookup, while the membership
+// hash is missing or incomplete.
 func WithColdLookup(cold checker.Lookup) Option {
 	return func(l *Lookup) { l.cold = cold }
 }
 
-// WithMetadata has blocks come with their metadata, which a denial doesn't need and which is most of the work of
-// reading one.
+// WithMetadata decodes the metadata of blocks too. A denial does not need it, and it is most of the
+// work of decoding a block.
 func WithMetadata() Option {
 	return func(l *Lookup) { l.metadata = true }
 }
 
-// WithClock replaces time.Now as the clock by which blocks expire.
+// WithClock replaces [time.Now] as the clock by which blocks expire.
 func WithClock(now func() time.Time) Option {
 	return func(l *Lookup) { l.now = now }
 }
 
-// New returns a Lookup over client, whose owner closes it. The client should
-// repeat nothing (MaxRetries -1) and have ContextTimeoutEnabled; [Connect] makes such a one.
+// New returns a Lookup over client. The caller closes the client, which should not retry (MaxRetries
+// -1) and should have ContextTimeoutEnabled, like those that [Connect] makes.
 func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	l := &Lookup{client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, now: time.Now}
 	for _, opt := range opts {
@@ -86,17 +86,18 @@ func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	}
 	l.hash = l.keys.Permanent()
 	_, oneServer := client.(*redis.Client)
-	l.flights.apart = !oneServer // a shared trip would fail, or wait, for the worst of a Cluster's servers
+	l.batcher.separate = !oneServer // a shared round trip would be as slow as a Cluster's slowest server
 	if cluster, ok := client.(*redis.ClusterClient); ok {
-		l.flights.ask = (&clusterReader{cluster: cluster, hash: l.hash}).read
+		l.batcher.ask = (&clusterReader{cluster: cluster, hash: l.hash}).read
 	} else {
-		l.flights.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
+		l.batcher.ask = (&reader{client: client, hash: l.hash, oneServer: oneServer}).read
 	}
 	return l
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline, with what it has found until then: with
-// a plain or a Cluster client that has ContextTimeoutEnabled, and a cold look-up that does so too.
+// HonoursDeadline reports whether Lookup returns by its context's deadline, with what it has found by
+// then. It does with a plain or Cluster client that has ContextTimeoutEnabled, if the cold look-up
+// does too.
 func (l *Lookup) HonoursDeadline() bool {
 	if l.cold != nil {
 		cold, ok := l.cold.(interface{ HonoursDeadline() bool })
@@ -119,8 +120,8 @@ func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 		return nil, nil
 	}
 	q := l.questions.about(l.keys, scopes)
-	if err := l.flights.fly(ctx, q); err != nil {
-		return nil, err // of the context, as it is
+	if err := l.batcher.submit(ctx, q); err != nil {
+		return nil, err // the context's error, unchanged
 	}
 	defer l.questions.done(q)
 	found, err := l.judge(q, scopes)
@@ -131,7 +132,7 @@ func (l *Lookup) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return found, errors.Join(err, coldErr)
 }
 
-// askCold adds what is known of permanent blocks while the hash isn't complete.
+// askCold adds permanent blocks while the membership hash is incomplete.
 func (l *Lookup) askCold(ctx context.Context, scopes []checker.Scope, found []checker.Block) ([]checker.Block, error) {
 	if l.cold != nil {
 		more, err := l.cold.Lookup(ctx, scopes)
@@ -146,7 +147,7 @@ func (l *Lookup) askCold(ctx context.Context, scopes []checker.Scope, found []ch
 	return found, nil
 }
 
-// merge adds blocks to found; of two on one scope the stronger stays.
+// merge adds blocks to found. Of two blocks of one scope it keeps the stronger.
 func merge(found, more []checker.Block) []checker.Block {
 	for _, b := range more {
 		known := false

@@ -1,10 +1,11 @@
-// Package report tells of what a [checker.Checker] decided: audit.enforcement.blocked for requests that were
-// denied, audit.enforcement.evaluation_failed for checks that could not be made. Events go as JSON lines to a writer,
-// to a Redis stream, or both, in the form in which detectors report what they decide.
+// Package report publishes the decisions of a [checker.Checker] as enforcement events:
+// audit.enforcement.blocked for denied requests, audit.enforcement.evaluation_failed for failed checks.
+// Events are written as JSON lines to a writer, to a Redis stream, or both, in the same format as the
+// detectors' events.
 //
-// A request costs a counter. Once a second one event goes out for each blocked scope, and for each class of error and
-// fail mode, with the number of requests in enforcement.count: however many requests an attacker sends, and from however many
-// addresses, the trail and the memory for it stay bounded.
+// A request only increments a counter. Once a second, one event is written per blocked scope and per
+// pair of error class and fail mode, with the number of requests in enforcement.count. Memory and event
+// rate therefore stay bounded, however many requests and addresses an attacker uses.
 package report
 
 import (
@@ -23,18 +24,18 @@ import (
 )
 
 const (
-	// maxText bounds what an event keeps of a value that a client chose, in bytes. Values that differ only behind
-	// it share an event.
+	// maxText is the maximum length, in bytes, of a client-chosen value in an event. Values that are
+	// equal up to it share an event.
 	maxText = 256
-	// maxBatches is how many seconds of events wait for a sink that is slow or down.
+	// maxBatches is how many seconds of events are queued for a slow or failing sink.
 	maxBatches = 16
 )
 
-// A Reporter collects decisions. Make one with [New], give its [Reporter.Option] to checkers, and close it at
-// the end; it is safe for concurrent use.
+// A Reporter collects decisions. Make one with [New], pass [Reporter.Option] to checkers, and call
+// [Reporter.Close] at the end. It is safe for concurrent use.
 type Reporter struct {
 	opts     options
-	instance string // makes the events' IDs differ from other processes'
+	instance string // makes event IDs unique across processes
 
 	mu      sync.Mutex
 	tallies map[key]int // index in pending
@@ -49,20 +50,21 @@ type Reporter struct {
 	dropped atomic.Uint64
 }
 
-// A key is what at most one event goes out for at a time. Those beyond the bound share the key of their type.
+// A key identifies the requests that share an event. Beyond the limit of WithMaxScopes, requests share the
+// key of their type.
 type key struct {
 	typ         string
 	scope       checker.Scope
 	class, mode string
 }
 
-// A tally is an event in the making.
+// A tally is an event that is still counting requests.
 type tally struct {
 	event wire.Enforcement
 	err   error // the last one
 }
 
-// New returns a Reporter that reports to the sinks of opts.
+// New returns a Reporter that writes to the sinks given by opts.
 func New(opts ...Option) *Reporter {
 	o := defaults()
 	for _, opt := range opts {
@@ -77,7 +79,7 @@ func New(opts ...Option) *Reporter {
 	return r
 }
 
-// Option returns the hooks that a Checker needs to feed the Reporter.
+// Option returns the checker option that reports the Checker's decisions.
 func (r *Reporter) Option() checker.Option {
 	blocked, failed := checker.WithOnBlocked(r.blocked), checker.WithOnError(r.failed)
 	return func(c *checker.Checker) {
@@ -86,17 +88,17 @@ func (r *Reporter) Option() checker.Option {
 	}
 }
 
-// Stats are counts since the Reporter was made, over all sinks.
+// Stats are totals over all sinks since the Reporter was made.
 type Stats struct {
-	Emitted uint64 // events that a sink has taken
-	Dropped uint64 // events that a sink failed to take
+	Emitted uint64 // events written
+	Dropped uint64 // events that could not be written
 }
 
-// Stats returns the counts.
+// Stats returns the totals.
 func (r *Reporter) Stats() Stats { return Stats{Emitted: r.emitted.Load(), Dropped: r.dropped.Load()} }
 
-// Close reports what is left and waits until the sinks have it or ctx ends. The error says how many events
-// were lost by then. It may be called more than once.
+// Close writes the remaining events and waits until that is done or ctx ends; its error then means that
+// events were lost. It may be called more than once.
 func (r *Reporter) Close(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.closed {
@@ -118,7 +120,7 @@ func (r *Reporter) Close(ctx context.Context) error {
 	}
 }
 
-// blocked hears of denied requests. Those that the fail mode denied are failed's.
+// blocked is the hook for denied requests. Denials by the fail mode are counted by failed.
 func (r *Reporter) blocked(ctx context.Context, s checker.Subject, d checker.Decision) {
 	if d.Result() != checker.ResultBlocked {
 		return
@@ -139,7 +141,7 @@ func (r *Reporter) blocked(ctx context.Context, s checker.Subject, d checker.Dec
 	})
 }
 
-// failed hears of checks that could not be made.
+// failed is the hook for failed checks.
 func (r *Reporter) failed(_ context.Context, _ checker.Subject, d checker.Decision) {
 	mode := "open"
 	if d.FailClosed {
@@ -151,7 +153,7 @@ func (r *Reporter) failed(_ context.Context, _ checker.Subject, d checker.Decisi
 	})
 }
 
-// count adds a request to the event of k, which is begun if need be.
+// count adds a request to the event of k, creating it if necessary.
 func (r *Reporter) count(k key, err error, begin func() wire.Enforcement) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,7 +164,7 @@ func (r *Reporter) count(k key, err error, begin func() wire.Enforcement) {
 	if !ok && len(r.pending) >= r.opts.maxScopes {
 		k = key{typ: k.typ}
 		i, ok = r.tallies[k]
-		begin = func() wire.Enforcement { return wire.Enforcement{} } // of many scopes, none is named
+		begin = func() wire.Enforcement { return wire.Enforcement{} } // shared by many scopes: names none
 	}
 	if !ok {
 		e := begin()
@@ -179,7 +181,7 @@ func (r *Reporter) count(k key, err error, begin func() wire.Enforcement) {
 	t.err = err
 }
 
-// run hands over what has gathered, once an interval and at the end.
+// run flushes once per interval and at the end.
 func (r *Reporter) run() {
 	ticker := time.NewTicker(r.opts.interval)
 	defer ticker.Stop()
@@ -211,7 +213,7 @@ func (r *Reporter) flush() {
 	}
 }
 
-// collect takes the events that have gathered and gives them their IDs.
+// collect removes the pending events and sets their IDs.
 func (r *Reporter) collect() []*tally {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,7 +232,7 @@ func (r *Reporter) collect() []*tally {
 
 var errPanicked = errors.New("sink panicked")
 
-// serve gives a sink its batches, each a few times if need be.
+// serve writes batches to a sink, with retries.
 func (r *Reporter) serve(ctx context.Context, s *sink) {
 	for batch := range s.batches {
 		n := uint64(len(batch))

@@ -75,7 +75,7 @@ func decode(t testing.TB, text string) []wire.Enforcement {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if origin.Resource["service.name"] == "" {
-			t.Errorf("nobody reports %s", line)
+			t.Errorf("service.name is missing in %s", line)
 		}
 		out = append(out, e)
 	}
@@ -264,7 +264,7 @@ func TestOneEventASecond(t *testing.T) {
 	}
 }
 
-// TestBrokenSink: it gets the same events again, and no other sink waits for it.
+// TestBrokenSink: a failed write is retried, and no other sink waits for it.
 func TestBrokenSink(t *testing.T) {
 	t.Parallel()
 	flaky, dead, fine := &tap{fail: 2}, &tap{fail: 1 << 30}, &tap{}
@@ -279,7 +279,7 @@ func TestBrokenSink(t *testing.T) {
 	}
 }
 
-// TestStuckSink: neither requests nor other sinks wait for it, and Close keeps its deadline.
+// TestStuckSink: neither requests nor other sinks wait for it, and Close returns by its deadline.
 func TestStuckSink(t *testing.T) {
 	t.Parallel()
 	stuck, fine := &tap{wait: make(chan struct{})}, &tap{}

@@ -15,26 +15,27 @@ import (
 
 const evaluationFailed = wire.TypeEvaluationFailed
 
-// How a sink that fails is asked again.
+// Retries of a failed write.
 const (
 	attempts   = 5
-	attempt    = 2 * time.Second // deadline of one
+	attempt    = 2 * time.Second // timeout of each
 	firstPause = 100 * time.Millisecond
 )
 
-// DefaultStream is where detectors put what they decide, and DefaultMaxLen about how many entries are kept.
+// DefaultStream is the detectors' stream of enforcement events. DefaultMaxLen is the approximate number of
+// entries kept in it.
 const (
 	DefaultStream = "audit:enforcement"
 	DefaultMaxLen = 100_000
 )
 
-// A sink has a goroutine of its own, so that none holds up another.
+// A sink has a goroutine of its own, so that a slow one does not delay others.
 type sink struct {
 	batches chan []*tally
 	write   func(ctx context.Context, batch []*tally) error
 }
 
-// deliver writes a batch, again if that fails, and reports whether it was taken.
+// deliver writes a batch, with retries, and reports whether it succeeded.
 func (s *sink) deliver(ctx context.Context, batch []*tally) bool {
 	for failures := range attempts {
 		if s.try(ctx, batch) == nil {
@@ -65,7 +66,7 @@ func (s *sink) try(ctx context.Context, batch []*tally) (err error) {
 	return s.write(ctx, batch)
 }
 
-// An Option changes what a [Reporter] does.
+// An Option configures a [Reporter].
 type Option func(*options)
 
 type options struct {
@@ -83,7 +84,7 @@ func (o *options) add(write func(context.Context, []*tally) error) {
 	o.sinks = append(o.sinks, &sink{batches: make(chan []*tally, maxBatches), write: write})
 }
 
-// WithWriter writes one line of JSON for each event to w, such as os.Stdout.
+// WithWriter writes each event to w, such as os.Stdout, as one line of JSON.
 func WithWriter(w io.Writer) Option {
 	return func(o *options) {
 		o.add(func(_ context.Context, batch []*tally) error {
@@ -104,14 +105,14 @@ func WithWriter(w io.Writer) Option {
 	}
 }
 
-// A Client is a go-redis client of any kind. Its own retries should be off (MaxRetries -1) and it should keep the
-// deadlines of contexts (ContextTimeoutEnabled).
+// A Client is a go-redis client of any kind. It should not retry (MaxRetries -1) and should honour
+// context deadlines (ContextTimeoutEnabled).
 type Client interface {
 	Pipeline() redis.Pipeliner
 }
 
-// WithStream adds each event to a Redis stream, "" for [DefaultStream], which is trimmed to about maxLen
-// entries, 0 for [DefaultMaxLen].
+// WithStream adds each event to a Redis stream, trimmed to about maxLen entries. An empty stream means
+// [DefaultStream], and maxLen 0 means [DefaultMaxLen].
 func WithStream(client Client, name string, maxLen int64) Option {
 	if name == "" {
 		name = DefaultStream
@@ -140,8 +141,8 @@ func WithStream(client Client, name string, maxLen int64) Option {
 	}
 }
 
-// WithLogger logs an ERROR for each evaluation_failed, with the text of the last error, which events
-// don't have.
+// WithLogger logs each evaluation_failed event at level ERROR, with the text of the last error, which
+// the event itself omits.
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) {
 		o.add(func(ctx context.Context, batch []*tally) error {
@@ -158,8 +159,8 @@ func WithLogger(log *slog.Logger) Option {
 	}
 }
 
-// WithResource says who reports: the attributes of the events' resource, such as service.name, which is
-// "wardstream" unless given.
+// WithResource sets the resource attributes of the events, such as service.name, which is "wardstream"
+// by default.
 func WithResource(attributes map[string]string) Option {
 	return func(o *options) { o.origin.Resource = attributes }
 }
@@ -169,7 +170,7 @@ func WithVersion(version string) Option {
 	return func(o *options) { o.origin.Version = version }
 }
 
-// WithInterval sets how often events go out; 1 s by default.
+// WithInterval sets how often events are written; 1 s by default.
 func WithInterval(d time.Duration) Option {
 	return func(o *options) {
 		if d > 0 {
@@ -178,8 +179,8 @@ func WithInterval(d time.Duration) Option {
 	}
 }
 
-// WithMaxScopes sets how many events go out at a time; 1,024 by default. The requests of further scopes are counted
-// in one event that names no scope.
+// WithMaxScopes sets how many events are written per interval at most; 1,024 by default. Requests of
+// further scopes are counted in one event without a scope.
 func WithMaxScopes(n int) Option {
 	return func(o *options) {
 		if n > 0 {
@@ -188,13 +189,13 @@ func WithMaxScopes(n int) Option {
 	}
 }
 
-// WithTraceParent has trace say the W3C trace context of a denied request. Of several requests that one event stands
-// for, the first one's is taken.
+// WithTraceParent sets the function that returns the W3C trace context of a denied request. An event
+// for several requests has that of the first.
 func WithTraceParent(trace func(context.Context) string) Option {
 	return func(o *options) { o.trace = trace }
 }
 
-// WithClock replaces time.Now as the clock that dates events.
+// WithClock replaces [time.Now] as the source of timestamps.
 func WithClock(now func() time.Time) Option {
 	return func(o *options) { o.now = now }
 }

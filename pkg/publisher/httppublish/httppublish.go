@@ -1,9 +1,9 @@
-// Package httppublish publishes an event for each response of a net/http handler, and if asked one for each
-// request before it is handled, so that detection knows what an application does without being called by it.
+// Package httppublish is net/http middleware that publishes an audit event for each response, and with
+// [WithRequests] for each request before it is handled.
 //
-// The answers that the checker's middleware gives to blocked clients are marked by the attribute
-// [AttributeDenied], and detection skips them: they don't count against a client for as long as it asks. Put
-// that middleware outside of this one to publish nothing of them.
+// Events of denials by the checker's middleware have the attribute [AttributeDenied]. Detection skips them,
+// so that a blocked client does not prolong its own block. Wrap this middleware in the checker's to publish
+// no events of denied requests.
 package httppublish
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
-// The types of the events.
+// Event types.
 const (
 	TypeRequest     = "audit.http.request.pre"
 	TypeSuccess     = "http.response.success"
@@ -25,14 +25,14 @@ const (
 	TypeServerError = "http.response.server_error"
 )
 
-// AttributeDenied is true in the event of a response that Wardstream itself gave a blocked client, known
-// by its header [checker.HeaderDenied].
+// AttributeDenied is true in the event of a denial by Wardstream, recognized by its header
+// [checker.HeaderDenied].
 const AttributeDenied = "wardstream.denied"
 
-// maxText is how much of a string detection looks at, in bytes. What is longer isn't kept in the buffer.
+// maxText is the length, in bytes, to which strings are cut. Detection reads no more.
 const maxText = 4096
 
-// An Option changes what [Middleware] publishes.
+// An Option configures [Middleware].
 type Option func(*middleware)
 
 type middleware struct {
@@ -46,48 +46,49 @@ type middleware struct {
 	requests  bool
 }
 
-// WithTrustedProxies says which peers' X-Forwarded-For, or other header, is believed, as for the checker. By default nobody's
-// is, and the peer is the client. An event whose client is not known, or is one of the proxies, has no address.
+// WithTrustedProxies sets the proxies whose header about the client's address is believed. Use the checker's.
+// By default there are none, and the peer is the client. If the client is unknown or is one of the proxies,
+// the event has no address.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
 }
 
-// WithSubject has fill say who the client is, as httpcheck.WithSubject does; one function can serve both.
-// IP, User, Username and Session become attributes. It is called once for each event: for that of the
-// response after the handler has run.
+// WithSubject calls fill to complete the Subject, like httpcheck.WithSubject; one function can serve both.
+// IP, User, Username and Session become attributes. It is called once per event; for a response, after the
+// handler has run.
 func WithSubject(fill func(*http.Request, *checker.Subject)) Option {
 	return func(m *middleware) { m.subject = fill }
 }
 
-// WithRoute replaces [Pattern] as what names the route of a request that was handled; "" where it has none.
+// WithRoute replaces [Pattern] as the source of a request's route; "" means none.
 func WithRoute(route func(*http.Request) string) Option {
 	return func(m *middleware) { m.route = route }
 }
 
-// WithTraceParent replaces the header traceparent as the W3C trace context of the event, for
-// applications that begin a span of their own.
+// WithTraceParent replaces the header traceparent as the source of the W3C trace context, for applications
+// that start a span of their own.
 func WithTraceParent(trace func(*http.Request) string) Option {
 	return func(m *middleware) { m.trace = trace }
 }
 
-// WithEvent has amend complete every event before it is published. It may add attributes and replace or delete
-// them.
+// WithEvent calls amend with every event before it is published. It may add, replace and delete attributes.
 func WithEvent(amend func(*http.Request, *publisher.Event)) Option {
 	return func(m *middleware) { m.amend = amend }
 }
 
-// WithSkip publishes nothing of requests for which skip says so. It may be given several times.
+// WithSkip publishes no events of requests for which skip returns true. It may be given several times.
 func WithSkip(skip func(*http.Request) bool) Option {
 	return func(m *middleware) { m.skip = append(m.skip, skip) }
 }
 
-// WithRequests publishes [TypeRequest], too, before a request is handled. It has no route: that isn't known yet.
+// WithRequests also publishes an event of type [TypeRequest] before a request is handled. It has no route,
+// which is not known yet.
 func WithRequests() Option {
 	return func(m *middleware) { m.requests = true }
 }
 
-// Middleware returns a middleware that publishes to p. The ResponseWriter that handlers get has the optional
-// interfaces of the one it wraps, such as http.Flusher, and works with http.ResponseController.
+// Middleware returns middleware that publishes to p. The wrapped ResponseWriter has the optional interfaces
+// of the original, such as http.Flusher, and works with http.ResponseController.
 func Middleware(p *publisher.Publisher, opts ...Option) func(http.Handler) http.Handler {
 	m := &middleware{
 		publisher: p, route: Pattern,
@@ -101,10 +102,10 @@ func Middleware(p *publisher.Publisher, opts ...Option) func(http.Handler) http.
 	}
 }
 
-// Pattern is the path of the pattern that http.ServeMux found for r: "/users/{id}" of "GET /users/{id}". The mux
-// notes it in the request it was given, so a middleware in between must not have replaced that.
+// Pattern returns the path of the pattern that http.ServeMux matched: "/users/{id}" of "GET /users/{id}". The
+// mux sets it in the request it is given, so middleware in between must not replace the request.
 func Pattern(r *http.Request) string {
-	slash := strings.IndexByte(r.Pattern, '/') // method and host stand before it
+	slash := strings.IndexByte(r.Pattern, '/') // after method and host
 	if slash < 0 {
 		return ""
 	}
@@ -142,11 +143,11 @@ func (m *middleware) publish(r *http.Request, e publisher.Event) {
 	m.publisher.Publish(e)
 }
 
-// event is what the events of a request have in common.
+// event returns an event with the attributes common to requests and responses.
 func (m *middleware) event(typ string, r *http.Request, path string) publisher.Event {
 	s := checker.Subject{Path: path}
 	if addr, ok := m.proxies.ClientAddr(r.RemoteAddr, r.Header.Values(m.proxies.HeaderName())); ok && !m.proxies.Trusts(addr) {
-		s.IP = addr // what a proxy does itself, or can't name a client for, is not counted against it
+		s.IP = addr // stays unset for a proxy's own requests, which must not count against the proxy
 	}
 	if m.subject != nil {
 		m.subject(r, &s)
@@ -171,19 +172,19 @@ func (m *middleware) event(typ string, r *http.Request, path string) publisher.E
 	return e
 }
 
-// maxTraceParent is longer than any traceparent.
+// maxTraceParent exceeds the length of any traceparent.
 const maxTraceParent = 128
 
-// response is the event of a request that was handled, or whose handler panicked.
+// response returns the event of a request that was handled or whose handler panicked.
 func (m *middleware) response(r *http.Request, path string, seen *httpsnoop.Metrics, panicked bool) publisher.Event {
 	status := seen.Code
-	if status == 0 { // nobody set it
+	if status == 0 { // the handler set none
 		status = http.StatusOK
 		switch {
 		case panicked && seen.Written == 0:
 			status = http.StatusInternalServerError
 		case seen.Written == 0 && r.Header.Get("Upgrade") != "":
-			status = http.StatusSwitchingProtocols // by a handler that took the connection over
+			status = http.StatusSwitchingProtocols // the handler took the connection over
 		}
 	}
 	e := m.event(responseType(status), r, path)
@@ -207,7 +208,7 @@ func responseType(status int) string {
 	return TypeSuccess
 }
 
-// shorten keeps of a text what detection looks at, in memory of its own where there was more.
+// shorten cuts text to maxText bytes and copies it if it was longer, to free the rest.
 func shorten(text string) string {
 	if len(text) <= maxText {
 		return text

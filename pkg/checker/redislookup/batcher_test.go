@@ -78,7 +78,7 @@ func (c *counted) count() int {
 	return c.trips
 }
 
-// TestLookupsShareRoundTrips: while as many trips as may be are under way, those who come gather and go together.
+// TestLookupsShareRoundTrips: while the maximum of round trips is in use, further look-ups wait and share the next.
 func TestLookupsShareRoundTrips(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -95,7 +95,7 @@ func TestLookupsShareRoundTrips(t *testing.T) {
 			}
 		})
 	}
-	for i := range maxFlights {
+	for i := range maxTrips {
 		ask("first-" + strconv.Itoa(i))
 		testenv.Eventually(t, time.Minute, func() error { return want(hook.count(), i+1) })
 	}
@@ -103,19 +103,19 @@ func TestLookupsShareRoundTrips(t *testing.T) {
 		ask("late-" + strconv.Itoa(i))
 	}
 	testenv.Eventually(t, time.Minute, func() error {
-		l.flights.mu.Lock()
-		defer l.flights.mu.Unlock()
-		return want(len(l.flights.waiting), late)
+		l.batcher.mu.Lock()
+		defer l.batcher.mu.Unlock()
+		return want(len(l.batcher.waiting), late)
 	})
 	close(hook.hold)
 	done.Wait()
-	if got := hook.count(); got != maxFlights+2 {
-		t.Fatalf("%d round trips, want %d and 2 for the %d late ones", got, maxFlights, late)
+	if got := hook.count(); got != maxTrips+2 {
+		t.Fatalf("%d round trips, want %d and 2 for the %d late ones", got, maxTrips, late)
 	}
 	testenv.Eventually(t, time.Minute, func() error {
-		l.flights.mu.Lock()
-		defer l.flights.mu.Unlock()
-		return want(l.flights.flying, 0)
+		l.batcher.mu.Lock()
+		defer l.batcher.mu.Unlock()
+		return want(l.batcher.active, 0)
 	})
 }
 
@@ -126,7 +126,8 @@ func want(got, want int) error {
 	return nil
 }
 
-// TestGatheredLookupsKeepTheirDeadlines: who waits for a stalled trip leaves in time, and takes no part in the next.
+// TestGatheredLookupsKeepTheirDeadlines: a look-up that waits for a stalled round trip returns at its deadline and
+// is not part of the next one.
 func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -135,7 +136,7 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	f.client.AddHook(hook)
 	l := f.lookup(WithPermanentTier())
 	var stalled sync.WaitGroup
-	for i := range maxFlights {
+	for i := range maxTrips {
 		stalled.Go(func() {
 			if _, err := l.Lookup(t.Context(), all); err != nil {
 				t.Error(err)
@@ -150,23 +151,23 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	}
 	close(hook.hold)
 	stalled.Wait()
-	if got := hook.count(); got != maxFlights {
-		t.Fatalf("%d round trips: one was made for who had left", got)
+	if got := hook.count(); got != maxTrips {
+		t.Fatalf("%d round trips: one was made for a look-up that had timed out", got)
 	}
 	if _, err := l.Lookup(t.Context(), all); err != nil {
 		t.Fatalf("afterwards: %v", err)
 	}
 }
 
-// TestClusterLookupsGoApart: in a Cluster one server that hangs must not hold up those who don't ask it.
+// TestClusterLookupsGoApart: in a Cluster, a server that hangs must not delay look-ups that do not need it.
 func TestClusterLookupsGoApart(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{closedPort(t)}})
 	t.Cleanup(func() { _ = client.Close() })
-	f := &New(client).flights
+	b := &New(client).batcher
 	var under sync.WaitGroup
-	under.Add(2 * maxFlights)
-	f.ask = func(_ context.Context, together []*question) {
+	under.Add(2 * maxTrips)
+	b.ask = func(_ context.Context, together []*question) {
 		if len(together) != 1 {
 			t.Errorf("%d together", len(together))
 		}
@@ -174,9 +175,9 @@ func TestClusterLookupsGoApart(t *testing.T) {
 		under.Wait() // until all are under way at once
 	}
 	var done sync.WaitGroup
-	for range 2 * maxFlights {
+	for range 2 * maxTrips {
 		done.Go(func() {
-			if err := f.fly(t.Context(), new(questions).about(rediskey.Keys{Prefix: "p"}, all)); err != nil {
+			if err := b.submit(t.Context(), new(questions).about(rediskey.Keys{Prefix: "p"}, all)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -184,25 +185,25 @@ func TestClusterLookupsGoApart(t *testing.T) {
 	done.Wait()
 }
 
-// TestPanicOfASharedTrip: it is the failure of the look-ups, not the end of the process.
+// TestPanicOfASharedTrip: a panic is the error of the look-ups and does not end the process.
 func TestPanicOfASharedTrip(t *testing.T) {
 	t.Parallel()
-	f := &flights{ask: func(context.Context, []*question) { panic("odd hook") }, flying: maxFlights}
+	b := &batcher{ask: func(context.Context, []*question) { panic("odd hook") }, active: maxTrips}
 	var done sync.WaitGroup
 	for range 3 {
 		done.Go(func() {
 			q := new(questions).about(rediskey.Keys{Prefix: "p"}, all)
-			if err := f.fly(t.Context(), q); err != nil || q.reply.err == nil {
-				t.Errorf("fly = %v, reply %+v", err, q.reply)
+			if err := b.submit(t.Context(), q); err != nil || q.reply.err == nil {
+				t.Errorf("submit = %v, reply %+v", err, q.reply)
 			}
 		})
 	}
 	testenv.Eventually(t, time.Minute, func() error {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return want(len(f.waiting), 3)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return want(len(b.waiting), 3)
 	})
-	f.land()
+	b.release()
 	done.Wait()
 }
 
