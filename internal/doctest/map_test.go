@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 const (
@@ -155,6 +156,27 @@ func TestArchitectureNamesPackagesThatExist(t *testing.T) {
 	for _, name := range named {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Errorf("%s names %s, which is not there", page, name)
+		}
+	}
+}
+
+const proseWidth = 100
+
+// unbreakable is what a line is not wrapped in: code and links.
+var unbreakable = regexp.MustCompile("`[^`]*`" + `|\[[^\]]*\]\([^)]*\)`)
+
+// TestProseWraps: lines of prose are at most 100 columns wide, unless one link or name is. Tables, headings, code and
+// what is generated may be wider.
+func TestProseWraps(t *testing.T) {
+	t.Parallel()
+	for _, page := range pages(t) {
+		byHand, _, _ := strings.Cut(prose(t, page), "-update -->")
+		for line := range strings.Lines(byHand) {
+			line = strings.TrimSpace(strings.TrimLeft(line, " -*"))
+			words := strings.Fields(unbreakable.ReplaceAllStringFunc(line, func(s string) string { return strings.ReplaceAll(s, " ", "_") }))
+			if utf8.RuneCountInString(line) > proseWidth && len(words) > 1 && !strings.ContainsRune("|#<", rune(line[0])) {
+				t.Errorf("%s: wrap the line at %d columns: %s", page, proseWidth, line)
+			}
 		}
 	}
 }
