@@ -116,7 +116,7 @@ func TestCheckRedis(t *testing.T) {
 	t.Parallel()
 	primary := testenv.PrivateRedis(t, "--save", "3600 1", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	_, port, _ := strings.Cut(primary.Addr, ":")
-	replica := testenv.PrivateRedis(t, "--replicaof", "127.0.0.1 "+port)
+	replica := testenv.PrivateRedis(t, "--replicaof", "127.0.0.1", port)
 	clustered := testenv.PrivateRedis(t, "--cluster-enabled", "yes")
 	full := testenv.PrivateRedis(t, "--maxmemory", "1kb", "--maxmemory-policy", "noeviction")
 	sentinel := fakeRedis(t, "redis_version:7.2.0\r\nredis_mode:sentinel\r\n")

@@ -104,6 +104,28 @@ func (w *workload) publishOn(n int) {
 	w.publish(n)
 }
 
+// share publishes until both workers have done some of the work.
+func (w *workload) share(a, b *worker) {
+	w.t.Helper()
+	testenv.Eventually(w.t, patience, func() error {
+		w.publishOn(64)
+		byA, byB := a.metric("wardstream_entries_acked_total"), b.metric("wardstream_entries_acked_total")
+		if byA == 0 || byB == 0 {
+			return fmt.Errorf("acked %v and %v of %d", byA, byB, w.total)
+		}
+		return nil
+	})
+}
+
+// addOneEach adds one event more for each subject: whoever was just below a threshold is then just at it.
+func (w *workload) addOneEach() {
+	for typ, counts := range w.counts {
+		for subject := range counts {
+			w.add(typ, subject, 1)
+		}
+	}
+}
+
 // blocked returns the addresses and users that must be blocked by what was published so far.
 func (w *workload) blocked() []string {
 	var out []string
@@ -118,8 +140,8 @@ func (w *workload) blocked() []string {
 	return out
 }
 
-// check compares who is blocked, and what the windows hold, with what was published.
-func (w *workload) check(when string) {
+// checkBlocked compares who is blocked with what was published.
+func (w *workload) checkBlocked(when string) {
 	w.t.Helper()
 	var views []struct {
 		ScopeType  string `json:"scope_type"`
@@ -136,6 +158,12 @@ func (w *workload) check(when string) {
 	if want := w.blocked(); !slices.Equal(got, want) {
 		w.t.Errorf("%s: %d are blocked, want %d; wrongly blocked %v, wrongly not %v", when, len(got), len(want), without(got, want), without(want, got))
 	}
+}
+
+// check compares who is blocked, and what the windows hold, with what was published.
+func (w *workload) check(when string) {
+	w.t.Helper()
+	w.checkBlocked(when)
 	for typ, rule := range map[string]string{failed: "brute_force_login", notFound: "repeated_client_error"} {
 		sizes := w.in.windows(rule)
 		for addr, want := range w.counts[typ] {
@@ -200,27 +228,11 @@ func (in *installation) pendingOf(name string) int64 {
 func TestTwoDetectorsShareAndSurviveKill(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
-	in := install(t, testenv.Redis(t), pg, fmt.Sprintf(`
-rules:
-- {name: brute_force_login, threshold: %d, window: 1h}
-- {name: repeated_client_error, threshold: %d, window: 1h}
-- {name: sensitive_field_change, fields: [email]}
-stream: {batch_size: 64, claim_min_idle: 200ms, max_deliveries: 1000, retention: 0s}
-blocks: {default_ttl: 12h}
-`, failedThreshold, notFoundThreshold))
+	in := install(t, testenv.Redis(t), pg, workloadConfig())
 	work := newWorkload(t, in)
 	victim := in.start("--consumer", "victim", "--postgres-url", pg.URL+"&application_name=victim")
 	survivor := in.start("--consumer", "survivor")
-
-	shared := func() error {
-		work.publishOn(64)
-		a, b := victim.metric("wardstream_entries_acked_total"), survivor.metric("wardstream_entries_acked_total")
-		if a == 0 || b == 0 {
-			return fmt.Errorf("acked %v and %v of %d", a, b, work.total)
-		}
-		return nil
-	}
-	testenv.Eventually(t, patience, shared)
+	work.share(victim, survivor)
 	in.killWithBatchInHand(victim, pg, work)
 
 	work.publish(len(work.left))
@@ -235,12 +247,7 @@ blocks: {default_ttl: 12h}
 	in.everyEntryRead(work.total)
 	in.toldOnce(work.blocked())
 
-	// One event more for each: whoever was just below a threshold is now just at it.
-	for typ, counts := range work.counts {
-		for subject := range counts {
-			work.add(typ, subject, 1)
-		}
-	}
+	work.addOneEach()
 	work.publish(len(work.left))
 	in.settled("detectors")
 	work.check("after one more event each")
@@ -281,8 +288,12 @@ func (in *installation) killWithBatchInHand(victim *worker, pg *testenv.Postgres
 func (in *installation) everyEntryRead(total int) {
 	in.t.Helper()
 	groups, err := in.redis.Client.XInfoGroups(in.t.Context(), in.stream()).Result()
-	if err != nil || len(groups) != 1 || groups[0].EntriesRead != int64(total) {
-		in.t.Errorf("groups %+v, %v; want one that has read %d entries", groups, err, total)
+	if err != nil || len(groups) != 1 {
+		in.t.Fatalf("groups %+v, %v; want one", groups, err)
+	}
+	// Redis 6.2 doesn't count; there it must do that the last entry was delivered, and nothing is pending.
+	if info := in.redis.Client.InfoMap(in.t.Context(), "server").Val()["Server"]; !strings.HasPrefix(info["redis_version"], "6.") && groups[0].EntriesRead != int64(total) {
+		in.t.Errorf("group %+v; want one that has read %d entries", groups[0], total)
 	}
 	if n := in.redis.Client.XLen(in.t.Context(), in.stream()).Val(); n != int64(total) {
 		in.t.Errorf("the stream has %d entries, want %d", n, total)

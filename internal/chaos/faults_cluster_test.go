@@ -41,9 +41,10 @@ func (c *cluster) killPrimary(ctx context.Context, w *world, gone int) error {
 	wait(100 * time.Millisecond)
 	w.line.add("primary %d of the cluster is killed", gone)
 	c.Primaries[gone].Kill()
-	c.Elected(gone)
+	elected := c.Elected(gone)
 	w.line.add("its replica is elected")
 	err := eventually(ctx, func() error { return c.normal(ctx) })
+	w.t.Logf("all is normal %s after the election", time.Since(elected).Round(time.Millisecond))
 	stop()
 	asking.Wait()
 	if err == nil {

@@ -285,7 +285,7 @@ func TestSentinelFailover(t *testing.T) {
 	ctx := context.Background()
 	master := testenv.PrivateRedis(t)
 	host, port, _ := strings.Cut(master.Addr, ":")
-	replica := testenv.PrivateRedis(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	replica := testenv.PrivateRedis(t, "--replicaof", host, port, "--repl-diskless-sync-delay", "0")
 	testenv.Eventually(t, patience, func() error {
 		info, err := replica.Client.Info(ctx, "replication").Result()
 		if err != nil {

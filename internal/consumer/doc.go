@@ -53,5 +53,5 @@
 // the retention, janitor.go removes consumers that are gone, redate.go corrects deliveries in the future.
 // metrics.go has the metrics, failures.go tells errors apart, lua.go is what scripts begin with.
 //
-// Redis 6.2 is enough; Redis Cluster and Sentinel work. Valkey speaks the same protocol; it is untested.
+// Redis 6.2 is enough, or Valkey; Redis Cluster and Sentinel work.
 package consumer

@@ -25,6 +25,17 @@ func (b *fixture) sampled() sample {
 	return s
 }
 
+// known is what a sampler can know of s. Redis before 7.0 doesn't count entries, so that nobody learns what was trimmed unread.
+func (b *fixture) known(s sample) sample {
+	b.t.Helper()
+	info, err := b.client.XInfoStream(context.Background(), b.stream).Result()
+	b.must(err)
+	if info.EntriesAdded == 0 { // though some were
+		s.lost, s.unknown = 0, false
+	}
+	return s
+}
+
 func (b *fixture) trimTo(n int64) {
 	b.t.Helper()
 	if err := b.client.XTrimMaxLen(context.Background(), b.stream, n).Err(); err != nil {
@@ -136,15 +147,15 @@ func TestNothingIsLostThoughRedisLostCount(t *testing.T) {
 				b := miscounted(t, how)
 				tc.then(b)
 				for i := range 2 { // who looks second finds the same, but nothing new
-					if got := b.sampled(); got != tc.want {
-						t.Errorf("look %d: %+v, want %+v", i, got, tc.want)
+					if got, want := b.sampled(), b.known(tc.want); got != want {
+						t.Errorf("look %d: %+v, want %+v", i, got, want)
 					}
 					tc.want.unknown = false
 				}
 				// From here on Redis' count is right again, and losses are certain.
 				b.add(90)
 				b.trimTo(30)
-				want := sample{lag: 30, exact: true, lost: tc.want.lag + 60, pending: tc.want.pending}
+				want := b.known(sample{lag: 30, exact: true, lost: tc.want.lag + 60, pending: tc.want.pending})
 				if got := b.sampled(); got != want {
 					t.Errorf("once it is counted: %+v, want %+v", got, want)
 				}
@@ -307,9 +318,8 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, lost := range []int64{tc.lost, 0} { // who looks second finds nothing
-				s, ok, err := b.sampler().take(ctx)
-				if err != nil || !ok || s.lost != lost || s.lag != tc.lag {
-					t.Errorf("look %d: %+v, %v, want %d lost and lag %d", i, s, err, lost, tc.lag)
+				if got, want := b.sampled(), b.known(sample{lag: tc.lag, exact: true, lost: lost}); got != want {
+					t.Errorf("look %d: %+v, want %+v", i, got, want)
 				}
 			}
 			// The group reads on where it was, and nothing else is ever taken for lost.

@@ -42,7 +42,9 @@ func Cluster(t testing.TB, args ...string) *ClusterEnv {
 	for i, p := range e.Primaries {
 		addrs = append(addrs, p.Addr)
 		from, to := i*slots/clusterPrimaries, (i+1)*slots/clusterPrimaries-1
-		e.must(p, "CLUSTER", "ADDSLOTSRANGE", from, to)
+		if err := p.Client.ClusterAddSlotsRange(context.Background(), from, to).Err(); err != nil {
+			t.Fatal(err)
+		}
 		e.must(p, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
 	for _, n := range e.nodes()[1:] {
@@ -127,8 +129,9 @@ func (e *ClusterEnv) living() *PrivateRedisEnv {
 	return nil
 }
 
-// Elected waits until the replica of a primary that is gone has taken its place, and everybody left sees the cluster up.
-func (e *ClusterEnv) Elected(i int) {
+// Elected waits until the replica of a primary that is gone has taken its place, and every server left sees the cluster up.
+// It returns when the replica was elected, within the few milliseconds between two looks.
+func (e *ClusterEnv) Elected(i int) time.Time {
 	e.t.Helper()
 	Eventually(e.t, startTimeout, func() error {
 		role, err := e.Replicas[i].Client.Do(context.Background(), "ROLE").Slice()
@@ -137,6 +140,7 @@ func (e *ClusterEnv) Elected(i int) {
 		}
 		return err
 	})
+	elected := time.Now()
 	for _, n := range e.nodes() {
 		if n == e.Primaries[i] {
 			continue
@@ -149,6 +153,7 @@ func (e *ClusterEnv) Elected(i int) {
 			return err
 		})
 	}
+	return elected
 }
 
 // ClusterClient returns a client of the whole cluster, closed at the test's end.

@@ -29,7 +29,7 @@ func Sentinel(t testing.TB, args ...string) *SentinelEnv {
 	t.Helper()
 	primary := PrivateRedis(t, args...)
 	host, port, _ := strings.Cut(primary.Addr, ":")
-	replica := PrivateRedis(t, append([]string{"--replicaof", host + " " + port}, args...)...)
+	replica := PrivateRedis(t, append([]string{"--replicaof", host, port}, args...)...)
 	config := filepath.Join(primary.Dir, "sentinel.conf") // Sentinel writes to it
 	text := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 5000\n",
 		sentinelMaster, host, port)
