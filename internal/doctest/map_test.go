@@ -180,3 +180,22 @@ func TestProseWraps(t *testing.T) {
 		}
 	}
 }
+
+// TestArchitectureNamesEveryPackage: a package of internal that the page of the architecture lacks has no place on the map.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	t.Parallel()
+	const page = "docs/explanation/architecture.md"
+	raw, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := filepath.Glob(filepath.Join(root, "internal/*/"))
+	if err != nil || len(dirs) < 20 {
+		t.Fatalf("%d packages, %v", len(dirs), err)
+	}
+	for _, dir := range dirs {
+		if name := "internal/" + filepath.Base(dir); !strings.Contains(string(raw), "[`"+name) {
+			t.Errorf("%s lacks %s: add a row that says what it does", page, name)
+		}
+	}
+}
