@@ -166,20 +166,20 @@ func TestMistakesAreOneLine(t *testing.T) {
 	t.Parallel()
 	env := []string{"WARDSTREAM_REDIS_URL=redis://:hunter2@127.0.0.1:1"}
 	for line, want := range map[string]string{
-		"nonsense":                             `"nonsense" is not a command; detector --help lists them`,
-		"rules nonsense":                       `"nonsense" is not a command; detector rules --help lists them`,
-		"dead-letters nonsense":                `"nonsense" is not a command`,
-		"bloks":                                `"bloks" is not a command; did you mean "blocks"?; detector --help lists them`,
-		"blokc ip 203.0.113.9":                 `"blokc" is not a command; did you mean "block"?`,
-		"Unblcok ip 203.0.113.9":               `"Unblcok" is not a command; did you mean "unblock"?`,
-		"unban ip 203.0.113.9":                 `"unban" is not a command; did you mean "unblock"?`,
-		"dead-leters list":                     `"dead-leters" is not a command; did you mean "dead-letters"?`,
-		"dead-letters lst":                     `"lst" is not a command; did you mean "list"?; detector dead-letters --help lists them`,
-		"dead-letters rqueue 1-1":              `"rqueue" is not a command; did you mean "requeue"?`,
-		"rules lits":                           `"lits" is not a command; did you mean "list"?`,
-		"completion bsh":                       `"bsh" is not a command; did you mean "bash"?`,
-		"help bloks":                           `"bloks" is not a command; did you mean "blocks"?`,
-		"help dead-letters prge":               `"prge" is not a command; did you mean "purge"?`,
+		"nonsense":                             `unknown command "nonsense"; detector --help lists them`,
+		"rules nonsense":                       `unknown command "nonsense"; detector rules --help lists them`,
+		"dead-letters nonsense":                `unknown command "nonsense"`,
+		"bloks":                                `unknown command "bloks"; did you mean "blocks"?; detector --help lists them`,
+		"blokc ip 203.0.113.9":                 `unknown command "blokc"; did you mean "block"?`,
+		"Unblcok ip 203.0.113.9":               `unknown command "Unblcok"; did you mean "unblock"?`,
+		"unban ip 203.0.113.9":                 `unknown command "unban"; did you mean "unblock"?`,
+		"dead-leters list":                     `unknown command "dead-leters"; did you mean "dead-letters"?`,
+		"dead-letters lst":                     `unknown command "lst"; did you mean "list"?; detector dead-letters --help lists them`,
+		"dead-letters rqueue 1-1":              `unknown command "rqueue"; did you mean "requeue"?`,
+		"rules lits":                           `unknown command "lits"; did you mean "list"?`,
+		"completion bsh":                       `unknown command "bsh"; did you mean "bash"?`,
+		"help bloks":                           `unknown command "bloks"; did you mean "blocks"?`,
+		"help dead-letters prge":               `unknown command "prge"; did you mean "purge"?`,
 		"demo extra":                           `"extra": demo takes no arguments`,
 		"rules list brute_force_logni --all":   `"brute_force_logni" is not a rule that is listed; did you mean "brute_force_login"?`,
 		"blocks --limti 5":                     `unknown flag: --limti; did you mean "--limit"?`,
@@ -190,7 +190,9 @@ func TestMistakesAreOneLine(t *testing.T) {
 		"check --nonsense":                     "unknown flag: --nonsense",
 		"check --output xml":                   `invalid argument "xml" for "-o, --output" flag: must be text or json`,
 		"check -o xml":                         `invalid argument "xml" for "-o, --output" flag: must be text or json`,
-		"version --config x":                   "unknown flag: --config",
+		"version --config x":                   "unknown flag: --config: detector version does not use it, detector ",
+		"blocks --consumer x":                  "unknown flag: --consumer: detector blocks does not use it, detector check does",
+		"rules list --http-addr x":             "unknown flag: --http-addr: detector rules list does not use it, detector run does",
 		"block":                                "block wants a type and a value, such as: detector block ip 203.0.113.9",
 		"block ip":                             "block wants a type and a value",
 		"block ip 1.2.3.4 5":                   "block wants a type and a value",
@@ -238,7 +240,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 	}
 	command(t, env, "block", "user", "").fails(t, "value of user: is empty")
 	command(t, env, "block", "user", "a\xffb").fails(t, "must be text")
-	command(t, env, "non\x1b[2J\nsense").fails(t, "is not a command")
+	command(t, env, "non\x1b[2J\nsense").fails(t, "unknown command")
 }
 
 func long(n int) string { return strings.Repeat("x", n) }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/cli/detectorcli"
 )
 
 // version is set by the linker: -X main.version=v1.2.3.
@@ -23,7 +24,7 @@ func main() {
 	}
 	ctx, kill := heedSignals()
 	app := cli.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: version}
-	os.Exit(app.Main(ctx, kill))
+	os.Exit(detectorcli.Main(ctx, kill, app))
 }
 
 // heedSignals returns a context that the first SIGTERM or SIGINT ends, and one that the

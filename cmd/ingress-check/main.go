@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/ingress"
 )
 
@@ -20,8 +21,8 @@ func main() {
 	logging.Disable() // go-redis prints every failed dial; failures are reported by us
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	app := ingress.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Version: version}
-	code := app.Main(ctx)
+	app := cli.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: version}
+	code := ingress.Main(ctx, app)
 	stop()
 	os.Exit(code)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/ingress"
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -67,8 +68,8 @@ func serve(t *testing.T, args []string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := &announced{addr: make(chan string, 1)}
 	ended := make(chan int, 1)
-	app := ingress.App{Args: args, Stdout: &buffer{}, Stderr: log, Getenv: func(string) string { return "" }}
-	go func() { ended <- app.Main(ctx) }()
+	app := cli.App{Args: args, Stdout: &buffer{}, Stderr: log}
+	go func() { ended <- ingress.Main(ctx, app) }()
 	t.Cleanup(cancel)
 	select {
 	case addr := <-log.addr:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -28,8 +27,8 @@ func TestPrintable(t *testing.T) {
 		strings.Repeat("ä", 81):   strings.Repeat("ä", 80) + "…",
 		strings.Repeat("\x07", 9): `"` + strings.Repeat(`\a`, 9) + `"`,
 	} {
-		if got := printable(in); got != want {
-			t.Errorf("printable(%q) = %q, want %q", in, got, want)
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -41,12 +40,12 @@ func FuzzTerminal(f *testing.F) {
 	}
 	safe := func(r rune) bool { return unicode.IsPrint(r) }
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, out := range []string{printable(s), oneLine(s)} {
+		for _, out := range []string{Printable(s), OneLine(s)} {
 			if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return !safe(r) }) || len(out) > 20*len(s)+20 {
 				t.Errorf("%q is printed as %q", s, out)
 			}
 		}
-		raw, err := encodeJSON([]string{s})
+		raw, err := EncodeJSON([]string{s})
 		if err != nil || strings.ContainsFunc(string(raw), func(r rune) bool { return !safe(r) }) {
 			t.Errorf("%q is encoded as %q, %v", s, raw, err)
 		}
@@ -69,8 +68,8 @@ func TestOneLine(t *testing.T) {
 		"a\x1b[2Jb":                   "a\uFFFD[2Jb",
 		errors.Join(errors.New("one"), errors.New("two")).Error(): "one; two",
 	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		if got := OneLine(in); got != want {
+			t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -78,53 +77,19 @@ func TestOneLine(t *testing.T) {
 func TestTableAligns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	(App{Stdout: &out}).table(&out, []string{"A", "LONGER", "LAST"}, [][]string{{"wide cell", "", "x"}, {"é", "y", ""}})
+	(App{Stdout: &out}).Table(&out, []string{"A", "LONGER", "LAST"}, [][]string{{"wide cell", "", "x"}, {"é", "y", ""}})
 	if want := "A          LONGER  LAST\nwide cell  -       x\né          y       -\n"; out.String() != want {
 		t.Errorf("table\n%s\nwant\n%s", out.String(), want)
 	}
 }
 
-// broken is a writer that fails.
-type broken struct{}
-
-var errBroken = errors.New("broken")
-
-func (broken) Write([]byte) (int, error) { return 0, errBroken }
-
-// TestAnswerLost: an answer that can't be written is an error.
-func TestAnswerLost(t *testing.T) {
-	t.Parallel()
-	for _, args := range []string{"version", "version --output json", "rules list --all"} {
-		var errs bytes.Buffer
-		app := App{Args: strings.Fields(args), Stdout: broken{}, Stderr: &errs, Version: "v1"}
-		if code := app.Main(t.Context(), t.Context()); code != exitError || errs.String() != "detector: print answer: broken\n" {
-			t.Errorf("%s: exit %d, %q", args, code, errs.String())
-		}
-	}
-}
-
-func TestDurationFlag(t *testing.T) {
-	t.Parallel()
-	var d duration
-	for in, want := range map[string]time.Duration{"10m": 10 * time.Minute, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour} {
-		if err := d.Set(in); err != nil || time.Duration(d) != want {
-			t.Errorf("%s is %s, %v", in, time.Duration(d), err)
-		}
-	}
-	for _, in := range []string{"", "10", "m", "7 d", "1y"} {
-		if err := d.Set(in); !errors.Is(err, errDuration) {
-			t.Errorf("%q: %v", in, err)
-		}
-	}
-}
-
-// TestVersionOfTheBuild: without the linker's word it is the go command's.
+// TestVersionOfTheBuild: without a version from the linker it is the go command's.
 func TestVersionOfTheBuild(t *testing.T) {
 	t.Parallel()
-	if v := (App{Version: "v9"}).version(); v != "v9" {
+	if v := (App{Version: "v9"}).Build().Version; v != "v9" {
 		t.Errorf("version %q", v)
 	}
-	if v := (App{}).version(); v == "" {
+	if v := (App{}).Build().Version; v == "" {
 		t.Error("no version")
 	}
 }
@@ -133,7 +98,7 @@ func TestGetenv(t *testing.T) {
 	t.Parallel()
 	a := App{Environ: []string{"A=1", "AB=2", "A=3", "C=x=y"}}
 	for name, want := range map[string]string{"A": "3", "AB": "2", "C": "x=y", "D": ""} {
-		if got := a.getenv(name); got != want {
+		if got := a.Getenv(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 // globalFlag is the annotation of flags that many commands have: what sets a key of the configuration.
 const globalFlag = "wardstream_global"
 
-func markGlobal(flags *pflag.FlagSet, names ...string) {
+// MarkGlobal lists the flags under "Global flags" in a command's help.
+func MarkGlobal(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
 		flags.Lookup(name).Annotations = map[string][]string{globalFlag: nil}
 	}
@@ -73,28 +74,37 @@ func splitFlags(cmd *cobra.Command) (own, global *pflag.FlagSet) {
 	return own, global
 }
 
-// wrongFlag adds what was meant to the error about a flag that a command doesn't have.
+// wrongFlag adds to the error about an unknown flag which flag was probably meant, or which command has it.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return err
 	}
+	name := unknown.GetSpecifiedName()
+	if other := commandWith(cmd.Root(), name); other != "" {
+		return fmt.Errorf("%w: %s does not use it, %s does", err, cmd.CommandPath(), other)
+	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
-	return fmt.Errorf("%w%s", err, spelling.Suggestion("--"+unknown.GetSpecifiedName(), names))
+	return fmt.Errorf("%w%s", err, spelling.Suggestion("--"+name, names))
 }
 
-// otherWords are what others call our commands.
-func otherWords() map[string]string {
-	return map[string]string{
-		"ban": "block", "deny": "block", "unban": "unblock", "allow": "unblock", "pardon": "unblock", "list": "blocks", "ls": "blocks", "bans": "blocks",
-		"status": "check", "doctor": "check", "serve": "run", "start": "run", "worker": "run", "dlq": "dead-letters", "deadletter": "dead-letters",
-		"rule": "rules", "retry": "requeue", "replay": "requeue", "delete": "purge",
+// commandWith returns the path of a command below root that has the flag, "" if none has.
+func commandWith(root *cobra.Command, flag string) string {
+	for _, c := range root.Commands() {
+		if c.Flags().Lookup(flag) != nil {
+			return c.CommandPath()
+		}
+		if path := commandWith(c, flag); path != "" {
+			return path
+		}
 	}
+	return ""
 }
 
-// notACommand is the error about a word that stands where a command should; it says which was meant, if one is near.
-func notACommand(cmd *cobra.Command, word string) error {
+// unknownCommand is the error about a word that stands where a command should; it names the command that was
+// probably meant.
+func (a App) unknownCommand(cmd *cobra.Command, word string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {
@@ -102,13 +112,13 @@ func notACommand(cmd *cobra.Command, word string) error {
 		}
 	}
 	suggestion := spelling.Suggestion(word, names)
-	if meant := otherWords()[strings.ToLower(word)]; slices.Contains(names, meant) {
+	if meant := a.Synonyms[strings.ToLower(word)]; slices.Contains(names, meant) {
 		suggestion = fmt.Sprintf("; did you mean %q?", meant)
 	}
-	return fmt.Errorf("%q is not a command%s; %s --help lists them", clip(word), suggestion, cmd.CommandPath())
+	return fmt.Errorf("unknown command %q%s; %s --help lists them", Clip(word), suggestion, cmd.CommandPath())
 }
 
-// helpCommand is cobra's help, but for words that are no commands: those are an error.
+// helpCommand is cobra's help, except that unknown commands are an error.
 func (a App) helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -118,7 +128,7 @@ func (a App) helpCommand() *cobra.Command {
 			for _, word := range args {
 				at := slices.IndexFunc(topic.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
 				if at < 0 {
-					return notACommand(topic, word)
+					return a.unknownCommand(topic, word)
 				}
 				topic = topic.Commands()[at]
 			}

@@ -9,62 +9,62 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a App) versionCommand() *cobra.Command {
+// VersionCommand returns the command that prints version, commit and Go version.
+func (a App) VersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Print version, commit and Go version",
-		Example: "  detector version\n  detector version --output json",
-		Args:    noArgs,
+		Use:               "version",
+		Short:             "Print version, commit and Go version",
+		Example:           fmt.Sprintf("  %s version\n  %s version --output json", a.Name, a.Name),
+		Args:              a.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	output := a.outputFlag(cmd)
-	a.complete(cmd)
+	output := OutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		v := a.build()
-		return a.print(*output, v, func(w io.Writer) {
+		b := a.Build()
+		return a.Print(*output, b, func(w io.Writer) {
 			commit := ""
-			if v.Commit != "" {
-				commit = " (" + v.Commit + ")"
+			if b.Commit != "" {
+				commit = " (" + b.Commit + ")"
 			}
-			_, _ = fmt.Fprintf(w, "detector %s%s %s %s\n", v.Version, commit, v.Go, v.Platform)
+			_, _ = fmt.Fprintf(w, "%s %s%s %s %s\n", a.Name, b.Version, commit, b.Go, b.Platform)
 		})
 	}
 	return cmd
 }
 
-// A buildInfo is what is known of the binary.
-type buildInfo struct {
+// A BuildInfo describes the binary.
+type BuildInfo struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"` // with "+" if there were changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
 
-// version is what the linker was told, else what the go command found.
-func (a App) version() string { return a.build().Version }
-
-func (a App) build() buildInfo {
-	v := buildInfo{Version: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+// Build returns what is known of the binary: the version that the linker was given, else the one that the go
+// command found.
+func (a App) Build() BuildInfo {
+	b := BuildInfo{Version: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	if v.Version == "" {
-		v.Version = info.Main.Version
+	if b.Version == "" {
+		b.Version = info.Main.Version
 	}
-	if v.Version == "" {
-		v.Version = "(devel)"
+	if b.Version == "" {
+		b.Version = "(devel)"
 	}
 	modified := ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			v.Commit = s.Value
+			b.Commit = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			modified = "+"
 		}
 	}
-	if v.Commit != "" {
-		v.Commit += modified
+	if b.Commit != "" {
+		b.Commit += modified
 	}
-	return v
+	return b
 }

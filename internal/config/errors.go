@@ -33,6 +33,15 @@ func (e Error) Error() string {
 // environment and the flags.
 type Errors []Error
 
+// All returns them one by one.
+func (e Errors) All() []error {
+	all := make([]error, len(e))
+	for i := range e {
+		all[i] = e[i]
+	}
+	return all
+}
+
 // Error returns one line for each.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))

@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,32 +12,30 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 // checkTimeout is the default wait of ingress-check check, which has yet to connect.
 const checkTimeout = 2 * time.Second
 
-// errBlocked is the negative answer of ingress-check check.
-var errBlocked = errors.New("blocked")
-
 // A question is what ingress-check check is asked.
 type question struct {
 	ip, user, username, session string
 	scopes                      []string
-	output                      string
 }
 
-func (a App) checkCommand() *cobra.Command {
+func (a app) checkCommand() *cobra.Command {
 	o := DefaultOptions()
 	o.Timeout = checkTimeout // what --help shows
 	flags := o.flags()
 	var q question
 	var file string
+	var output *cli.Format
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Say whether a client is blocked: exit 0 if not, 1 if so, 2 if that can't be known",
-		Args:  noArgs,
+		Args:  a.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := configure(flags, file, a.Getenv); err != nil {
 				return err
@@ -47,12 +44,13 @@ func (a App) checkCommand() *cobra.Command {
 				o.Timeout = checkTimeout // the file's is for requests
 			}
 			o.FailClosedPaths = nil // here a failure is exit 2, on every path
-			return a.check(cmd.Context(), &o, q)
+			return a.check(cmd.Context(), &o, q, *output)
 		},
 	}
 	for _, name := range storeFlags() {
 		cmd.Flags().AddFlag(flags.Lookup(name))
 	}
+	output = cli.OutputFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "YAML file of serve's options")
 	f.StringVar(&q.ip, "ip", "", "address of the client")
@@ -60,7 +58,6 @@ func (a App) checkCommand() *cobra.Command {
 	f.StringVar(&q.username, "username", "", "user name")
 	f.StringVar(&q.session, "session", "", "session id")
 	f.StringArrayVar(&q.scopes, "scope", nil, "another scope, as type:value (may be repeated)")
-	outputFlag(f, &q.output)
 	markGlobal(f)
 	return cmd
 }
@@ -112,17 +109,7 @@ func isRange(text string) bool {
 	return err == nil
 }
 
-func checkOutput(output string) error {
-	if output != "text" && output != "json" {
-		return fmt.Errorf("--output %q: must be text or json", output)
-	}
-	return nil
-}
-
-func (a App) check(ctx context.Context, o *Options, q question) error {
-	if err := checkOutput(q.output); err != nil {
-		return err
-	}
+func (a app) check(ctx context.Context, o *Options, q question, output cli.Format) error {
 	subject, err := q.subject()
 	if err != nil {
 		return err
@@ -146,11 +133,11 @@ func (a App) check(ctx context.Context, o *Options, q question) error {
 	if d.Err != nil && !d.Blocked {
 		return fmt.Errorf("ask the store: %w", d.Err)
 	}
-	if err := writeVerdict(a.Stdout, d, q.output); err != nil {
+	if err := a.writeVerdict(d, output); err != nil {
 		return err
 	}
 	if d.Blocked {
-		return errBlocked
+		return cli.ErrNegative
 	}
 	return nil
 }
@@ -169,7 +156,7 @@ type verdict struct {
 	RetryAfter int    `json:"retry_after,omitempty"` // seconds
 }
 
-func writeVerdict(w io.Writer, d checker.Decision, format string) error {
+func (a app) writeVerdict(d checker.Decision, format cli.Format) error {
 	v := verdict{
 		Blocked: d.Blocked, ScopeType: d.Block.Scope.Type, ScopeValue: d.Block.Scope.Value, Rule: d.Block.Rule, Reason: d.Block.Reason,
 		StatusCode: d.StatusCode, Message: d.Message, Permanent: d.Blocked && d.Block.Permanent(), RetryAfter: int(d.RetryAfter / time.Second),
@@ -177,18 +164,7 @@ func writeVerdict(w io.Writer, d checker.Decision, format string) error {
 	if d.Blocked && !d.Block.Permanent() {
 		v.ExpiresAt = d.Block.ExpiresAt.UTC().Format(time.RFC3339)
 	}
-	text := v.String()
-	if format == "json" {
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return fmt.Errorf("print answer: %w", err)
-		}
-		text = string(raw)
-	}
-	if _, err := fmt.Fprintln(w, text); err != nil {
-		return fmt.Errorf("print answer: %w", err)
-	}
-	return nil
+	return a.Print(format, v, func(w io.Writer) { _, _ = fmt.Fprintln(w, v) })
 }
 
 // String is the answer in words. What comes from the store is quoted: it may be

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -16,8 +17,11 @@ import (
 func run(t testing.TB, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	app := App{Args: args, Stdout: &out, Stderr: &errs, Getenv: func(key string) string { return env[key] }}
-	code = app.Main(t.Context())
+	app := cli.App{Args: args, Stdout: &out, Stderr: &errs}
+	for name, value := range env {
+		app.Environ = append(app.Environ, name+"="+value)
+	}
+	code = Main(t.Context(), app)
 	return code, out.String(), errs.String()
 }
 
@@ -145,7 +149,7 @@ func TestMistakesAreSaidAtOnce(t *testing.T) {
 func TestMistypedCommandsAndFlags(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"sevre": `"sevre" is not a command; did you mean "serve"?`, "chek": `did you mean "check"?`, "run": `did you mean "serve"?`, "lookup": `did you mean "check"?`,
+		"sevre": `unknown command "sevre"; did you mean "serve"?`, "chek": `did you mean "check"?`, "run": `did you mean "serve"?`, "lookup": `did you mean "check"?`,
 		"Version": `did you mean "version"?`, "serve --trusted-proxy x": `did you mean "--trusted-proxies"?`, "check --usr 1": `did you mean "--user"?`,
 		"check --redis-ulr x": `did you mean "--redis-url"?`, "serve x": "serve takes no arguments",
 	} {
@@ -218,7 +222,7 @@ func TestErrorsAreOneLineAndExit2(t *testing.T) {
 		"check --scope ip:x --redis-url " + dead:      `--scope "ip:x": must be type:value, and an address for ip`,
 		"check --scope route:/a --redis-url " + dead:  "routes are counted",
 		"check --scope a:1 --scope a:2 --redis-url x": "one value of a type",
-		"check --user 1 --output xml":                 "--output \"xml\": must be text or json",
+		"check --user 1 --output xml":                 `invalid argument "xml" for "-o, --output" flag: must be text or json`,
 		"check --ip 1.2.3.4 --redis-url " + dead:      "ask the store: ",
 		"check --ip 1.2.3.4 --config " + fine:         "ask the store: ",
 		"check --ip 1.2.3.4 --config " + file:         `c.yaml:3: unknown key "mistake"`,
@@ -231,7 +235,7 @@ func TestErrorsAreOneLineAndExit2(t *testing.T) {
 		"serve --redis-url " + dead + " --timeout 5":         "invalid argument \"5\" for \"--timeout\"",
 		"serve --redis-url " + dead + " --log-format x":      "--log-format",
 		"serve --redis-url " + dead + " --trusted-proxies x": "--trusted-proxies: ",
-		"nonsense": `"nonsense" is not a command; ingress-check --help lists them`,
+		"nonsense": `unknown command "nonsense"; ingress-check --help lists them`,
 	} {
 		code, stdout, stderr := run(t, nil, strings.Fields(args)...)
 		if code != 2 || stdout != "" || !strings.HasPrefix(stderr, "ingress-check: ") || !strings.Contains(stderr, want) ||

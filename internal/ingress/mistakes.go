@@ -17,6 +17,9 @@ func (m mistakes) Error() string { return errors.Join(m...).Error() }
 // Unwrap returns them all.
 func (m mistakes) Unwrap() []error { return m }
 
+// All returns them all.
+func (m mistakes) All() []error { return m }
+
 // add notes those that are errors, and the several that one may hold as several.
 func (m *mistakes) add(errs ...error) {
 	for _, err := range errs {

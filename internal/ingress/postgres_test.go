@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/schema"
 )
@@ -21,7 +22,7 @@ func TestPostgresURLThatCanNeverWorkIsRefused(t *testing.T) {
 		"statement_timeout=soon": "statement_timeout",
 	} {
 		code, stdout, stderr := run(t, nil, "serve", "--addr", "127.0.0.1:0", "--postgres-url", env.URL+"&"+query)
-		if code != exitError || stdout != "" || !strings.Contains(stderr, "--postgres-url") || !strings.Contains(stderr, name) {
+		if code != cli.ExitError || stdout != "" || !strings.Contains(stderr, "--postgres-url") || !strings.Contains(stderr, name) {
 			t.Errorf("%s: exit %d, %q", query, code, stderr)
 		}
 	}

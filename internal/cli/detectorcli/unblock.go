@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-func (a App) unblockCommand() *cobra.Command {
+func (a app) unblockCommand() *cobra.Command {
 	var reason, by string
 	cmd := &cobra.Command{
 		Use:   "unblock TYPE VALUE",
@@ -30,9 +31,9 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 	f := cmd.Flags()
 	f.StringVar(&reason, "reason", "", "why, for whoever looks at it later")
 	f.StringVar(&by, "by", "", "who wants it (default: your user name)")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, append(blockSettings(), pick("streams")...), func(ctx context.Context, cfg *config.Config, args []string) error {
 		scope, err := scopeOf(cfg, args[0], args[1])
 		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {
 			return err
@@ -43,7 +44,7 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 			}
 			lifted, err := o.Unblock(ctx, detector.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
 			if errors.Is(err, detector.ErrUntold) {
-				a.warn("%v", err)
+				a.Warn("%v", err)
 			} else if err != nil {
 				return fmt.Errorf("%w; it may be lifted in part: do it again", err)
 			}
@@ -54,31 +55,31 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 }
 
 // warnOfRanges says which ranges still block an address.
-func (a App) warnOfRanges(ctx context.Context, s *detector.Stores, scope checker.Scope) {
+func (a app) warnOfRanges(ctx context.Context, s *detector.Stores, scope checker.Scope) {
 	blocks, err := lookUp(ctx, s, scope)
 	if err != nil {
 		return // what was asked for is done
 	}
 	for _, b := range blocks {
 		if b.Scope != scope {
-			a.warn("%s is still blocked, by the block of %s; unblock that to let it in", printable(scope.Value), printable(b.Scope.Value))
+			a.Warn("%s is still blocked, by the block of %s; unblock that to let it in", cli.Printable(scope.Value), cli.Printable(b.Scope.Value))
 		}
 	}
 }
 
-func (a App) printLifted(f format, scope checker.Scope, lifted []checker.Block) error {
+func (a app) printLifted(f cli.Format, scope checker.Scope, lifted []checker.Block) error {
 	now := time.Now()
 	views := viewsOf(lifted, now)
-	err := a.print(f, map[string][]blockView{"lifted": views}, func(w io.Writer) {
+	err := a.Print(f, map[string][]blockView{"lifted": views}, func(w io.Writer) {
 		if len(lifted) == 0 {
-			_, _ = fmt.Fprintf(w, "%s %s was not blocked; events from before now won't block it either\n", printable(scope.Type), printable(scope.Value))
+			_, _ = fmt.Fprintf(w, "%s %s was not blocked; events from before now won't block it either\n", cli.Printable(scope.Type), cli.Printable(scope.Value))
 		}
 		for _, v := range views {
-			_, _ = fmt.Fprintf(w, "%s %s was blocked %s by rule %s and is no longer\n", printable(v.ScopeType), printable(v.ScopeValue), v.until(), printable(v.Rule))
+			_, _ = fmt.Fprintf(w, "%s %s was blocked %s by rule %s and is no longer\n", cli.Printable(v.ScopeType), cli.Printable(v.ScopeValue), v.until(), cli.Printable(v.Rule))
 		}
 	})
 	if err == nil && len(lifted) == 0 {
-		return errNo
+		return cli.ErrNegative
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"log/slog"
@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/demo"
 )
 
 const demoDuration = duration(20 * time.Second)
 
-func (a App) demoCommand() *cobra.Command {
+func (a app) demoCommand() *cobra.Command {
 	o := demo.Options{}
 	length, quiet, verbose := demoDuration, false, false
 	cmd := &cobra.Command{
@@ -25,27 +26,27 @@ blocked and then denied at ingress, and what became of everybody.
 
 The exit code is 0 if every attacker was blocked and no visitor was, else 1. Ctrl-C ends it early.`,
 		Example: "  detector demo\n  detector demo --duration 1m --seed 7\n  detector demo --output json",
-		Args:    noArgs,
+		Args:    a.NoArgs,
 	}
 	f := cmd.Flags()
 	f.Var(&length, "duration", "how long it takes; it is played faster if that is less than 20s")
 	f.Uint64Var(&o.Seed, "seed", 1, "who comes and what they do")
 	f.BoolVar(&quiet, "quiet", false, "print the summary alone")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	f.BoolVar(&verbose, "verbose", false, "show the logs of worker and ingress-check on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.Duration, o.Output = time.Duration(length), a.demoOutput(*output, verbose)
 		o.Output.Quiet = quiet
 		ok, err := demo.Run(cmd.Context(), o)
 		if err == nil && !ok {
-			return errNo // the summary says why
+			return cli.ErrNegative // the summary says why
 		}
 		return err
 	}
 	return cmd
 }
 
-func (a App) devCommand() *cobra.Command {
+func (a app) devCommand() *cobra.Command {
 	o := demo.DevOptions{}
 	var file string
 	verbose := false
@@ -58,13 +59,13 @@ clients. Everything is kept in memory and gone at the end.
 
 It runs all built-in rules, or what --config says, besides where Redis and Postgres are.`,
 		Example: "  detector dev\n  detector dev --config detector.yaml --redis-addr 127.0.0.1:7000",
-		Args:    noArgs,
+		Args:    a.NoArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&file, "config", "", "YAML file with rules and actions of your own")
 	f.StringVar(&o.RedisAddr, "redis-addr", "", "address of Redis (default: "+demo.DefaultRedisAddr+", or a free port if that is taken)")
 	f.StringVar(&o.IngressAddr, "ingress-addr", "", "address of ingress-check (default: "+demo.DefaultIngressAddr+", or a free port if that is taken)")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	f.BoolVar(&verbose, "verbose", false, "show the logs of worker and ingress-check on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if file != "" {
@@ -78,10 +79,10 @@ It runs all built-in rules, or what --config says, besides where Redis and Postg
 	return cmd
 }
 
-func (a App) demoOutput(f format, verbose bool) demo.Output {
+func (a app) demoOutput(f cli.Format, verbose bool) demo.Output {
 	log := slog.New(slog.DiscardHandler)
 	if verbose {
-		log = newLogger(a.Stderr, config.Log{Level: "info", Format: "text"})
+		log = cli.NewLogger(a.Stderr, "info", string(cli.TextFormat))
 	}
-	return demo.Output{Stdout: a.Stdout, Getenv: a.getenv, JSON: f == jsonFormat, Log: log, Version: a.version()}
+	return demo.Output{Stdout: a.Stdout, Getenv: a.Getenv, JSON: f == cli.JSONFormat, Log: log, Version: a.Build().Version}
 }

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/event"
@@ -18,11 +19,11 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-func (a App) rulesCommand() *cobra.Command {
-	return group("rules", "Show the rules that run", a.rulesListCommand())
+func (a app) rulesCommand() *cobra.Command {
+	return a.Group("rules", "Show the rules that run", a.rulesListCommand())
 }
 
-func (a App) rulesListCommand() *cobra.Command {
+func (a app) rulesListCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "list [RULE...]",
@@ -34,9 +35,9 @@ it lists those alone.`,
 		Example: "  detector rules list\n  detector rules list brute_force_login\n  detector rules list --all -o json",
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "list all built-in rules with their defaults")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.completeAll(cmd, ruleNames)
-	return a.configured(cmd, func(_ context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, pick("mode"), func(_ context.Context, cfg *config.Config, args []string) error {
 		views := configuredRules(cfg)
 		if all {
 			views = builtinRules(cfg)
@@ -45,7 +46,7 @@ it lists those alone.`,
 		if err != nil {
 			return err
 		}
-		return a.print(*output, views, func(w io.Writer) { a.writeRules(w, views, cfg.Mode) })
+		return a.Print(*output, views, func(w io.Writer) { a.writeRules(w, views, cfg.Mode) })
 	})
 }
 
@@ -60,7 +61,7 @@ func named(views []ruleView, names []string) ([]ruleView, error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("%q is not a rule that is listed%s; detector rules list --all shows what there is", clip(name), spelling.Suggestion(name, known))
+			return nil, fmt.Errorf("%q is not a rule that is listed%s; detector rules list --all shows what there is", cli.Clip(name), spelling.Suggestion(name, known))
 		}
 	}
 	return slices.DeleteFunc(views, func(v ruleView) bool { return !slices.Contains(names, v.Name) }), nil
@@ -160,7 +161,7 @@ func (v *ruleView) resolve(policy *enforce.Policy, m rules.Match) {
 	}
 }
 
-func (a App) writeRules(w io.Writer, views []ruleView, mode string) {
+func (a app) writeRules(w io.Writer, views []ruleView, mode string) {
 	if len(views) == 0 {
 		_, _ = fmt.Fprintln(w, "no rules are configured, so nothing is detected; detector rules list --all shows what there is")
 		return
@@ -169,7 +170,7 @@ func (a App) writeRules(w io.Writer, views []ruleView, mode string) {
 	for i, v := range views {
 		rows[i] = []string{v.Name, strings.Join(v.Events, ","), v.parameters(), v.action(mode)}
 	}
-	a.table(w, []string{"RULE", "EVENTS", "PARAMETERS", "ACTION"}, rows, "PARAMETERS", "EVENTS", "ACTION")
+	a.Table(w, []string{"RULE", "EVENTS", "PARAMETERS", "ACTION"}, rows, "PARAMETERS", "EVENTS", "ACTION")
 }
 
 // parameters are those that say when the rule matches.

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
@@ -20,7 +21,7 @@ import (
 // defaultLimit is how much a listing shows unless told otherwise.
 const defaultLimit = 1000
 
-func (a App) blocksCommand() *cobra.Command {
+func (a app) blocksCommand() *cobra.Command {
 	var which selector
 	var limit int
 	cmd := &cobra.Command{
@@ -43,11 +44,11 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 	f.StringVar(&which.typ, "scope", "", "only scopes of this type, such as ip or user")
 	f.StringVar(&which.rule, "rule", "", "only blocks by this rule; "+byOperator+" are those of operators")
 	f.IntVar(&limit, "limit", defaultLimit, "most blocks to list; 0 is all")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
 	a.completeFlag(cmd, "scope", scopeTypes)
 	a.completeFlag(cmd, "rule", blockers)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, blockSettings(), func(ctx context.Context, cfg *config.Config, args []string) error {
 		if limit < 0 {
 			return fmt.Errorf("--limit %d: must be 0 or more", limit)
 		}
@@ -66,7 +67,7 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 	})
 }
 
-func (a App) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stores, f format, scope checker.Scope) error {
+func (a app) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stores, f cli.Format, scope checker.Scope) error {
 	if err := knownScope(ctx, cfg, s, scope); err != nil {
 		return err
 	}
@@ -75,15 +76,15 @@ func (a App) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stor
 		return err
 	}
 	if len(blocks) == 0 {
-		if err := a.printBlocks(f, nil, fmt.Sprintf("%s %s is not blocked", printable(scope.Type), printable(scope.Value))); err != nil {
+		if err := a.printBlocks(f, nil, fmt.Sprintf("%s %s is not blocked", cli.Printable(scope.Type), cli.Printable(scope.Value))); err != nil {
 			return err
 		}
-		return errNo
+		return cli.ErrNegative
 	}
 	return a.printBlocks(f, blocks, "")
 }
 
-func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which selector, limit int) error {
+func (a app) listBlocks(ctx context.Context, s *detector.Stores, f cli.Format, which selector, limit int) error {
 	ask := 0 // all
 	if which == (selector{}) && limit > 0 {
 		ask = limit + 1 // one more says that there are more
@@ -92,7 +93,7 @@ func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which
 	none := "nobody is blocked"
 	switch {
 	case errors.Is(err, store.ErrPartial):
-		a.warn("permanent blocks are unknown, but for those that Redis has a copy of: %v", err)
+		a.Warn("permanent blocks are unknown, but for those that Redis has a copy of: %v", err)
 		none = "Redis has no blocks"
 	case err != nil:
 		return err
@@ -100,7 +101,7 @@ func (a App) listBlocks(ctx context.Context, s *detector.Stores, f format, which
 	blocks = which.of(blocks)
 	if limit > 0 && len(blocks) > limit {
 		blocks = blocks[:limit]
-		a.warn("there are more than %d; --limit 0 lists all", limit)
+		a.Warn("there are more than %d; --limit 0 lists all", limit)
 	}
 	return a.printBlocks(f, blocks, none)
 }
@@ -114,9 +115,9 @@ func (s selector) of(blocks []checker.Block) []checker.Block {
 	})
 }
 
-func (a App) printBlocks(f format, blocks []checker.Block, none string) error {
+func (a app) printBlocks(f cli.Format, blocks []checker.Block, none string) error {
 	views := viewsOf(blocks, time.Now())
-	return a.print(f, views, func(w io.Writer) {
+	return a.Print(f, views, func(w io.Writer) {
 		if len(views) == 0 {
 			_, _ = fmt.Fprintln(w, none)
 			return
@@ -125,7 +126,7 @@ func (a App) printBlocks(f format, blocks []checker.Block, none string) error {
 		for i, v := range views {
 			rows[i] = []string{v.ScopeType, v.ScopeValue, v.remaining(), v.Rule, v.CreatedAt, v.Reason}
 		}
-		a.table(w, []string{"SCOPE", "VALUE", "REMAINING", "RULE", "SINCE", "REASON"}, rows, "REASON", "VALUE", "RULE", "SINCE")
+		a.Table(w, []string{"SCOPE", "VALUE", "REMAINING", "RULE", "SINCE", "REASON"}, rows, "REASON", "VALUE", "RULE", "SINCE")
 	})
 }
 
@@ -148,11 +149,11 @@ type blockView struct {
 
 func viewOf(b checker.Block, now time.Time) blockView {
 	v := blockView{
-		ScopeType: b.Scope.Type, ScopeValue: b.Scope.Value, Permanent: b.Permanent(), CreatedAt: moment(b.CreatedAt),
+		ScopeType: b.Scope.Type, ScopeValue: b.Scope.Value, Permanent: b.Permanent(), CreatedAt: cli.Timestamp(b.CreatedAt),
 		Rule: b.Rule, Reason: b.Reason, StatusCode: b.StatusCode, Message: b.Message, ID: b.ID, Metadata: b.Metadata,
 	}
 	if !v.Permanent {
-		v.ExpiresAt = moment(b.ExpiresAt)
+		v.ExpiresAt = cli.Timestamp(b.ExpiresAt)
 		v.RemainingSeconds = int64(max(b.ExpiresAt.Sub(now), 0).Round(time.Second) / time.Second)
 	}
 	return v

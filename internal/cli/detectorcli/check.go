@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/cli/doctor"
 	"github.com/wardstream/wardstream/internal/config"
@@ -19,7 +20,7 @@ type report struct {
 	Checks []doctor.Finding `json:"checks"`
 }
 
-func (a App) checkCommand() *cobra.Command {
+func (a app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look at everything the detector needs, and say what to do",
@@ -28,11 +29,11 @@ may do, streams, groups, dead letters, clock) and at Postgres (migrations, table
 changes nothing, and says what is wrong and what to do. The exit code is 1 if something
 would keep a detector from working.`,
 		Example: "  detector check\n  detector check --config detector.yaml --output json",
-		Args:    noArgs,
+		Args:    a.NoArgs,
 	}
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+	return a.configured(cmd, pick("redis-url", "postgres-url", "key-prefix", "mode", "streams", "group", "consumer"), func(ctx context.Context, cfg *config.Config, _ []string) error {
 		s, err := detector.OpenStores(ctx, cfg)
 		if err != nil {
 			return err
@@ -41,23 +42,23 @@ would keep a detector from working.`,
 		r := report{OK: true, Checks: doctor.Examine(ctx, cfg, s)}
 		for i := range r.Checks {
 			f := &r.Checks[i]
-			f.Found, f.Advice = oneLine(f.Found), oneLine(f.Advice)
+			f.Found, f.Advice = cli.OneLine(f.Found), cli.OneLine(f.Advice)
 			r.OK = r.OK && f.Status != doctor.Fail
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := a.print(*output, r, func(w io.Writer) { a.writeReport(w, r) }); err != nil {
+		if err := a.Print(*output, r, func(w io.Writer) { a.writeReport(w, r) }); err != nil {
 			return err
 		}
 		if !r.OK {
-			return errNo
+			return cli.ErrNegative
 		}
 		return nil
 	})
 }
 
-func (a App) writeReport(w io.Writer, r report) {
+func (a app) writeReport(w io.Writer, r report) {
 	width := 0
 	for _, f := range r.Checks {
 		width = max(width, len(f.Check))

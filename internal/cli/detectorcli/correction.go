@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
@@ -32,7 +33,7 @@ func (c *correction) check(ids int) (*deadletter.Edit, error) {
 	for _, text := range c.set {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("--set %q: write NAME=VALUE", clip(text))
+			return nil, fmt.Errorf("--set %q: write NAME=VALUE", cli.Clip(text))
 		}
 		e.Set = append(e.Set, [2]string{name, value})
 	}

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"github.com/mattn/go-runewidth"
+
+	"github.com/wardstream/wardstream/internal/cli"
 )
 
 // openTerminal returns the two ends of a pseudo-terminal of so many columns.
@@ -52,8 +54,8 @@ func onTerminal(t *testing.T, columns uint16, args ...string) []string {
 		defer close(read)
 		_, _ = io.Copy(&out, far) // which ends in an error, when the near end is gone
 	}()
-	app := App{Args: args, Stdout: near, Stderr: &errs, Version: "v1"}
-	if code := app.Main(t.Context(), context.WithoutCancel(t.Context())); code != exitOK {
+	app := cli.App{Args: args, Stdout: near, Stderr: &errs, Version: "v1"}
+	if code := Main(t.Context(), context.WithoutCancel(t.Context()), app); code != cli.ExitOK {
 		t.Fatalf("%v: exit %d, %s", args, code, errs.String())
 	}
 	_ = near.Close()

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
@@ -36,10 +37,10 @@ type blockOrder struct {
 	reason, by, message string
 	status              int
 	yes                 bool
-	output              *format
+	output              *cli.Format
 }
 
-func (a App) blockCommand() *cobra.Command {
+func (a app) blockCommand() *cobra.Command {
 	var o blockOrder
 	cmd := &cobra.Command{
 		Use:   "block TYPE VALUE",
@@ -64,9 +65,9 @@ output, are told (audit.enforcement.block_applied).`,
 	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
 	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
 	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, a very wide range, or what the allowlist names")
-	o.output = a.outputFlag(cmd)
+	o.output = cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, blockSettings(), func(ctx context.Context, cfg *config.Config, args []string) error {
 		o.temporary = f.Changed("ttl")
 		scope, err := o.check(cfg, args[0], args[1])
 		if err != nil {
@@ -86,12 +87,12 @@ func scopeArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.Operator, o blockOrder, scope checker.Scope) error {
+func (a app) block(ctx context.Context, cfg *config.Config, operator *detector.Operator, o blockOrder, scope checker.Scope) error {
 	if !o.temporary && cfg.Postgres.URL == "" {
-		a.warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
+		a.Warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
 	}
 	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
-		a.warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
+		a.Warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
 	block, err := operator.Block(ctx, detector.BlockRequest{
@@ -99,14 +100,14 @@ func (a App) block(ctx context.Context, cfg *config.Config, operator *detector.O
 	})
 	switch {
 	case errors.Is(err, detector.ErrUntold), errors.Is(err, detector.ErrInRedisOnly):
-		a.warn("%v", err)
+		a.Warn("%v", err)
 	case err != nil && !o.temporary && cfg.Postgres.URL != "":
 		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))
 	case err != nil:
 		return err
 	}
 	view := viewOf(block, now)
-	return a.print(*o.output, view, func(w io.Writer) { _, _ = fmt.Fprintln(w, o.describe(view)) })
+	return a.Print(*o.output, view, func(w io.Writer) { _, _ = fmt.Fprintln(w, o.describe(view)) })
 }
 
 // check refuses what can't be done and what needs to be said twice. It returns what to block.
@@ -164,9 +165,9 @@ func (o *blockOrder) hesitate(cfg *config.Config, scope checker.Scope) error {
 func (o *blockOrder) describe(v blockView) string {
 	asked := int64(time.Duration(o.ttl) / time.Second)
 	stronger := o.temporary && (v.Permanent || v.RemainingSeconds > asked+1)
-	text := fmt.Sprintf("%s %s is blocked %s", printable(v.ScopeType), printable(v.ScopeValue), v.until())
+	text := fmt.Sprintf("%s %s is blocked %s", cli.Printable(v.ScopeType), cli.Printable(v.ScopeValue), v.until())
 	if stronger {
-		text += fmt.Sprintf("; that block is stronger and stays: by rule %s since %s", printable(v.Rule), v.CreatedAt)
+		text += fmt.Sprintf("; that block is stronger and stays: by rule %s since %s", cli.Printable(v.Rule), v.CreatedAt)
 	}
 	return text
 }

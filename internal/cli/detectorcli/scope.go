@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/event"
@@ -93,7 +94,7 @@ func noType(cfg *config.Config, typ string) error {
 		return fmt.Errorf("%q: routes are counted, never blocked; use one of %s", typ, known)
 	}
 	return fmt.Errorf("%q is not a scope that can be blocked; use one of %s, or list it in scopes with block: true%s",
-		clip(typ), known, spelling.Suggestion(typ, cfg.Policy.Blockable))
+		cli.Clip(typ), known, spelling.Suggestion(typ, cfg.Policy.Blockable))
 }
 
 // knownScope refuses a scope of a type that the configuration doesn't know, unless

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ type completer func(cfg *config.Config) []string
 
 // complete has the shell offer, for each argument in turn, what one of these knows; for further arguments nothing, and never
 // the files of the working directory.
-func (a App) complete(cmd *cobra.Command, arguments ...completer) {
+func (a app) complete(cmd *cobra.Command, arguments ...completer) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= len(arguments) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -25,7 +25,7 @@ func (a App) complete(cmd *cobra.Command, arguments ...completer) {
 }
 
 // completeAll is complete for a command that takes any number of one kind of argument; those that are there aren't offered again.
-func (a App) completeAll(cmd *cobra.Command, arguments completer) {
+func (a app) completeAll(cmd *cobra.Command, arguments completer) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		left := slices.DeleteFunc(arguments(a.known(cmd)), func(word string) bool { return slices.Contains(args, word) })
 		return left, cobra.ShellCompDirectiveNoFileComp
@@ -33,7 +33,7 @@ func (a App) completeAll(cmd *cobra.Command, arguments completer) {
 }
 
 // completeFlag has the shell offer the values of a flag.
-func (a App) completeFlag(cmd *cobra.Command, name string, values completer) {
+func (a app) completeFlag(cmd *cobra.Command, name string, values completer) {
 	// It fails for flags that aren't there, and a test would notice.
 	_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return values(a.known(cmd)), cobra.ShellCompDirectiveNoFileComp
@@ -41,10 +41,9 @@ func (a App) completeFlag(cmd *cobra.Command, name string, values completer) {
 }
 
 // known is the configuration that the line typed so far names, or the default one.
-func (a App) known(cmd *cobra.Command) *config.Config {
-	if file := cmd.Flags().Lookup("config"); file != nil && cmd.Flags().Lookup(overrides()[0].name) != nil {
-		s := &settings{file: file.Value.String(), flags: cmd.Flags()}
-		if cfg, err := s.load(a.Environ); err == nil {
+func (a app) known(cmd *cobra.Command) *config.Config {
+	if cmd.Flags().Lookup("config") != nil {
+		if cfg, err := a.load(cmd.Flags()); err == nil {
 			return cfg
 		}
 	}
@@ -56,11 +55,11 @@ func (a App) known(cmd *cobra.Command) *config.Config {
 }
 
 // addCompletionCommand adds cobra's command that prints a script for a shell, with our answer to mistyped ones.
-func addCompletionCommand(root *cobra.Command) {
+func (a app) addCompletionCommand(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			c.Short, c.Args = "Print a script that has your shell complete commands, flags, scopes and rules", noArgs
+			c.Short, c.Args = "Print a script that has your shell complete commands, flags, scopes and rules", a.NoArgs
 			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 	}
@@ -94,14 +93,3 @@ const byOperator = "manual"
 func blockers(cfg *config.Config) []string { return append(ruleNames(cfg), byOperator) }
 
 func streamNames(cfg *config.Config) []string { return slices.Clone(cfg.Stream.Names) }
-
-// completeGlobal has the shell offer the values of the flags that set a key.
-func (a App) completeGlobal(cmd *cobra.Command) {
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
-	for name, values := range map[string][]string{
-		"mode": {"enforce", "observe"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"json", "text"},
-		"redis-url": nil, "postgres-url": nil, "key-prefix": nil, "streams": nil, "group": nil, "consumer": nil, "http-addr": nil,
-	} {
-		a.completeFlag(cmd, name, words(values...))
-	}
-}

@@ -1,17 +1,19 @@
-package cli
+package detectorcli
 
 import (
 	"bytes"
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/wardstream/wardstream/internal/cli"
 )
 
 // commandLine runs the detector's command line in this process, with nothing in its environment but env.
 func commandLine(ctx context.Context, env []string, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	app := App{Args: args, Stdout: &out, Stderr: &errs, Environ: env, Version: "v1.2.3"}
-	code = app.Main(ctx, context.WithoutCancel(ctx))
+	app := cli.App{Args: args, Stdout: &out, Stderr: &errs, Environ: env, Version: "v1.2.3"}
+	code = Main(ctx, context.WithoutCancel(ctx), app)
 	return code, out.String(), errs.String()
 }
 
@@ -53,7 +55,7 @@ func TestBlockOfManyWantsYes(t *testing.T) {
 			} else if _, _, said := commandLine(t.Context(), nowhere(), append(args, "--yes")...); !strings.Contains(said, "can't be reached") {
 				t.Errorf("with --yes: %q", said)
 			}
-			if code != exitError || stdout != "" || !strings.Contains(stderr, want) {
+			if code != cli.ExitError || stdout != "" || !strings.Contains(stderr, want) {
 				t.Errorf("exit %d, stdout %q, stderr %q; want %q", code, stdout, stderr, want)
 			}
 		})

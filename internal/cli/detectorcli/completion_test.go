@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 )
 
@@ -15,7 +16,7 @@ func completions(t *testing.T, args ...string) (offered []string, directive stri
 	t.Helper()
 	code, stdout, stderr := commandLine(t.Context(), nil, append([]string{"__completeNoDesc"}, args...)...)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if code != exitOK || len(lines) == 0 {
+	if code != cli.ExitOK || len(lines) == 0 {
 		t.Fatalf("%q: exit %d, stdout %q, stderr %q", args, code, stdout, stderr)
 	}
 	return lines[:len(lines)-1], lines[len(lines)-1]
@@ -104,7 +105,7 @@ func TestCompletionScripts(t *testing.T) {
 	t.Parallel()
 	for shell, want := range map[string]string{"bash": "complete -o", "zsh": "#compdef detector", "fish": "complete -c detector", "powershell": "Register-ArgumentCompleter"} {
 		code, stdout, stderr := commandLine(t.Context(), nil, "completion", shell)
-		if code != exitOK || stderr != "" || !strings.Contains(stdout, want) {
+		if code != cli.ExitOK || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("%s: exit %d, stderr %q, %d bytes that lack %q", shell, code, stderr, len(stdout), want)
 		}
 	}

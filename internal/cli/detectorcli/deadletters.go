@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/detector"
@@ -24,12 +25,12 @@ const maxNamedIDs = 1000
 // defaultLetters is how many dead letters are listed unless told otherwise: each may be large.
 const defaultLetters = 100
 
-func (a App) deadLettersCommand() *cobra.Command {
-	return group("dead-letters", "List, requeue and purge entries that could not be handled",
+func (a app) deadLettersCommand() *cobra.Command {
+	return a.Group("dead-letters", "List, requeue and purge entries that could not be handled",
 		a.deadListCommand(), a.deadRequeueCommand(), a.deadPurgeCommand())
 }
 
-func (a App) deadListCommand() *cobra.Command {
+func (a app) deadListCommand() *cobra.Command {
 	var stream string
 	var limit int
 	cmd := &cobra.Command{
@@ -38,15 +39,15 @@ func (a App) deadListCommand() *cobra.Command {
 		Long: `Lists dead letters of the configured streams, the oldest first: their IDs, why they could not be
 handled, how often they were delivered, and what they hold.`,
 		Example: "  detector dead-letters list\n  detector dead-letters list --stream audit:events --limit 0 --output json",
-		Args:    noArgs,
+		Args:    a.NoArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&stream, "stream", "", "only those of this stream (default: all configured streams)")
 	f.IntVar(&limit, "limit", defaultLetters, "most to list of each stream; 0 is all")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
 	a.completeFlag(cmd, "stream", streamNames)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+	return a.configured(cmd, letterSettings(), func(ctx context.Context, cfg *config.Config, _ []string) error {
 		if limit < 0 {
 			return fmt.Errorf("--limit %d: must be 0 or more", limit)
 		}
@@ -59,7 +60,7 @@ handled, how often they were delivered, and what they hold.`,
 			if err != nil {
 				return err
 			}
-			return a.print(*output, views, func(w io.Writer) { a.writeLetters(w, views) })
+			return a.Print(*output, views, func(w io.Writer) { a.writeLetters(w, views) })
 		})
 	})
 }
@@ -73,7 +74,7 @@ func deadStreams(cfg *config.Config, named string) ([]string, error) {
 	case named == "":
 		return cfg.Stream.Names, nil
 	case !slices.Contains(cfg.Stream.Names, named):
-		return nil, fmt.Errorf("--stream %q: %w (%s)", clip(named), errStream, strings.Join(cfg.Stream.Names, ", "))
+		return nil, fmt.Errorf("--stream %q: %w (%s)", cli.Clip(named), errStream, strings.Join(cfg.Stream.Names, ", "))
 	}
 	return []string{named}, nil
 }
@@ -81,7 +82,7 @@ func deadStreams(cfg *config.Config, named string) ([]string, error) {
 // letterPage is how many dead letters are read at once.
 const letterPage = 100
 
-func (a App) readLetters(ctx context.Context, s *detector.Stores, streams []string, limit int) ([]letterView, error) {
+func (a app) readLetters(ctx context.Context, s *detector.Stores, streams []string, limit int) ([]letterView, error) {
 	views := []letterView{}
 	for _, stream := range streams {
 		dead := deadletter.NewQueue(s.Clients.Ops, stream)
@@ -89,7 +90,7 @@ func (a App) readLetters(ctx context.Context, s *detector.Stores, streams []stri
 		err := eachLetter(ctx, dead, func(letters []deadletter.Letter) bool {
 			for _, letter := range letters {
 				if n++; limit > 0 && n > limit {
-					a.warn("%s has more than %d dead letters; --limit 0 lists all", stream, limit)
+					a.Warn("%s has more than %d dead letters; --limit 0 lists all", stream, limit)
 					return false
 				}
 				views = append(views, letterViewOf(stream, letter))
@@ -132,7 +133,7 @@ type letterView struct {
 
 func letterViewOf(stream string, l deadletter.Letter) letterView {
 	v := letterView{
-		ID: l.ID, Stream: stream, EntryID: l.EntryID, Reason: l.Reason, Deliveries: l.Deliveries, At: moment(l.At),
+		ID: l.ID, Stream: stream, EntryID: l.EntryID, Reason: l.Reason, Deliveries: l.Deliveries, At: cli.Timestamp(l.At),
 		Fields: make([][2]string, 0, len(l.Fields)/2),
 	}
 	for i := 0; i+1 < len(l.Fields); i += 2 {
@@ -141,7 +142,7 @@ func letterViewOf(stream string, l deadletter.Letter) letterView {
 	return v
 }
 
-func (a App) writeLetters(w io.Writer, views []letterView) {
+func (a app) writeLetters(w io.Writer, views []letterView) {
 	if len(views) == 0 {
 		_, _ = fmt.Fprintln(w, "no dead letters")
 		return
@@ -150,17 +151,17 @@ func (a App) writeLetters(w io.Writer, views []letterView) {
 	for i, v := range views {
 		rows[i] = []string{v.ID, v.Stream, v.At, strconv.Itoa(v.Deliveries), v.Reason, v.fields()}
 	}
-	a.table(w, []string{"ID", "STREAM", "AT", "DELIVERIES", "REASON", "FIELDS"}, rows, "FIELDS", "REASON", "STREAM")
+	a.Table(w, []string{"ID", "STREAM", "AT", "DELIVERIES", "REASON", "FIELDS"}, rows, "FIELDS", "REASON", "STREAM")
 }
 
 // fields is the beginning of what the entry holds.
 func (v letterView) fields() string {
 	var b strings.Builder
 	for _, f := range v.Fields {
-		if b.Len() > maxCell {
+		if b.Len() > cli.MaxCell {
 			break
 		}
-		fmt.Fprintf(&b, "%s=%s ", clip(f[0]), clip(f[1]))
+		fmt.Fprintf(&b, "%s=%s ", cli.Clip(f[0]), cli.Clip(f[1]))
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -203,7 +204,7 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 	}
 	for _, id := range ids {
 		if !letterID.MatchString(id) {
-			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", clip(id))
+			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", cli.Clip(id))
 		}
 	}
 	if len(ids) > maxNamedIDs {
@@ -219,7 +220,7 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 	return streams[0], nil
 }
 
-func (a App) deadRequeueCommand() *cobra.Command {
+func (a app) deadRequeueCommand() *cobra.Command {
 	var chosen selection
 	var fix correction
 	cmd := &cobra.Command{
@@ -233,10 +234,10 @@ count it once, however often it is requeued. The exit code is 1 if one that was 
 	}
 	chosen.flags(cmd)
 	fix.flags(cmd)
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
 	a.completeFlag(cmd, "stream", streamNames)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, letterSettings(), func(ctx context.Context, cfg *config.Config, args []string) error {
 		stream, err := chosen.check(cfg, args, false)
 		if err != nil {
 			return err
@@ -266,7 +267,7 @@ func requeue(ctx context.Context, dead *deadletter.Queue, chosen *selection, edi
 	return dead.Requeue(ctx, chosen.ids...)
 }
 
-func (a App) deadPurgeCommand() *cobra.Command {
+func (a app) deadPurgeCommand() *cobra.Command {
 	var chosen selection
 	cmd := &cobra.Command{
 		Use:   "purge ID…",
@@ -278,10 +279,10 @@ stream. The exit code is 1 if one that was named isn't there.`,
 	chosen.flags(cmd)
 	f := cmd.Flags()
 	f.Var(&chosen.olderThan, "older-than", "those that became dead letters longer ago than this, such as 7d")
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
 	a.completeFlag(cmd, "stream", streamNames)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, args []string) error {
+	return a.configured(cmd, letterSettings(), func(ctx context.Context, cfg *config.Config, args []string) error {
 		stream, err := chosen.check(cfg, args, f.Changed("older-than"))
 		switch {
 		case err != nil:
@@ -343,8 +344,8 @@ func diedAt(l deadletter.Letter) time.Time {
 }
 
 // printCount says how many of those that were named (0: of all) were there.
-func (a App) printCount(f format, done string, n int64, named int) error {
-	err := a.print(f, map[string]int64{done: n}, func(w io.Writer) {
+func (a app) printCount(f cli.Format, done string, n int64, named int) error {
+	err := a.Print(f, map[string]int64{done: n}, func(w io.Writer) {
 		of := ""
 		if named > 0 {
 			of = fmt.Sprintf(" of %d", named)
@@ -352,7 +353,7 @@ func (a App) printCount(f format, done string, n int64, named int) error {
 		_, _ = fmt.Fprintf(w, "%s %d%s\n", done, n, of)
 	})
 	if err == nil && n < int64(named) {
-		return errNo
+		return cli.ErrNegative
 	}
 	return err
 }

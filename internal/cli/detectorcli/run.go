@@ -1,10 +1,8 @@
-package cli
+package detectorcli
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,15 +10,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// errUnfinished says that the worker stopped before everything was finished.
-var errUnfinished = errors.New("stopped before everything was finished; entries in hand will be delivered again")
+// unfinished is the error of a worker that stopped before everything was finished.
+type unfinished struct{ cause error }
 
-func (a App) runCommand(kill context.Context) *cobra.Command {
+func (u unfinished) Error() string {
+	return "stopped before everything was finished; entries in flight will be delivered again: " + u.cause.Error()
+}
+
+func (u unfinished) Unwrap() error { return u.cause }
+
+// ExitCode is that of a negative answer: the worker ran.
+func (unfinished) ExitCode() int { return cli.ExitNegative }
+
+func (a app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the worker (the default)",
@@ -33,36 +40,36 @@ exit code is 0 after a stop in good order, 1 if something could not be finished 
 after a second signal), 2 if the worker could not start or its HTTP server failed.`,
 		Example: `  detector run --config detector.yaml
   detector run --redis-url redis://localhost:6379/0 --mode observe --log-format text`,
-		Args: noArgs,
+		Args: a.NoArgs,
 	}
 	a.complete(cmd)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
-		return a.run(ctx, kill, cfg)
+	return a.configured(cmd, allSettings(), func(ctx context.Context, cfg *config.Config, _ []string) error {
+		return a.run(ctx, cfg)
 	})
 }
 
-func (a App) run(ctx, kill context.Context, cfg *config.Config) error {
+func (a app) run(ctx context.Context, cfg *config.Config) error {
 	// Whoever reads the events may go away: that is a sink that fails, and no reason to die.
 	signal.Ignore(syscall.SIGPIPE)
-	log := newLogger(a.Stderr, cfg.Log)
+	log := cli.NewLogger(a.Stderr, cfg.Log.Level, cfg.Log.Format)
 	defer ignoreHangups(ctx, log)()
-	d, err := detector.New(ctx, cfg, detector.Options{Stdout: a.Stdout, Logger: log, Getenv: a.getenv, Version: a.version()})
+	d, err := detector.New(ctx, cfg, detector.Options{Stdout: a.Stdout, Logger: log, Getenv: a.Getenv, Version: a.Build().Version})
 	if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "detector started", "version", a.version(), "http_addr", d.Addr(), "configuration", cfg)
+	log.InfoContext(ctx, "detector started", "version", a.Build().Version, "http_addr", d.Addr(), "configuration", cfg)
 	for _, warning := range cfg.Warnings {
 		log.WarnContext(ctx, "the configuration is worth a second look", "warning", warning)
 	}
 	defer context.AfterFunc(ctx, func() {
 		log.InfoContext(ctx, "stopping; a second signal stops at once", "grace", cfg.Shutdown.Grace.String())
 	})()
-	err = d.Run(ctx, kill)
+	err = d.Run(ctx, a.kill)
 	switch {
 	case errors.Is(err, detector.ErrServer):
 		return err
 	case err != nil:
-		return fmt.Errorf("%w: %w", errUnfinished, err)
+		return unfinished{err}
 	}
 	log.InfoContext(ctx, "stopped")
 	return nil
@@ -86,16 +93,4 @@ func ignoreHangups(ctx context.Context, log *slog.Logger) (stop func()) {
 		signal.Stop(hangups)
 		close(done)
 	}
-}
-
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.Level)) != nil {
-		level = slog.LevelInfo // the configuration allows no other
-	}
-	o := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
-	}
-	return slog.New(slog.NewJSONHandler(wire.PrintableWriter(w), o))
 }

@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"context"
@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
 )
 
-func (a App) migrateCommand() *cobra.Command {
+func (a app) migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the Postgres schema up to date",
@@ -19,11 +20,11 @@ func (a App) migrateCommand() *cobra.Command {
 search_path. Any number of processes may do so at once: one works, the others wait.`,
 		Example: `  detector migrate
   detector migrate --postgres-url postgres://postgres@localhost:5432/postgres`,
-		Args: noArgs,
+		Args: a.NoArgs,
 	}
-	output := a.outputFlag(cmd)
+	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
-	return a.configured(cmd, func(ctx context.Context, cfg *config.Config, _ []string) error {
+	return a.configured(cmd, pick("postgres-url"), func(ctx context.Context, cfg *config.Config, _ []string) error {
 		s, err := detector.OpenStores(ctx, cfg)
 		if err != nil {
 			return err
@@ -36,7 +37,7 @@ search_path. Any number of processes may do so at once: one works, the others wa
 		for i, name := range applied {
 			applied[i] = path.Base(name)
 		}
-		return a.print(*output, map[string][]string{"applied": append([]string{}, applied...)}, func(w io.Writer) {
+		return a.Print(*output, map[string][]string{"applied": append([]string{}, applied...)}, func(w io.Writer) {
 			for _, name := range applied {
 				_, _ = io.WriteString(w, "applied "+name+"\n")
 			}

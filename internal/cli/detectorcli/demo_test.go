@@ -1,4 +1,4 @@
-package cli
+package detectorcli
 
 import (
 	"bytes"
@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/cli"
 )
 
 // demoMain runs the detector's command line until it ends or ctx does.
 func demoMain(ctx context.Context, stdout io.Writer, args ...string) (code int, stderr string) {
 	var errs bytes.Buffer
-	app := App{Args: args, Stdout: stdout, Stderr: &errs, Environ: os.Environ(), Version: "v1.2.3"}
-	code = app.Main(ctx, context.WithoutCancel(ctx))
+	app := cli.App{Args: args, Stdout: stdout, Stderr: &errs, Environ: os.Environ(), Version: "v1.2.3"}
+	code = Main(ctx, context.WithoutCancel(ctx), app)
 	return code, errs.String()
 }
 
@@ -34,15 +36,15 @@ func TestDemoExitCodes(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		"demo --duration 1s --quiet --seed 4":       {t.Context(), exitOK, "attackers blocked: 4 of 4\nvisitors denied: 0\n", ""},
-		"demo --output json --quiet":                {ended, exitNo, `"ok":false}`, ""},
-		"demo --duration 10ms":                      {t.Context(), exitError, "", "detector: --duration 10ms: must be at least 1s\n"},
-		"demo --duration soon":                      {t.Context(), exitError, "", "must be a duration such as"},
-		"demo --output xml":                         {t.Context(), exitError, "", "must be text or json"},
-		"demo --seed -1":                            {t.Context(), exitError, "", "detector: invalid argument"},
-		"demo now":                                  {t.Context(), exitError, "", "detector: \"now\": demo takes no arguments; see detector demo --help\n"},
-		"dev --config nowhere.yaml":                 {t.Context(), exitError, "", "detector: nowhere.yaml: there is no such file"},
-		"dev --redis-addr " + taken.Addr().String(): {t.Context(), exitError, "", "detector: --redis-addr: listen tcp"},
+		"demo --duration 1s --quiet --seed 4":       {t.Context(), cli.ExitOK, "attackers blocked: 4 of 4\nvisitors denied: 0\n", ""},
+		"demo --output json --quiet":                {ended, cli.ExitNegative, `"ok":false}`, ""},
+		"demo --duration 10ms":                      {t.Context(), cli.ExitError, "", "detector: --duration 10ms: must be at least 1s\n"},
+		"demo --duration soon":                      {t.Context(), cli.ExitError, "", "must be a duration such as"},
+		"demo --output xml":                         {t.Context(), cli.ExitError, "", "must be text or json"},
+		"demo --seed -1":                            {t.Context(), cli.ExitError, "", "detector: invalid argument"},
+		"demo now":                                  {t.Context(), cli.ExitError, "", "detector: \"now\": demo takes no arguments; see detector demo --help\n"},
+		"dev --config nowhere.yaml":                 {t.Context(), cli.ExitError, "", "detector: nowhere.yaml: there is no such file"},
+		"dev --redis-addr " + taken.Addr().String(): {t.Context(), cli.ExitError, "", "detector: --redis-addr: listen tcp"},
 	} {
 		var out bytes.Buffer
 		code, stderr := demoMain(tt.ctx, &out, strings.Fields(line)...)
@@ -87,7 +89,7 @@ func TestDevUntilInterrupted(t *testing.T) {
 	interrupt()
 	_, _ = io.Copy(&out, r)
 	got := <-done
-	if got.code != exitOK || !strings.Contains(got.stderr, "msg=listening") || !strings.Contains(out.String(), "rules          repeated_client_error\n") {
+	if got.code != cli.ExitOK || !strings.Contains(got.stderr, "msg=listening") || !strings.Contains(out.String(), "rules          repeated_client_error\n") {
 		t.Errorf("exit code %d\n%s\n%s", got.code, out.String(), got.stderr)
 	}
 }
