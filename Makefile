@@ -20,7 +20,7 @@ TEST_PKGS ?= ./...
 # What runs under the race detector: everything that starts goroutines or keeps what several use. The rest takes values and
 # returns values, or runs processes of its own.
 RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /benign$$ -e /chaos$$ -e /doctest$$ -e /mutate$$ -e /soak$$ \
-	-e /cli$$ -e /detectorcli$$ -e /doctor$$ -e /config$$ -e /enforce$$ -e /event$$ -e /redisurl$$ -e /rules$$ -e /store$$ -e /storetest$$ \
+	-e /cli$$ -e /detectorcli$$ -e /doctor$$ -e /config$$ -e /enforce$$ -e /event$$ -e /redisurl$$ -e /rules$$ -e /store$$ -e /storetest$$ -e /strictconfig$$ \
 	-e /testenv$$ -e /window$$ -e /windowtest$$ -e /otelcheck$$ -e /promcheck$$)
 
 GO_LDFLAGS := -s -w -X main.version=$(VERSION)

@@ -53,10 +53,11 @@ var allowed = map[string][]string{
 	"internal/redisurl":           {},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
 	"internal/spelling":           {},
+	"internal/strictconfig":       {"internal/spelling"}, // knows no setting
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/deadletter", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/deadletter", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/strictconfig", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/sinks",
 		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/pgstore", "internal/store/redisstore",
@@ -70,7 +71,7 @@ var allowed = map[string][]string{
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share
 	"internal/cli/detectorcli": {
 		"pkg/checker", "internal/cli", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/store",
+		"internal/enforce", "internal/event", "internal/rules", "internal/spelling", "internal/store", "internal/strictconfig",
 	},
 	"internal/cli/display": {},
 	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/detector", "internal/rules", "internal/wire"},

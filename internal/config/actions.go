@@ -10,20 +10,21 @@ import (
 
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/spelling"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// decodeNode reads an action, which may be its name alone.
-func (a *Action) decodeNode(d *decoder, n ast.Node, s setting) {
-	if _, ok := scalarOf(n); ok {
-		action := fieldsOf(reflect.TypeFor[Action]())[0]
-		d.decodeScalar(n, setting{key: s.key, v: reflect.ValueOf(&a.Action).Elem(), tag: action.tag})
+// DecodeYAML reads an action, which may be its name alone.
+func (a *Action) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Setting) {
+	if strictconfig.IsScalarNode(n) {
+		action := strictconfig.FieldsOf(reflect.TypeFor[Action]())[0]
+		d.DecodeScalar(n, strictconfig.Setting{Key: s.Key, V: reflect.ValueOf(&a.Action).Elem(), Tag: action.Tag})
 		return
 	}
-	before := len(d.errs)
-	d.decodeStruct(n, s)
-	if a.Action == "" && len(d.errs) == before {
-		d.refuse(s.key, "names no action; write action: observe, alert, temp_block, persist_block or block")
+	before := d.Failures()
+	d.DecodeStruct(n, s)
+	if a.Action == "" && d.Failures() == before {
+		d.Refuse(s.Key, "names no action; write action: observe, alert, temp_block, persist_block or block")
 	}
 }
 
@@ -51,7 +52,7 @@ func (v *validator) checkRuleName(key, rule string) {
 	for i, r := range v.c.Rules {
 		names[i] = r.Name
 	}
-	v.refuse(key, "no rule of that name is listed in rules; list it there or remove this%s", spelling.Suggestion(rule, names))
+	v.Refuse(key, "no rule of that name is listed in rules; list it there or remove this%s", spelling.Suggestion(rule, names))
 }
 
 // policy makes the policy of what was checked.

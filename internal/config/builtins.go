@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"time"
 
 	"github.com/wardstream/wardstream/internal/rules"
 )
@@ -44,9 +43,3 @@ func builtin(name string) Builtin {
 	}
 	return b
 }
-
-// ParseDuration reads a duration as the configuration does: "10m", "7d", "1d12h".
-func ParseDuration(s string) (time.Duration, error) { return parseDuration(s) }
-
-// FormatDuration writes a duration without the zero parts: "10m" for "10m0s".
-func FormatDuration(d time.Duration) string { return formatDuration(d) }

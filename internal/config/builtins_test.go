@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // TestBuiltins: all are there, with the defaults that a name alone gives them.
@@ -53,18 +54,18 @@ func equal(a, b Param) bool {
 func TestDurations(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"10m": "10m", "90s": "1m30s", "7d": "168h", "1d12h": "36h", "500ms": "500ms", "0": "0s"} {
-		d, err := ParseDuration(in)
-		if err != nil || FormatDuration(d) != want {
-			t.Errorf("%s is %s, %v; want %s", in, FormatDuration(d), err, want)
+		d, err := strictconfig.ParseDuration(in)
+		if err != nil || strictconfig.FormatDuration(d) != want {
+			t.Errorf("%s is %s, %v; want %s", in, strictconfig.FormatDuration(d), err, want)
 		}
-		if back, err := ParseDuration(FormatDuration(d)); err != nil || back != d {
+		if back, err := strictconfig.ParseDuration(strictconfig.FormatDuration(d)); err != nil || back != d {
 			t.Errorf("%s comes back as %s, %v", d, back, err)
 		}
 	}
-	if _, err := ParseDuration("1d-1h"); err == nil {
+	if _, err := strictconfig.ParseDuration("1d-1h"); err == nil {
 		t.Error("1d-1h is a duration")
 	}
-	if d, err := ParseDuration("65535d"); err != nil || d != 65535*24*time.Hour {
+	if d, err := strictconfig.ParseDuration("65535d"); err != nil || d != 65535*24*time.Hour {
 		t.Errorf("65535d is %s, %v", d, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -258,21 +259,14 @@ type Options struct {
 	// Environ is the environment, as os.Environ returns it.
 	Environ []string
 	// Flags are what the command line says.
-	Flags []Flag
+	Flags []strictconfig.Flag
 	// Hostname names the consumer unless configured, and is what ${HOSTNAME} reads
 	// where the environment has none. "" asks the system.
 	Hostname string
 }
 
-// A Flag is a value given on the command line.
-type Flag struct {
-	Name  string // as typed, such as "--redis-url", for errors
-	Key   string // the key that it sets, such as "redis.url"
-	Value string
-}
-
 // Load reads the file at path ("" for none), the environment and the flags. An
-// error of type [Errors] lists everything that is wrong, one line each.
+// error of type [strictconfig.Errors] lists everything that is wrong, one line each.
 func Load(path string, o Options) (*Config, error) {
 	if o.Hostname == "" {
 		name, err := os.Hostname()
@@ -284,7 +278,7 @@ func Load(path string, o Options) (*Config, error) {
 	if path == "" {
 		return parse("", nil, o)
 	}
-	text, err := read(path)
+	text, err := strictconfig.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -300,17 +294,20 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 func parse(path string, text []byte, o Options) (*Config, error) {
 	c := defaults(o.Hostname)
 	d := newDecoder(path, o)
-	d.decodeFile(c, text)
-	d.override(c, o.Flags)
-	(&validator{decoder: d, c: c}).validate()
-	if err := d.err(); err != nil {
+	d.Load(c, text)
+	c.Warnings = d.Misspelt()
+	(&validator{Decoder: d, c: c}).validate()
+	if err := d.Err(); err != nil {
 		return nil, err
 	}
-	c.File, c.hostname, c.set = path, o.Hostname, make(map[string]bool, len(d.places))
-	for key := range d.places {
-		c.set[key] = true
-	}
+	c.File, c.hostname, c.set = path, o.Hostname, d.Given()
 	return c, nil
+}
+
+func newDecoder(path string, o Options) *strictconfig.Decoder {
+	return strictconfig.New(strictconfig.Options{
+		File: path, Environ: o.Environ, Flags: o.Flags, Hostname: o.Hostname, Variable: strictconfig.Variable,
+	}, &Config{})
 }
 
 // defaults returns what holds unless configured otherwise.

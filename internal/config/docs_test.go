@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/configuration.md anew")
@@ -54,26 +55,26 @@ func TestDocsExamples(t *testing.T) {
 func referencePage(root *schemaNode) string {
 	var b strings.Builder
 	var plain []string
-	fields := fieldsOf(reflect.TypeFor[Config]())
+	fields := strictconfig.FieldsOf(reflect.TypeFor[Config]())
 	for _, f := range fields {
-		if n := root.Properties[f.name]; n.Properties == nil && !slices.Contains([]string{"rules", "actions", "scopes"}, f.name) {
-			plain = append(plain, row(f.name, n))
+		if n := root.Properties[f.Name]; n.Properties == nil && !slices.Contains([]string{"rules", "actions", "scopes"}, f.Name) {
+			plain = append(plain, row(f.Name, n))
 		}
 	}
 	table(&b, "Top level", "", plain)
 	for _, f := range fields {
-		n := root.Properties[f.name]
+		n := root.Properties[f.Name]
 		switch {
 		case n.Properties != nil:
-			table(&b, "`"+f.name+"`", n.Description, rows(n, reflect.New(reflect.TypeFor[Config]().FieldByIndex(f.index).Type).Elem(), ""))
+			table(&b, "`"+f.Name+"`", n.Description, rows(n, reflect.New(reflect.TypeFor[Config]().FieldByIndex(f.Index).Type).Elem(), ""))
 			if hooks := n.Properties["webhooks"]; hooks != nil {
 				table(&b, "`events.webhooks`", hooks.Description, rows(hooks.Items, reflect.New(reflect.TypeFor[Webhook]()).Elem(), ""))
 			}
-		case f.name == "scopes":
+		case f.Name == "scopes":
 			table(&b, "`scopes`", n.Description, rows(n.Items, reflect.New(reflect.TypeFor[Scope]()).Elem(), ""))
-		case f.name == "actions":
+		case f.Name == "actions":
 			table(&b, "`actions`", n.Description, rows(root.Defs["action"], reflect.New(reflect.TypeFor[Action]()).Elem(), ""))
-		case f.name == "rules":
+		case f.Name == "rules":
 			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `severity`, `message`, `tags` and `cooldown` as well:\n\n", n.Description)
 			writeRules(&b, root)
 		}
@@ -83,12 +84,12 @@ func referencePage(root *schemaNode) string {
 
 // writeRules writes the tables of the rules, what they all have first.
 func writeRules(b *strings.Builder, root *schemaNode) {
-	options := fieldsOf(reflect.TypeFor[rules.MatchOptions]())
+	options := strictconfig.FieldsOf(reflect.TypeFor[rules.MatchOptions]())
 	var shared []string
 	for _, f := range options {
-		n := *root.Defs[rules.Names()[0]].Properties[f.name]
+		n := *root.Defs[rules.Names()[0]].Properties[f.Name]
 		n.Default = nil
-		shared = append(shared, row(f.name, &n))
+		shared = append(shared, row(f.Name, &n))
 	}
 	rowsOf(b, shared)
 	for _, name := range rules.Names() {
@@ -96,7 +97,7 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 		fmt.Fprintf(b, "#### `%s`\n\n%s Severity %v, message \"%v\".\n\n", name, n.Description, n.Properties["severity"].Default, n.Properties["message"].Default)
 		var own []string
 		for _, key := range ordered(n) {
-			if !slices.ContainsFunc(options, func(f field) bool { return f.name == key }) && key != "name" {
+			if !slices.ContainsFunc(options, func(f strictconfig.Field) bool { return f.Name == key }) && key != "name" {
 				own = append(own, row(key, n.Properties[key]))
 			}
 		}
@@ -126,13 +127,13 @@ func ordered(n *schemaNode) []string {
 
 func rows(n *schemaNode, v reflect.Value, path string) []string {
 	var out []string
-	for _, f := range fieldsOf(v.Type()) {
-		p := n.Properties[f.name]
+	for _, f := range strictconfig.FieldsOf(v.Type()) {
+		p := n.Properties[f.Name]
 		if p.Properties != nil {
-			out = append(out, rows(p, v.FieldByIndex(f.index), path+f.name+".")...)
+			out = append(out, rows(p, v.FieldByIndex(f.Index), path+f.Name+".")...)
 			continue
 		}
-		out = append(out, row(path+f.name, p))
+		out = append(out, row(path+f.Name, p))
 	}
 	return out
 }

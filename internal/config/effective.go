@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // Effective returns the configuration as it is in effect, every key written
@@ -17,7 +19,7 @@ import (
 func (c *Config) Effective() string {
 	text, err := yaml.MarshalWithOptions(plain(reflect.ValueOf(c).Elem()), yaml.IndentSequence(true))
 	if err != nil {
-		return "# " + oneLine(err.Error()) + "\n"
+		return "# " + strictconfig.OneLine(err.Error()) + "\n"
 	}
 	return string(text)
 }
@@ -46,18 +48,18 @@ func plain(v reflect.Value) any {
 	case Rule:
 		return plainRule(&value)
 	case interface{ Redacted() string }:
-		return escape(value.Redacted())
+		return strictconfig.Escape(value.Redacted())
 	case time.Duration:
-		return formatDuration(value)
+		return strictconfig.FormatDuration(value)
 	case string:
-		return escape(value)
+		return strictconfig.Escape(value)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
 		var out yaml.MapSlice
-		for _, f := range fieldsOf(v.Type()) {
-			if inner := v.FieldByIndex(f.index); !unset(inner, f.tag) {
-				out = append(out, yaml.MapItem{Key: f.name, Value: plain(inner)})
+		for _, f := range strictconfig.FieldsOf(v.Type()) {
+			if inner := v.FieldByIndex(f.Index); !unset(inner, f.Tag) {
+				out = append(out, yaml.MapItem{Key: f.Name, Value: plain(inner)})
 			}
 		}
 		return out
@@ -102,5 +104,5 @@ func unset(v reflect.Value, tag reflect.StructTag) bool {
 	if !v.IsZero() || !v.CanInt() && !v.CanFloat() {
 		return false
 	}
-	return checkRange(setting{v: v, tag: tag}, scalar{}) != nil
+	return !strictconfig.InRange(v, tag)
 }

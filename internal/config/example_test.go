@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 const exampleFile = "../../detector.example.yaml"
@@ -47,13 +48,13 @@ func TestExampleHasEveryKey(t *testing.T) {
 	t.Parallel()
 	d := newDecoder("detector.yaml", options())
 	c := defaults("worker-1")
-	d.decodeFile(c, []byte(uncommented(t)))
-	if err := d.err(); err != nil {
+	d.Load(c, []byte(uncommented(t)))
+	if err := d.Err(); err != nil {
 		t.Fatal(err)
 	}
 	index := regexp.MustCompile(`\[[0-9]+\]`)
 	there := map[string]bool{}
-	for key := range d.places {
+	for key := range d.Given() {
 		there[index.ReplaceAllString(key, "[]")] = true
 		if rule, ok := strings.CutPrefix(key, "actions."); ok {
 			_, key, _ = strings.Cut(rule, ".")
@@ -72,11 +73,11 @@ func TestExampleHasEveryKey(t *testing.T) {
 	for i, r := range c.Rules {
 		given := map[string]bool{}
 		for _, e := range c.Rules[i].entries {
-			given[e.name] = true
+			given[e.Name] = true
 		}
-		for _, f := range fieldsOf(paramsOf(t, r.Name).Type()) {
-			if !given[f.name] {
-				t.Errorf("the example lacks %s of rule %s", f.name, r.Name)
+		for _, f := range strictconfig.FieldsOf(paramsOf(t, r.Name).Type()) {
+			if !given[f.Name] {
+				t.Errorf("the example lacks %s of rule %s", f.Name, r.Name)
 			}
 		}
 	}
@@ -85,10 +86,10 @@ func TestExampleHasEveryKey(t *testing.T) {
 // expectedKeys are the keys below a struct; elements of lists are [], actions are without the rule.
 func expectedKeys(typ reflect.Type, path string) []string {
 	var out []string
-	for _, f := range fieldsOf(typ) {
-		key := strings.TrimPrefix(path+"."+f.name, ".")
+	for _, f := range strictconfig.FieldsOf(typ) {
+		key := strings.TrimPrefix(path+"."+f.Name, ".")
 		out = append(out, key)
-		switch ft := typ.FieldByIndex(f.index).Type; {
+		switch ft := typ.FieldByIndex(f.Index).Type; {
 		case ft.Kind() == reflect.Struct:
 			out = append(out, expectedKeys(ft, key)...)
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
@@ -121,12 +122,12 @@ func compareRuleDefaults(t *testing.T, r *Rule) {
 	t.Helper()
 	def := paramsOf(t, r.Name)
 	given := reflect.ValueOf(r.params).Elem()
-	for _, f := range fieldsOf(def.Type()) {
-		name := r.Name + " " + f.name
+	for _, f := range strictconfig.FieldsOf(def.Type()) {
+		name := r.Name + " " + f.Name
 		if slices.Contains([]string{"repeated_route paths", "request_body_threshold paths", "sensitive_field_change fields"}, name) {
 			continue
 		}
-		a, b := given.FieldByIndex(f.index), def.FieldByIndex(f.index)
+		a, b := given.FieldByIndex(f.Index), def.FieldByIndex(f.Index)
 		if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
 			continue
 		}
@@ -138,20 +139,20 @@ func compareRuleDefaults(t *testing.T, r *Rule) {
 
 func flat(c *Config) map[string]any {
 	out := map[string]any{}
-	var add func(s setting)
-	add = func(s setting) {
-		for _, f := range fieldsOf(s.v.Type()) {
-			inner := s.child(f.name, s.v.FieldByIndex(f.index), f.tag)
-			if inner.v.Kind() == reflect.Struct {
+	var add func(s strictconfig.Setting)
+	add = func(s strictconfig.Setting) {
+		for _, f := range strictconfig.FieldsOf(s.V.Type()) {
+			inner := s.Child(f.Name, s.V.FieldByIndex(f.Index), f.Tag)
+			if inner.V.Kind() == reflect.Struct {
 				add(inner)
 				continue
 			}
-			out[inner.key] = inner.v.Interface()
-			if inner.v.Kind() != reflect.Bool && inner.v.IsZero() || inner.v.Kind() == reflect.Map && inner.v.Len() == 0 || inner.v.Kind() == reflect.Slice && inner.v.Len() == 0 {
-				out[inner.key] = nil
+			out[inner.Key] = inner.V.Interface()
+			if inner.V.Kind() != reflect.Bool && inner.V.IsZero() || inner.V.Kind() == reflect.Map && inner.V.Len() == 0 || inner.V.Kind() == reflect.Slice && inner.V.Len() == 0 {
+				out[inner.Key] = nil
 			}
 		}
 	}
-	add(setting{v: reflect.ValueOf(c).Elem()})
+	add(strictconfig.Setting{V: reflect.ValueOf(c).Elem()})
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // FuzzLoad: any file is refused with errors of one line each, or gives a
@@ -46,7 +48,7 @@ func FuzzLoad(f *testing.F) {
 
 func checkErrors(t *testing.T, err error) {
 	t.Helper()
-	var all Errors
+	var all strictconfig.Errors
 	if !errors.As(err, &all) || len(all) == 0 {
 		t.Fatalf("error of type %T: %v", err, err)
 	}

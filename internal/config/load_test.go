@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -235,7 +236,7 @@ func TestLoadUnreadable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large.yaml")
-	if err := os.WriteFile(large, []byte(strings.Repeat("# filling\n", maxFile/10+1)), 0o600); err != nil {
+	if err := os.WriteFile(large, []byte(strings.Repeat("# filling\n", strictconfig.MaxFile/10+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // What becomes of late entries: the values of Stream.Overload.
@@ -24,15 +25,15 @@ const maxShedTypes = 64
 func (v *validator) checkOverload() {
 	s := &v.c.Stream
 	if len(s.ShedTypes) > maxShedTypes {
-		v.refuse("stream.shed_types", "lists more than %d types", maxShedTypes)
+		v.Refuse("stream.shed_types", "lists more than %d types", maxShedTypes)
 	}
 	for i, element := range s.ShedTypes {
 		key, name := fmt.Sprintf("stream.shed_types[%d]", i), strings.TrimSuffix(element, "*")
 		switch {
 		case element == "*":
-			v.refuse(key, "is every type, attacks included; name event types that no rule needs")
+			v.Refuse(key, "is every type, attacks included; name event types that no rule needs")
 		case strings.Contains(name, "*"):
-			v.refuse(key, "%s is neither an event type nor the beginning of some and *", quote(element))
+			v.Refuse(key, "%s is neither an event type nor the beginning of some and *", strictconfig.Quote(element))
 		default:
 			v.checkName(key, name, 256)
 		}
@@ -41,10 +42,10 @@ func (v *validator) checkOverload() {
 		return
 	}
 	if s.MaxLag == 0 {
-		v.refuse("stream.overload", "is shed, which needs stream.max_lag; set it to the age at which entries are late, such as 30s")
+		v.Refuse("stream.overload", "is shed, which needs stream.max_lag; set it to the age at which entries are late, such as 30s")
 	}
 	if len(s.ShedTypes) == 0 {
-		v.refuse("stream.shed_types", "is empty, so that overload: shed has nothing to shed; name event types that no rule needs")
+		v.Refuse("stream.shed_types", "is empty, so that overload: shed has nothing to shed; name event types that no rule needs")
 	}
 }
 

@@ -18,18 +18,18 @@ func (e *keyError) Error() string { return e.key + ": " + e.reason }
 func (v *validator) checkRedis() {
 	r := v.c.Redis
 	if r.URL == "" {
-		v.refuse("redis.url", "is empty; write %s", redisurl.Form)
+		v.Refuse("redis.url", "is empty; write %s", redisurl.Form)
 		return
 	}
 	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
 		"valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster")
 	if _, err := redisurl.Parse(string(r.URL)); !ok || err != nil {
-		v.refuse("redis.url", "is not a Redis URL; %s", redisurl.Advice)
+		v.Refuse("redis.url", "is not a Redis URL; %s", redisurl.Advice)
 		return
 	}
 	var wrong *keyError
 	if _, err := r.TLSConfig(); errors.As(err, &wrong) {
-		v.refuse(wrong.key, "%s", wrong.reason)
+		v.Refuse(wrong.key, "%s", wrong.reason)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // refusals are files and all the errors they give. A test of the schema uses
@@ -13,15 +15,15 @@ var refusals = map[string]struct {
 	want     string // lines without "detector.yaml:"
 	noSchema bool
 }{
-	"unknown key":         {"mode: enforce\n\nkey_prefx: x\n", `3: key_prefx: is no key known here; did you mean "key_prefix"?`, false},
-	"unknown, far":        {"colour: red\n", `1: colour: is no key known here`, false},
-	"unknown nested":      {"stream:\n  group: a\n  batchsize: 5\n", `3: stream.batchsize: is no key known here; did you mean "batch_size"?`, false},
-	"unknown in flow":     {"stream: {\n  group: a,\n  retentoin: 5}\n", `3: stream.retentoin: is no key known here; did you mean "retention"?`, false},
-	"unknown, CRLF":       {"mode: enforce\r\n\r\nfoo: 1\r\n", `3: foo: is no key known here`, false},
-	"unknown after block": {"blocks:\n  message: |\n    a\n\n    b\n  # c\n  massage: x\n", `7: blocks.massage: is no key known here; did you mean "message"?`, false},
+	"unknown key":         {"mode: enforce\n\nkey_prefx: x\n", `3: key_prefx: is not a known key; did you mean "key_prefix"?`, false},
+	"unknown, far":        {"colour: red\n", `1: colour: is not a known key`, false},
+	"unknown nested":      {"stream:\n  group: a\n  batchsize: 5\n", `3: stream.batchsize: is not a known key; did you mean "batch_size"?`, false},
+	"unknown in flow":     {"stream: {\n  group: a,\n  retentoin: 5}\n", `3: stream.retentoin: is not a known key; did you mean "retention"?`, false},
+	"unknown, CRLF":       {"mode: enforce\r\n\r\nfoo: 1\r\n", `3: foo: is not a known key`, false},
+	"unknown after block": {"blocks:\n  message: |\n    a\n\n    b\n  # c\n  massage: x\n", `7: blocks.massage: is not a known key; did you mean "message"?`, false},
 	"unknown parameter": {
 		"rules:\n- name: brute_force_login\n  treshold: 5\n",
-		`3: rules[0].treshold: is no key known here; did you mean "threshold"?`, false,
+		`3: rules[0].treshold: is not a known key; did you mean "threshold"?`, false,
 	},
 	"duplicate key":       {"mode: enforce\nlog: {level: info}\nmode: observe\n", `3: mode: was given already in line 1; keep one`, true},
 	"duplicate nested":    {"log:\n  level: info\n  level: debug\n", `3: log.level: was given already in line 2; keep one`, true},
@@ -53,7 +55,7 @@ var refusals = map[string]struct {
 	"empty element":      {"allowlist:\n- 10.0.0.1\n-\n", `3: allowlist[1]: has no value`, false},
 	"empty entry":        {"rules: [{name: login_throttle}]\nactions:\n  login_throttle:\n", `3: actions.login_throttle: has no value`, false},
 	"number as key":      {"actions: {5: alert}\n", `1: actions: has a key that is not plain text (5)`, true},
-	"several at once":    {"ipv6_prefix: 0\nmode: deny\nstream: {group: \"\"}\n", "1: ipv6_prefix: 0 is not between 32 and 128\n2: mode: \"deny\" is none of enforce, observe\n3: stream.group: is empty", false},
+	"several at once":    {"ipv6_prefix: 0\nmode: deny\nstream: {group: \"\"}\n", "1: ipv6_prefix: 0 is not between 32 and 128\n2: mode: \"deny\" is not one of enforce, observe\n3: stream.group: is empty", false},
 	"URL one level high": {"redis: redis://:hunter2@h\n", `1: redis: is a plain value, not a mapping; write key: value`, false},
 	"merge key":          {"log: &l {level: info}\nshutdown:\n  <<: *l\n", `3: shutdown: has a key that is not plain text (<<)`, true},
 	"tag":                {"mode: !!str enforce\n", `1: mode: carries a YAML tag (!!str); leave it out`, true},
@@ -79,7 +81,7 @@ var refusals = map[string]struct {
 	"factor":             {"escalate: {factor: 0.5}\n", `1: escalate.factor: 0.5 is not between 1 and 100`, false},
 	"permanent_ip":       {"escalate:\n  factor: 2\n  permanent_ip: true\n", `3: escalate.permanent_ip: does nothing without escalate.permanent_after; set both`, true},
 	"status":             {"blocks: {status_code: 200}\n", `1: blocks.status_code: 200 is not between 400 and 599`, false},
-	"log level":          {"log: {level: warning}\n", `1: log.level: "warning" is none of debug, info, warn, error`, false},
+	"log level":          {"log: {level: warning}\n", `1: log.level: "warning" is not one of debug, info, warn, error`, false},
 	"message, empty":     {"blocks: {message: \"\"}\n", `1: blocks.message: is empty; say what a denied client is told`, false},
 	"message, long":      {"blocks: {message: " + strings.Repeat("x", 1025) + "}\n", `1: blocks.message: is not text of up to 1024 bytes`, false},
 
@@ -96,7 +98,7 @@ var refusals = map[string]struct {
 	"webhook scheme":      {"events:\n  webhooks:\n  - url: ftp://u:hunter2@h/x\n", `3: events.webhooks[0].url: is no URL that events can be posted to; write https://host/path and percent-encode special characters`, false},
 	"webhook, no host":    {"events: {webhooks: [{url: \"https:///hunter2\"}]}\n", `1: events.webhooks[0].url: is no URL that events can be posted to; write https://host/path and percent-encode special characters`, true},
 	"webhook, unescaped":  {"events: {webhooks: [{url: \"https://u:1/hunter2@h\"}]}\n", `1: events.webhooks[0].url: is no URL that events can be posted to; write https://host/path and percent-encode special characters`, true},
-	"webhook key":         {"events:\n  webhooks:\n  - url: https://h\n    event: []\n", `4: events.webhooks[0].event: is no key known here; did you mean "events"?`, false},
+	"webhook key":         {"events:\n  webhooks:\n  - url: https://h\n    event: []\n", `4: events.webhooks[0].event: is not a known key; did you mean "events"?`, false},
 	"webhook secret":      {"events:\n  webhooks:\n  - url: https://h\n    secret: 2123\n", `4: events.webhooks[0].secret: is not text; put it in quotes`, false},
 	"webhook secret form": {"events:\n  webhooks:\n  - url: https://h\n    secret: whsec_hunter2\n", `4: events.webhooks[0].secret: begins with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)`, true},
 	"webhook timeout":     {"events:\n  webhooks:\n  - {url: https://h, timeout: 1m}\n", `3: events.webhooks[0].timeout: 1m is not between 100ms and 30s`, true},
@@ -107,7 +109,7 @@ var refusals = map[string]struct {
 	"address":             {"http: {addr: 9090}\n", `1: http.addr: 9090 is not text; put it in quotes`, false},
 	"address, no port":    {"http: {addr: localhost}\n", `1: http.addr: "localhost" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`, false},
 	"address, bad port":   {"http: {addr: \"localhost:http\"}\n", `1: http.addr: "localhost:http" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`, false},
-	"overload":            {"stream:\n  overload: drop\n", `2: stream.overload: "drop" is none of in_order, shed`, false},
+	"overload":            {"stream:\n  overload: drop\n", `2: stream.overload: "drop" is not one of in_order, shed`, false},
 	"max lag":             {"stream: {max_lag: 500ms}\n", `1: stream.max_lag: 500ms is neither 0 nor between 1s and 168h`, true},
 	"shed without a lag":  {"stream:\n  group: g\n  overload: shed\n", `3: stream.overload: is shed, which needs stream.max_lag; set it to the age at which entries are late, such as 30s`, true},
 	"shed nothing":        {"stream:\n  max_lag: 30s\n  overload: shed\n  shed_types: []\n", `4: stream.shed_types: is empty, so that overload: shed has nothing to shed; name event types that no rule needs`, true},
@@ -161,14 +163,14 @@ var ruleRefusals = map[string]struct {
 	"block_ttl":        {"rules:\n- {name: repeated_route, block_ttl: -1m}\n", `2: rules[0].block_ttl: -1m is not between 1s and 8760h`, false},
 	"no fields":        {"rules:\n- name: sensitive_field_change\n", `2: rules[0].fields: is empty, so the rule could never match`, false},
 	"decimal":          {"rules:\n- name: request_body_threshold\n  threshold: lots\n", `3: rules[0].threshold: "lots" is not a decimal number`, true},
-	"two rules wrong":  {"rules:\n- {name: repeated_route, threshold: 0}\n- {name: nope}\n- {name: login_throttle, x: 1}\nactions: {nope: alert}\n", "2: rules[0].threshold: 0 is not between 1 and 10000\n3: rules[1].name: \"nope\" is no rule; name one of brute_force_login, login_throttle, repeated_client_error, repeated_route, request_body_threshold, resource_enumeration, sensitive_field_change, suspicious_proxy_header\n4: rules[2].x: is no key known here", false},
+	"two rules wrong":  {"rules:\n- {name: repeated_route, threshold: 0}\n- {name: nope}\n- {name: login_throttle, x: 1}\nactions: {nope: alert}\n", "2: rules[0].threshold: 0 is not between 1 and 10000\n3: rules[1].name: \"nope\" is no rule; name one of brute_force_login, login_throttle, repeated_client_error, repeated_route, request_body_threshold, resource_enumeration, sensitive_field_change, suspicious_proxy_header\n4: rules[2].x: is not a known key", false},
 	"action's rule":    {"rules:\n- name: brute_force_login\nactions:\n  brute_force: alert\n", `4: actions.brute_force: no rule of that name is listed in rules; list it there or remove this`, true},
 	"unlisted rule":    {"actions:\n  login_throttle: alert\n", `2: actions.login_throttle: no rule of that name is listed in rules; list it there or remove this`, true},
 	"block rule's":     {"rules: [{name: brute_force_login}]\nblock_rules:\n  brute_force_logins: 5m\n", `3: block_rules.brute_force_logins: no rule of that name is listed in rules; list it there or remove this; did you mean "brute_force_login"?`, true},
-	"unknown action":   {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: {action: bann}\n", `3: actions.login_throttle.action: "bann" is none of observe, alert, temp_block, persist_block, block`, false},
-	"action, short":    {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: ban\n", `3: actions.login_throttle: "ban" is none of observe, alert, temp_block, persist_block, block`, false},
+	"unknown action":   {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: {action: bann}\n", `3: actions.login_throttle.action: "bann" is not one of observe, alert, temp_block, persist_block, block`, false},
+	"action, short":    {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: ban\n", `3: actions.login_throttle: "ban" is not one of observe, alert, temp_block, persist_block, block`, false},
 	"no action":        {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: {ttl: 5m}\n", `3: actions.login_throttle: names no action; write action: observe, alert, temp_block, persist_block or block`, false},
-	"action's key":     {"rules: [{name: login_throttle}]\nactions:\n  login_throttle:\n    action: block\n    scope: [ip]\n", `5: actions.login_throttle.scope: is no key known here; did you mean "scopes"?`, false},
+	"action's key":     {"rules: [{name: login_throttle}]\nactions:\n  login_throttle:\n    action: block\n    scope: [ip]\n", `5: actions.login_throttle.scope: is not a known key; did you mean "scopes"?`, false},
 	"action's ttl":     {"rules: [{name: login_throttle}]\nactions:\n  login_throttle:\n    action: block\n    ttl: 0s\n", `5: actions.login_throttle.ttl: 0s is not between 1s and 8760h`, true},
 	"action's status":  {"rules: [{name: login_throttle}]\nactions:\n  login_throttle: {action: block, status_code: 302}\n", `3: actions.login_throttle.status_code: 302 is not between 400 and 599`, false},
 	"action's scope":   {"rules: [{name: login_throttle}]\nactions:\n  login_throttle:\n    action: temp_block\n    scopes:\n    - ip\n    - tenannt\nscopes: [{name: tenant, attributes: [t], block: true}]\n", `7: actions.login_throttle.scopes[1]: "tenannt" is no scope; use one of user, username, session, ip, tenant or list it in scopes; did you mean "tenant"?`, true},
@@ -189,9 +191,9 @@ var ruleRefusals = map[string]struct {
 	"allowlist name":   {"allowlist: [localhost]\n", `1: allowlist[0]: "localhost" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`, true},
 	"allowlist scope":  {"allowlist:\n- \"usr:1\"\n", `2: allowlist[0]: "usr" is no scope; use one of user, username, session, ip or list it in scopes; did you mean "user"?`, true},
 	"placeholder":      {"placeholders: [none, \" \"]\n", `1: placeholders[1]: is not text of 1 to 64 bytes`, true},
-	"ipv6_port":        {"ipv6_port: maybe\n", `1: ipv6_port: "maybe" is none of unknown, address, port`, true},
+	"ipv6_port":        {"ipv6_port: maybe\n", `1: ipv6_port: "maybe" is not one of unknown, address, port`, true},
 	"trusted proxy":    {"trusted_proxies: [10.0.0.0/8, \"user:1\"]\n", `1: trusted_proxies[1]: "user:1" is neither an address nor a range like 10.0.0.0/8`, true},
-	"default action":   {"blocks: {default_action: deny}\n", `1: blocks.default_action: "deny" is none of observe, alert, temp_block, persist_block, block`, false},
+	"default action":   {"blocks: {default_action: deny}\n", `1: blocks.default_action: "deny" is not one of observe, alert, temp_block, persist_block, block`, false},
 }
 
 func TestRefusals(t *testing.T) {
@@ -208,7 +210,7 @@ func TestRefusals(t *testing.T) {
 				if c != nil || err == nil {
 					t.Fatalf("accepted, want %s", tt.want)
 				}
-				var all Errors
+				var all strictconfig.Errors
 				if !errors.As(err, &all) {
 					t.Fatalf("error of type %T", err)
 				}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/spelling"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -19,7 +20,7 @@ type Rule struct {
 	Name string
 	// params is a pointer to the rule's own struct, defaults filled in.
 	params  any
-	entries []entry
+	entries []strictconfig.Entry
 }
 
 // A Param is one parameter of a rule, given or by default.
@@ -35,15 +36,15 @@ func (r *Rule) Params() []Param {
 		return nil
 	}
 	v := reflect.ValueOf(r.params).Elem()
-	fields := fieldsOf(v.Type())
+	fields := strictconfig.FieldsOf(v.Type())
 	out := make([]Param, len(fields))
 	for i, f := range fields {
-		out[i].Key = f.name
-		value := v.FieldByIndex(f.index)
+		out[i].Key = f.Name
+		value := v.FieldByIndex(f.Index)
 		if value.Kind() == reflect.Pointer {
 			value = value.Elem() // of nil: no value
 		}
-		if value.IsValid() && !unset(value, f.tag) {
+		if value.IsValid() && !unset(value, f.Tag) {
 			out[i].Value = value.Interface()
 		}
 	}
@@ -60,16 +61,16 @@ func (r *Rule) param(key string) any {
 	return nil
 }
 
-// decodeNode takes the rule's name. Its parameters wait for the rule, which
+// DecodeYAML takes the rule's name. Its parameters wait for the rule, which
 // knows them.
-func (r *Rule) decodeNode(d *decoder, n ast.Node, s setting) {
+func (r *Rule) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Setting) {
 	if _, ok := n.(ast.MapNode); !ok {
-		d.refuse(s.key, "is %s, not a mapping; write name: and the rule's parameters", describe(n))
+		d.Refuse(s.Key, "is %s, not a mapping; write name: and the rule's parameters", strictconfig.Describe(n))
 		return
 	}
-	for _, e := range d.entries(n, s) {
-		if e.name == "name" {
-			d.decode(e.value, s.child("name", reflect.ValueOf(&r.Name).Elem(), ""))
+	for _, e := range d.Entries(n, s) {
+		if e.Name == "name" {
+			d.Decode(e.Value, s.Child("name", reflect.ValueOf(&r.Name).Elem(), ""))
 			continue
 		}
 		r.entries = append(r.entries, e)
@@ -106,11 +107,11 @@ func (v *validator) buildable() []int {
 		key := fmt.Sprintf("rules[%d].name", i)
 		switch names := rules.Names(); {
 		case r.Name == "":
-			v.refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
+			v.Refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
 		case !slices.Contains(names, r.Name):
-			v.refuse(key, "%s is no rule; name one of %s%s", quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
+			v.Refuse(key, "%s is no rule; name one of %s%s", strictconfig.Quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
 		case seen[r.Name]:
-			v.refuse(key, "%s is there twice; keep one", quote(r.Name))
+			v.Refuse(key, "%s is there twice; keep one", strictconfig.Quote(r.Name))
 		default:
 			at = append(at, i)
 		}
@@ -124,9 +125,9 @@ func (v *validator) spec(i int) rules.Spec {
 	r := &v.c.Rules[i]
 	return rules.Spec{Name: r.Name, Decode: func(params any) error {
 		r.params = params
-		before := len(v.errs)
-		v.decodeEntries(r.entries, setting{key: fmt.Sprintf("rules[%d]", i), v: reflect.ValueOf(params).Elem()})
-		if len(v.errs) > before {
+		before := v.Failures()
+		v.DecodeEntries(r.entries, strictconfig.Setting{Key: fmt.Sprintf("rules[%d]", i), V: reflect.ValueOf(params).Elem()})
+		if v.Failures() > before {
 			return errRefused
 		}
 		return nil
@@ -139,9 +140,9 @@ func (v *validator) refuseRule(i int, err error) {
 	switch {
 	case errors.Is(err, errRefused):
 	case errors.As(err, &param):
-		v.refuse(key+"."+param.Param, "%v", param.Err)
+		v.Refuse(key+"."+param.Param, "%v", param.Err)
 	default:
-		v.refuse(key, "%v", err)
+		v.Refuse(key, "%v", err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 const schemaFile = "../../schema/config.schema.json"
@@ -44,8 +45,8 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 func instance(t *testing.T, text string) any {
 	t.Helper()
 	d := newDecoder("detector.yaml", options())
-	root := d.parseYAML([]byte(text))
-	if err := d.err(); err != nil {
+	root := d.ParseYAML([]byte(text))
+	if err := d.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return toJSON(t, root)
@@ -221,13 +222,13 @@ func compareStruct(t *testing.T, root, n *schemaNode, path string, v reflect.Val
 		t.Errorf("%s allows unknown keys", path)
 	}
 	want := map[string]bool{}
-	for _, f := range fieldsOf(v.Type()) {
-		want[f.name] = true
-		s := setting{key: path}.child(f.name, v.FieldByIndex(f.index), f.tag)
-		if p := n.Properties[f.name]; p != nil {
+	for _, f := range strictconfig.FieldsOf(v.Type()) {
+		want[f.Name] = true
+		s := strictconfig.Setting{Key: path}.Child(f.Name, v.FieldByIndex(f.Index), f.Tag)
+		if p := n.Properties[f.Name]; p != nil {
 			checked += compareKey(t, root, p, s)
 		} else {
-			t.Errorf("the schema lacks %s", s.key)
+			t.Errorf("the schema lacks %s", s.Key)
 		}
 	}
 	for name := range n.Properties {
@@ -238,45 +239,45 @@ func compareStruct(t *testing.T, root, n *schemaNode, path string, v reflect.Val
 	return checked
 }
 
-func compareKey(t *testing.T, root, n *schemaNode, s setting) int {
+func compareKey(t *testing.T, root, n *schemaNode, s strictconfig.Setting) int {
 	t.Helper()
 	if n.Description == "" {
-		t.Errorf("%s has no description", s.key)
+		t.Errorf("%s has no description", s.Key)
 	}
-	typ := s.v.Type()
-	if s.v.Kind() == reflect.Pointer {
+	typ := s.V.Type()
+	if s.V.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
 	kind := fmt.Sprint(n.Type)
 	switch elem := reflect.New(typ).Elem(); {
 	case typ.Kind() == reflect.Struct:
-		return compareStruct(t, root, n, s.key, reflect.ValueOf(s.v.Interface()))
+		return compareStruct(t, root, n, s.Key, reflect.ValueOf(s.V.Interface()))
 	case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct && typ != reflect.TypeFor[[]Rule](), typ.Kind() == reflect.Map && typ.Elem().Kind() == reflect.Struct:
-		return 1 + compareStruct(t, root, n.object(t, root), s.key+"[]", reflect.New(typ.Elem()).Elem())
+		return 1 + compareStruct(t, root, n.object(t, root), s.Key+"[]", reflect.New(typ.Elem()).Elem())
 	case typ.Kind() == reflect.Slice:
-		expect(t, s.key, "type", kind, "array")
+		expect(t, s.Key, "type", kind, "array")
 	case typ.Kind() == reflect.Map:
-		expect(t, s.key, "type", kind, "object")
+		expect(t, s.Key, "type", kind, "object")
 		if typ.Elem() == reflect.TypeFor[time.Duration]() {
-			compareRange(t, n.object(t, root), setting{s.key + "[]", reflect.New(typ.Elem()).Elem(), s.tag})
+			compareRange(t, n.object(t, root), strictconfig.Setting{Key: s.Key + "[]", V: reflect.New(typ.Elem()).Elem(), Tag: s.Tag})
 		}
-	case isDuration(elem):
-		compareRange(t, n, setting{s.key, elem, s.tag})
+	case elem.Type() == reflect.TypeFor[time.Duration]():
+		compareRange(t, n, strictconfig.Setting{Key: s.Key, V: elem, Tag: s.Tag})
 	case typ.Kind() == reflect.Int:
-		expect(t, s.key, "type", kind, "[integer string]")
+		expect(t, s.Key, "type", kind, "[integer string]")
 		compareRange(t, n, s)
 	case typ.Kind() == reflect.Float64:
-		expect(t, s.key, "type", kind, "[number string]")
+		expect(t, s.Key, "type", kind, "[number string]")
 		compareRange(t, n, s)
 	case typ.Kind() == reflect.Bool:
-		expect(t, s.key, "type", kind, "[boolean string]")
-	case s.tag.Get("oneof") != "":
-		expect(t, s.key, "enum", strings.Join(n.enum(), "|"), s.tag.Get("oneof"))
+		expect(t, s.Key, "type", kind, "[boolean string]")
+	case s.Tag.Get("oneof") != "":
+		expect(t, s.Key, "enum", strings.Join(n.enum(), "|"), s.Tag.Get("oneof"))
 	case len(n.enum()) > 0: // the rules' own
-	case isScalar(elem) && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ UnmarshalText([]byte) error }]()):
-		expect(t, s.key, "type", kind, "[string number]")
+	case strictconfig.IsScalar(elem) && reflect.PointerTo(typ).Implements(reflect.TypeFor[interface{ UnmarshalText([]byte) error }]()):
+		expect(t, s.Key, "type", kind, "[string number]")
 	default:
-		expect(t, s.key, "type", kind, "string")
+		expect(t, s.Key, "type", kind, "string")
 	}
 	compareDefault(t, n, s)
 	return 1
@@ -291,38 +292,38 @@ func expect(t *testing.T, key, what, got, want string) {
 
 // compareRange holds the schema to the range tag. Ranges of the rules that have
 // none are tried out, see TestSchemaRulesRanges.
-func compareRange(t *testing.T, n *schemaNode, s setting) {
+func compareRange(t *testing.T, n *schemaNode, s strictconfig.Setting) {
 	t.Helper()
-	tag := s.tag.Get("range")
+	tag := s.Tag.Get("range")
 	if tag == "" {
 		return
 	}
-	if isDuration(s.v) {
+	if s.V.Type() == reflect.TypeFor[time.Duration]() {
 		low, _, _ := strings.Cut(strings.TrimPrefix(tag, "0,"), "..")
 		got := n.XMinimum + ".." + n.XMaximum
 		if strings.HasPrefix(tag, "0,") {
 			got = "0," + got
 		}
-		expect(t, s.key, "range", got, tag)
+		expect(t, s.Key, "range", got, tag)
 		zero := strings.HasPrefix(tag, "0,") || low == "0s"
-		expect(t, s.key, "zero", strconv.FormatBool(n.Maximum != nil && *n.Maximum == "0"), strconv.FormatBool(zero))
+		expect(t, s.Key, "zero", strconv.FormatBool(n.Maximum != nil && *n.Maximum == "0"), strconv.FormatBool(zero))
 		return
 	}
 	if n.Minimum == nil || n.Maximum == nil {
-		t.Errorf("%s has no minimum or maximum", s.key)
+		t.Errorf("%s has no minimum or maximum", s.Key)
 		return
 	}
-	expect(t, s.key, "range", n.Minimum.String()+".."+n.Maximum.String(), tag)
+	expect(t, s.Key, "range", n.Minimum.String()+".."+n.Maximum.String(), tag)
 }
 
 // compareDefault compares the defaults; of keys inside lists and mappings there
 // are none but zero.
-func compareDefault(t *testing.T, n *schemaNode, s setting) {
+func compareDefault(t *testing.T, n *schemaNode, s strictconfig.Setting) {
 	t.Helper()
-	if s.key == "stream.consumer" || n.Default == nil && s.v.IsZero() {
+	if s.Key == "stream.consumer" || n.Default == nil && s.V.IsZero() {
 		return
 	}
-	want, err := json.Marshal(plainJSON(s.v))
+	want, err := json.Marshal(plainJSON(s.V))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,14 +332,14 @@ func compareDefault(t *testing.T, n *schemaNode, s setting) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s: the schema's default is %s, want %s", s.key, got, want)
+		t.Errorf("%s: the schema's default is %s, want %s", s.Key, got, want)
 	}
 }
 
 func plainJSON(v reflect.Value) any {
 	switch value := v.Interface().(type) {
 	case time.Duration:
-		return formatDuration(value)
+		return strictconfig.FormatDuration(value)
 	case URL:
 		return string(value)
 	}
@@ -382,7 +383,7 @@ func step(t *testing.T, n json.Number, by int64) string {
 
 func before(t *testing.T, text string) string {
 	t.Helper()
-	d, err := parseDuration(text)
+	d, err := strictconfig.ParseDuration(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,16 +440,16 @@ func TestTagsAreSound(t *testing.T) {
 	checked := 0
 	var check func(typ reflect.Type)
 	check = func(typ reflect.Type) {
-		for _, f := range fieldsOf(typ) {
-			ft := typ.FieldByIndex(f.index).Type
+		for _, f := range strictconfig.FieldsOf(typ) {
+			ft := typ.FieldByIndex(f.Index).Type
 			for ft.Kind() == reflect.Slice || ft.Kind() == reflect.Map || ft.Kind() == reflect.Pointer {
 				ft = ft.Elem()
 			}
-			if tag := f.tag.Get("range"); tag != "" {
+			if tag := f.Tag.Get("range"); tag != "" {
 				m := sound.FindStringSubmatch(tag)
 				v := reflect.New(ft).Elem()
-				if m == nil || bound(v, m[2]) >= bound(v, m[3]) {
-					t.Errorf("%s.%s: range %q", typ, f.name, tag)
+				if m == nil || strictconfig.Bound(v, m[2]) >= strictconfig.Bound(v, m[3]) {
+					t.Errorf("%s.%s: range %q", typ, f.Name, tag)
 				}
 				checked++
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/spelling"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -29,13 +30,13 @@ var scopeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 func (v *validator) checkScopes() {
 	if len(v.c.Scopes) > maxScopes {
-		v.refuse("scopes", "lists more than %d scopes", maxScopes)
+		v.Refuse("scopes", "lists more than %d scopes", maxScopes)
 	}
 	for i, scope := range v.c.Scopes {
 		key := fmt.Sprintf("scopes[%d]", i)
 		v.checkScopeName(key, i, scope.Name)
 		if len(scope.Attributes) == 0 || len(scope.Attributes) > maxScopeAttributes {
-			v.refuse(key+".attributes", "must list 1 to %d attributes whose value is the scope's, such as [tenant.id]", maxScopeAttributes)
+			v.Refuse(key+".attributes", "must list 1 to %d attributes whose value is the scope's, such as [tenant.id]", maxScopeAttributes)
 		}
 		for j, name := range scope.Attributes {
 			v.checkName(fmt.Sprintf("%s.attributes[%d]", key, j), name, maxAttributeName)
@@ -46,13 +47,13 @@ func (v *validator) checkScopes() {
 func (v *validator) checkScopeName(key string, i int, name string) {
 	switch {
 	case name == "":
-		v.refuse(key+".name", "is missing; give the scope a name such as tenant")
+		v.Refuse(key+".name", "is missing; give the scope a name such as tenant")
 	case name == checker.ScopeRoute || slices.Contains(builtinBlockable(), name):
-		v.refuse(key+".name", "%s is built in; choose another name", quote(name))
+		v.Refuse(key+".name", "%s is built in; choose another name", strictconfig.Quote(name))
 	case !scopeName.MatchString(name):
-		v.refuse(key+".name", "%s is no scope name; use up to 32 of a-z, 0-9 and _, with a letter first", quote(name))
+		v.Refuse(key+".name", "%s is no scope name; use up to 32 of a-z, 0-9 and _, with a letter first", strictconfig.Quote(name))
 	case slices.IndexFunc(v.c.Scopes, func(s Scope) bool { return s.Name == name }) < i:
-		v.refuse(key+".name", "%s is there twice; keep one", quote(name))
+		v.Refuse(key+".name", "%s is there twice; keep one", strictconfig.Quote(name))
 	}
 }
 
@@ -85,17 +86,17 @@ func (v *validator) checkBlockable(key, typ string) bool {
 	}
 	for _, s := range v.c.Scopes {
 		if s.Name == typ && !s.Block {
-			v.refuse(key, "%s is only counted; set block: true where it is listed in scopes", quote(typ))
+			v.Refuse(key, "%s is only counted; set block: true where it is listed in scopes", strictconfig.Quote(typ))
 			return false
 		}
 		known = append(known, s.Name)
 	}
 	switch {
 	case typ == checker.ScopeRoute:
-		v.refuse(key, `"route" is counted and never blocked; use one of %s`, strings.Join(known, ", "))
+		v.Refuse(key, `"route" is counted and never blocked; use one of %s`, strings.Join(known, ", "))
 		return false
 	case !slices.Contains(known, typ):
-		v.refuse(key, "%s is no scope; use one of %s or list it in scopes%s", quote(typ), strings.Join(known, ", "), spelling.Suggestion(typ, known))
+		v.Refuse(key, "%s is no scope; use one of %s or list it in scopes%s", strictconfig.Quote(typ), strings.Join(known, ", "), spelling.Suggestion(typ, known))
 		return false
 	}
 	return true
@@ -109,7 +110,7 @@ func (v *validator) checkScopeList(key string, types []string) {
 	for i, typ := range types {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if v.checkBlockable(at, typ) && slices.Index(types, typ) < i {
-			v.refuse(at, "%s is there twice; keep one", quote(typ))
+			v.Refuse(at, "%s is there twice; keep one", strictconfig.Quote(typ))
 		}
 	}
 }
@@ -118,7 +119,7 @@ func (v *validator) checkScopeList(key string, types []string) {
 func (v *validator) checkAllowlist() *enforce.Allowlist {
 	list, at, err := enforce.NewAllowlist(v.c.Allowlist)
 	if err != nil {
-		v.refuse(fmt.Sprintf("allowlist[%d]", at), "%v", err)
+		v.Refuse(fmt.Sprintf("allowlist[%d]", at), "%v", err)
 		return nil
 	}
 	for i, entry := range v.c.Allowlist {
@@ -133,7 +134,7 @@ func (v *validator) checkAllowlist() *enforce.Allowlist {
 func (v *validator) checkTrustedProxies() checker.TrustedProxies {
 	for i, entry := range v.c.TrustedProxies {
 		if _, err := checker.ParseTrustedProxies([]string{entry}, 0); err != nil || strings.TrimSpace(entry) == "" {
-			v.refuse(fmt.Sprintf("trusted_proxies[%d]", i), "%s is neither an address nor a range like 10.0.0.0/8", quote(entry))
+			v.Refuse(fmt.Sprintf("trusted_proxies[%d]", i), "%s is neither an address nor a range like 10.0.0.0/8", strictconfig.Quote(entry))
 		}
 	}
 	proxies, _ := checker.ParseTrustedProxies(v.c.TrustedProxies, 0) // refused above
@@ -174,11 +175,11 @@ const (
 
 func (v *validator) checkPlaceholders() {
 	if n := len(v.c.Placeholders); n > maxPlaceholders {
-		v.refuse("placeholders", "has %d elements; up to %d are allowed", n, maxPlaceholders)
+		v.Refuse("placeholders", "has %d elements; up to %d are allowed", n, maxPlaceholders)
 	}
 	for i, text := range v.c.Placeholders {
 		if strings.TrimSpace(text) == "" || len(text) > longestPlaceholder {
-			v.refuse(fmt.Sprintf("placeholders[%d]", i), "is not text of 1 to %d bytes", longestPlaceholder)
+			v.Refuse(fmt.Sprintf("placeholders[%d]", i), "is not text of 1 to %d bytes", longestPlaceholder)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // TestIsSet: what the file, the environment or a flag says, and nothing else; an empty variable says nothing.
@@ -15,7 +17,7 @@ func TestIsSet(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text    string
 		environ []string
-		flags   []Flag
+		flags   []strictconfig.Flag
 		want    bool
 	}{
 		"nothing":           {want: false},
@@ -23,7 +25,7 @@ func TestIsSet(t *testing.T) {
 		"another key":       {text: "log: {level: info}\n", want: false},
 		"environment":       {environ: []string{"WARDSTREAM_HTTP_ADDR=127.0.0.1:9090"}, want: true},
 		"empty environment": {environ: []string{"WARDSTREAM_HTTP_ADDR="}, want: false},
-		"flag":              {flags: []Flag{{"--http-addr", "http.addr", "127.0.0.1:9090"}}, want: true},
+		"flag":              {flags: []strictconfig.Flag{{Name: "--http-addr", Key: "http.addr", Value: "127.0.0.1:9090"}}, want: true},
 	} {
 		c, err := Parse("f.yaml", []byte(tt.text), Options{Environ: tt.environ, Flags: tt.flags, Hostname: "h"})
 		if err != nil {
@@ -57,7 +59,7 @@ func TestPrecedence(t *testing.T) {
 	tests := map[string]struct {
 		text    string
 		environ []string
-		flags   []Flag
+		flags   []strictconfig.Flag
 		want    result
 	}{
 		"default": {"", nil, nil, result{"redis://localhost:6379/0", "audit:events", 512}},
@@ -71,7 +73,7 @@ func TestPrecedence(t *testing.T) {
 		"flag": {
 			file,
 			[]string{"WARDSTREAM_REDIS_URL=redis://environment", "WARDSTREAM_STREAM_NAMES=e1,e2", "WARDSTREAM_STREAM_BATCH_SIZE=2"},
-			[]Flag{{"--redis-url", "redis.url", "redis://flag"}, {"--batch-size", "stream.batch_size", "3"}, {"--stream", "stream.names", "f"}},
+			[]strictconfig.Flag{{Name: "--redis-url", Key: "redis.url", Value: "redis://flag"}, {Name: "--batch-size", Key: "stream.batch_size", Value: "3"}, {Name: "--stream", Key: "stream.names", Value: "f"}},
 			result{"redis://flag", "f", 3},
 		},
 		"empty variable": {file, []string{"WARDSTREAM_REDIS_URL=", "WARDSTREAM_STREAM_BATCH_SIZE="}, nil, result{"redis://file", "file", 1}},
@@ -117,11 +119,11 @@ func TestVariablesOfEveryKind(t *testing.T) {
 func TestVariableNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
-	for _, s := range overridable(setting{v: reflect.ValueOf(&Config{}).Elem()}) {
-		if other, ok := seen[variable(s.key)]; ok {
-			t.Errorf("%s sets both %s and %s", variable(s.key), s.key, other)
+	for _, s := range strictconfig.Overridable(strictconfig.Setting{V: reflect.ValueOf(&Config{}).Elem()}) {
+		if other, ok := seen[strictconfig.Variable(s.Key)]; ok {
+			t.Errorf("%s sets both %s and %s", strictconfig.Variable(s.Key), s.Key, other)
 		}
-		seen[variable(s.key)] = s.key
+		seen[strictconfig.Variable(s.Key)] = s.Key
 	}
 	if len(seen) < 45 || seen["WARDSTREAM_REDIS_URL"] != "redis.url" || seen["WARDSTREAM_POSTGRES_URL"] != "postgres.url" {
 		t.Errorf("%d variables: %v", len(seen), seen)
@@ -132,18 +134,18 @@ func TestWrongOverrides(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		environ []string
-		flags   []Flag
+		flags   []strictconfig.Flag
 		want    string
 	}{
 		"type":      {[]string{"WARDSTREAM_STREAM_BATCH_SIZE=many"}, nil, `WARDSTREAM_STREAM_BATCH_SIZE: stream.batch_size: "many" is not a whole number (without quotes)`},
 		"range":     {[]string{"WARDSTREAM_IPV6_PREFIX=8"}, nil, `WARDSTREAM_IPV6_PREFIX: ipv6_prefix: 8 is not between 32 and 128`},
 		"duration":  {[]string{"WARDSTREAM_SHUTDOWN_GRACE=30"}, nil, `WARDSTREAM_SHUTDOWN_GRACE: shutdown.grace: "30" is not a duration such as 30s, 5m or 1h30m`},
 		"bool":      {[]string{"WARDSTREAM_EVENTS_STDOUT=yes"}, nil, `WARDSTREAM_EVENTS_STDOUT: events.stdout: "yes" is not true or false (without quotes)`},
-		"one of":    {nil, []Flag{{"--mode", "mode", "enforced"}}, `--mode: mode: "enforced" is none of enforce, observe; did you mean "enforce"?`},
+		"one of":    {nil, []strictconfig.Flag{{Name: "--mode", Key: "mode", Value: "enforced"}}, `--mode: mode: "enforced" is not one of enforce, observe; did you mean "enforce"?`},
 		"element":   {[]string{"WARDSTREAM_ALLOWLIST=10.0.0.1,nobody"}, nil, `WARDSTREAM_ALLOWLIST: allowlist[1]: "nobody" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`},
 		"secret":    {[]string{"WARDSTREAM_REDIS_URL=http://:hunter2@h"}, nil, `WARDSTREAM_REDIS_URL: redis.url: is not a Redis URL; write redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master) and percent-encode special characters of the password`},
-		"no key":    {nil, []Flag{{"--x", "rules", "a"}}, `--x: rules: is no key that a flag can set`},
-		"flag last": {[]string{"WARDSTREAM_HTTP_ADDR=x"}, []Flag{{"--http-addr", "http.addr", "y"}}, `--http-addr: http.addr: "y" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`},
+		"no key":    {nil, []strictconfig.Flag{{Name: "--x", Key: "rules", Value: "a"}}, `--x: rules: is not a key that a flag can set`},
+		"flag last": {[]string{"WARDSTREAM_HTTP_ADDR=x"}, []strictconfig.Flag{{Name: "--http-addr", Key: "http.addr", Value: "y"}}, `--http-addr: http.addr: "y" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestWrongOverrides(t *testing.T) {
 func TestErrorOrder(t *testing.T) {
 	t.Parallel()
 	_, err := parse("d.yaml", []byte("stream:\n  group: \"\"\nmode: x\n"), options("WARDSTREAM_IPV6_PREFIX=1"))
-	want := "d.yaml:2: stream.group: is empty\nd.yaml:3: mode: \"x\" is none of enforce, observe\nWARDSTREAM_IPV6_PREFIX: ipv6_prefix: 1 is not between 32 and 128"
+	want := "d.yaml:2: stream.group: is empty\nd.yaml:3: mode: \"x\" is not one of enforce, observe\nWARDSTREAM_IPV6_PREFIX: ipv6_prefix: 1 is not between 32 and 128"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
@@ -178,7 +180,7 @@ func TestErrorsAreBounded(t *testing.T) {
 		fmt.Fprintf(&text, "key%d: x\n", i)
 	}
 	_, err := parse("d.yaml", []byte(text.String()), options())
-	if err == nil || strings.Count(err.Error(), "\n") != maxErrors || !strings.HasSuffix(err.Error(), "\nd.yaml:21: 80 more errors from here on") {
+	if err == nil || strings.Count(err.Error(), "\n") != strictconfig.MaxErrors || !strings.HasSuffix(err.Error(), "\nd.yaml:21: 80 more errors from here on") {
 		t.Errorf("got\n%v", err)
 	}
 	bomb := "stream:\n  names: &a [" + strings.Repeat("x, ", 1000) + "x]\nscopes:\n" + strings.Repeat("- {name: s, attributes: *a}\n", 200)
@@ -186,54 +188,6 @@ func TestErrorsAreBounded(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the file says more than 100000 things") {
 		t.Errorf("got\n%v", err)
 	}
-}
-
-func TestInterpolate(t *testing.T) {
-	t.Parallel()
-	lookup := func(name string) (string, bool) {
-		value, ok := map[string]string{"A": "1", "EMPTY": "", "SHY": "a: b\n- ${A}", "_x9": "u"}[name]
-		return value, ok
-	}
-	tests := map[string]struct{ text, want, err string }{
-		"none":                   {"plain", "plain", ""},
-		"one":                    {"${A}", "1", ""},
-		"several":                {"x${A}y${_x9}z", "x1yuz", ""},
-		"default":                {"${NO:-d e}", "d e", ""},
-		"default of empty":       {"${EMPTY:-d}", "d", ""},
-		"default not used":       {"${A:-d}", "1", ""},
-		"empty default":          {"${NO:-}", "", ""},
-		"default holds a dollar": {"${NO:-$5}", "$5", ""},
-		"empty":                  {"[${EMPTY}]", "[]", ""},
-		"escaped":                {"$${A} $$ $$$$", "${A} $ $$", ""},
-		"escaped before":         {"$$${A}", "$1", ""},
-		"lone":                   {"^/a$|$b $ $", "^/a$|$b $ $", ""},
-		"no second round":        {"${SHY}", "a: b\n- ${A}", ""},
-		"unset":                  {"${NO}", "", "the environment has no NO; set it, or write ${NO:-default}"},
-		"open":                   {"a ${A", "", "${ has no closing }; write $${ for the two characters themselves"},
-		"no name":                {"${}", "", "${} is not ${NAME} or ${NAME:-default}; write $${ for the two characters themselves"},
-		"bad name":               {"${1A}", "", "${1A} is not ${NAME} or ${NAME:-default}; write $${ for the two characters themselves"},
-		"other shell form":       {"${A:?x}", "", "${A:?x} is not ${NAME} or ${NAME:-default}; write $${ for the two characters themselves"},
-		"nested":                 {"${NO:-${A}}", "", "${NO:-${A} is not ${NAME} or ${NAME:-default}; write $${ for the two characters themselves"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got, _, err := interpolate(tt.text, lookup)
-			if got != tt.want || errText(err) != tt.err {
-				t.Errorf("interpolate(%q) = %q, %v; want %q, %s", tt.text, got, err, tt.want, tt.err)
-			}
-			if back, _, err := interpolate(escape(tt.text), lookup); back != tt.text || err != nil {
-				t.Errorf("escape(%q) reads back as %q, %v", tt.text, back, err)
-			}
-		})
-	}
-}
-
-func errText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
 
 // TestInterpolation: in values of every type, after parsing, and nowhere else.
@@ -279,31 +233,12 @@ func TestInterpolationRefused(t *testing.T) {
 		"redis: {url: \"redis://:${PW}@h\"}\n":                     `detector.yaml:1: redis.url: the environment has no PW; set it, or write ${PW:-default}`,
 		"\nstream:\n  batch_size: ${SECRET}\n":                     `detector.yaml:3: stream.batch_size: "${SECRET}" is not a whole number (without quotes)`,
 		"stream: {names: [a, \"${SECRET\"]}\n":                     `detector.yaml:1: stream.names[1]: ${ has no closing }; write $${ for the two characters themselves`,
-		"mode: ${SECRET}\n":                                        `detector.yaml:1: mode: "${SECRET}" is none of enforce, observe`,
+		"mode: ${SECRET}\n":                                        `detector.yaml:1: mode: "${SECRET}" is not one of enforce, observe`,
 		"rules:\n- name: login_throttle\n  paths: [\"${NONE}\"]\n": `detector.yaml:3: rules[0].paths[0]: the environment has no NONE; set it, or write ${NONE:-default}`,
 	} {
 		_, err := parse("detector.yaml", []byte(text), options("SECRET=hunter2"))
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: got %v, want %s", text, err, want)
-		}
-	}
-}
-
-func TestParseDuration(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{
-		"0": 0, "0s": 0, "1.5h": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "250ms": 250 * time.Millisecond, "-1m": -time.Minute,
-	} {
-		if got, err := parseDuration(text); got != want || err != nil {
-			t.Errorf("parseDuration(%q) = %v, %v", text, got, err)
-		}
-		if back, err := parseDuration(formatDuration(want)); back != want || err != nil {
-			t.Errorf("formatDuration(%v) = %q reads back as %v, %v", want, formatDuration(want), back, err)
-		}
-	}
-	for _, text := range []string{"", "5", "d", "1.5d", "-1d", "1d-1h", "1d+1h", "99999d", "1h1d", "1dd", "5 m", "1w"} {
-		if got, err := parseDuration(text); err == nil {
-			t.Errorf("parseDuration(%q) = %v, want an error", text, got)
 		}
 	}
 }

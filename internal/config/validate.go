@@ -10,13 +10,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // A validator checks the settings against one another and makes of them what
 // the detector uses.
 type validator struct {
-	*decoder
+	*strictconfig.Decoder
 	c *Config
 }
 
@@ -40,7 +41,7 @@ func (v *validator) validate() {
 	v.checkActions()
 	v.checkBlockRules()
 	allowlist := v.checkAllowlist()
-	if len(v.errs) > 0 {
+	if v.Failures() > 0 {
 		return
 	}
 	v.c.Policy = v.policy(allowlist)
@@ -50,7 +51,7 @@ func (v *validator) validate() {
 
 func (v *validator) checkNames() {
 	if wire.CheckPrefix(v.c.KeyPrefix) != nil {
-		v.refuse("key_prefix", "%s is no key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}", quote(v.c.KeyPrefix))
+		v.Refuse("key_prefix", "%s is no key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}", strictconfig.Quote(v.c.KeyPrefix))
 	}
 	v.checkName("stream.group", v.c.Stream.Group, 128)
 	v.checkName("stream.consumer", v.c.Stream.Consumer, 128)
@@ -61,11 +62,11 @@ func (v *validator) checkNames() {
 func (v *validator) checkName(key, name string, longest int) {
 	switch {
 	case name == "":
-		v.refuse(key, "is empty")
+		v.Refuse(key, "is empty")
 	case len(name) > longest:
-		v.refuse(key, "is longer than %d bytes", longest)
+		v.Refuse(key, "is longer than %d bytes", longest)
 	case !isPlain(name):
-		v.refuse(key, "%s holds blanks or characters that can't be printed", quote(name))
+		v.Refuse(key, "%s holds blanks or characters that can't be printed", strictconfig.Quote(name))
 	}
 }
 
@@ -76,16 +77,16 @@ func isPlain(s string) bool {
 func (v *validator) checkStream() {
 	names := v.c.Stream.Names
 	if len(names) == 0 {
-		v.refuse("stream.names", "is empty; name at least one stream")
+		v.Refuse("stream.names", "is empty; name at least one stream")
 	}
 	for i, name := range names {
 		key := fmt.Sprintf("stream.names[%d]", i)
 		v.checkName(key, name, 256)
 		if slices.Index(names, name) < i {
-			v.refuse(key, "%s is there twice; keep one", quote(name))
+			v.Refuse(key, "%s is there twice; keep one", strictconfig.Quote(name))
 		}
 		if of, ok := strings.CutSuffix(name, deadletter.Suffix); ok && slices.Contains(names, of) {
-			v.refuse(key, "is the dead-letter stream of %s; requeue dead letters with detector dead-letters requeue", quote(of))
+			v.Refuse(key, "is the dead-letter stream of %s; requeue dead letters with detector dead-letters requeue", strictconfig.Quote(of))
 		}
 	}
 }
@@ -96,18 +97,18 @@ func (v *validator) checkEvents() {
 	}
 	for _, name := range v.c.Stream.Names {
 		if v.c.Events.Stream == name+deadletter.Suffix {
-			v.refuse("events.stream", "is the dead-letter stream of %s; name another", quote(name))
+			v.Refuse("events.stream", "is the dead-letter stream of %s; name another", strictconfig.Quote(name))
 		}
 	}
 	for name, value := range v.c.Events.Resource {
 		key := "events.resource." + name
 		switch {
 		case !isPlain(name) || name == "":
-			v.refuse(key, "is no attribute name")
+			v.Refuse(key, "is no attribute name")
 		case name == "service.name":
-			v.refuse(key, "is what events.service_name sets; use that")
+			v.Refuse(key, "is what events.service_name sets; use that")
 		case len(name) > 256 || len(value) > 1024:
-			v.refuse(key, "is too long")
+			v.Refuse(key, "is too long")
 		}
 	}
 }
@@ -119,13 +120,13 @@ func (v *validator) checkAddr() {
 	host, port, err := net.SplitHostPort(v.c.HTTP.Addr)
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || n > 65535 || !isPlain(host) {
-		v.refuse("http.addr", "%s is no address to listen on; write host:port such as 127.0.0.1:9090, or \"\" for none", quote(v.c.HTTP.Addr))
+		v.Refuse("http.addr", "%s is no address to listen on; write host:port such as 127.0.0.1:9090, or \"\" for none", strictconfig.Quote(v.c.HTTP.Addr))
 	}
 }
 
 func (v *validator) checkSigma() {
 	if len(v.c.Sigma) > 0 {
-		v.refuse("sigma", "sigma rules are not supported yet; remove the key or leave the list empty")
+		v.Refuse("sigma", "sigma rules are not supported yet; remove the key or leave the list empty")
 	}
 }
 
@@ -135,18 +136,18 @@ const maxMessage = 1024
 func (v *validator) checkMessages() {
 	v.checkMessage("blocks.message", v.c.Blocks.Message)
 	if v.c.Blocks.Message == "" {
-		v.refuse("blocks.message", "is empty; say what a denied client is told")
+		v.Refuse("blocks.message", "is empty; say what a denied client is told")
 	}
 }
 
 func (v *validator) checkMessage(key, text string) {
 	if len(text) > maxMessage || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
-		v.refuse(key, "is not text of up to %d bytes", maxMessage)
+		v.Refuse(key, "is not text of up to %d bytes", maxMessage)
 	}
 }
 
 func (v *validator) checkEscalate() {
 	if v.c.Escalate.PermanentIP && v.c.Escalate.PermanentAfter == 0 {
-		v.refuse("escalate.permanent_ip", "does nothing without escalate.permanent_after; set both")
+		v.Refuse("escalate.permanent_ip", "does nothing without escalate.permanent_after; set both")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -23,7 +24,7 @@ func (v *validator) warn() {
 }
 
 func (v *validator) warnf(format string, args ...any) {
-	v.c.Warnings = append(v.c.Warnings, oneLine(fmt.Sprintf(format, args...)))
+	v.c.Warnings = append(v.c.Warnings, strictconfig.OneLine(fmt.Sprintf(format, args...)))
 }
 
 func (v *validator) warnGeneral() {
@@ -33,7 +34,7 @@ func (v *validator) warnGeneral() {
 	}
 	if c.Postgres.URL == "" {
 		v.warnf("postgres.url is not set: permanent blocks are kept in Redis for %s only (blocks.permanent_cache_ttl)",
-			formatDuration(c.Blocks.PermanentCacheTTL))
+			strictconfig.FormatDuration(c.Blocks.PermanentCacheTTL))
 	}
 	if e := c.Events; !e.Stdout && e.Stream == "" && !e.OTLP && len(e.Webhooks) == 0 {
 		v.warnf("events has neither stdout, stream, otlp nor webhooks: enforcement events go nowhere")
@@ -53,7 +54,7 @@ func (v *validator) warnStream() {
 	}
 	if c.Windows.Lateness < c.Stream.ClaimMinIdle {
 		v.warnf("windows.lateness (%s) is shorter than stream.claim_min_idle (%s): claimed entries may be counted too low",
-			formatDuration(c.Windows.Lateness), formatDuration(c.Stream.ClaimMinIdle))
+			strictconfig.FormatDuration(c.Windows.Lateness), strictconfig.FormatDuration(c.Stream.ClaimMinIdle))
 	}
 	if slices.Contains(c.Stream.Names, c.Events.Stream) {
 		v.warnf("events.stream is read as a source, too: the detector skips its own events, so name another stream")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/spelling"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -79,7 +80,6 @@ func (u WebhookURL) parse() (*url.URL, error) {
 
 var (
 	errWebhookURL = errors.New("is no URL that events can be posted to; write https://host/path and percent-encode special characters")
-	errSecretType = errors.New("is not text; put it in quotes")
 )
 
 const (
@@ -92,24 +92,24 @@ const (
 func (v *validator) checkWebhooks() {
 	hooks := v.c.Events.Webhooks
 	if len(hooks) > maxWebhooks {
-		v.refuse("events.webhooks", "lists more than %d webhooks", maxWebhooks)
+		v.Refuse("events.webhooks", "lists more than %d webhooks", maxWebhooks)
 	}
 	for i := range hooks {
 		w, key := &hooks[i], fmt.Sprintf("events.webhooks[%d]", i)
 		if w.URL == "" {
-			v.refuse(key+".url", "is missing; write https://host/path")
+			v.Refuse(key+".url", "is missing; write https://host/path")
 		} else if _, err := w.URL.parse(); err != nil {
-			v.refuse(key+".url", "%v", err)
+			v.Refuse(key+".url", "%v", err)
 		}
 		if encoded, ok := strings.CutPrefix(string(w.Secret), "whsec_"); ok {
 			if _, err := base64.StdEncoding.DecodeString(encoded); err != nil {
-				v.refuse(key+".secret", "begins with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
+				v.Refuse(key+".secret", "begins with whsec_, but what follows is not base64; make one with: echo whsec_$(openssl rand -base64 32)")
 			}
 		}
 		for j, typ := range w.Events {
 			if !slices.ContainsFunc(wire.EnforcementTypes(), func(known string) bool { return covers(typ, known) }) {
-				v.refuse(fmt.Sprintf("%s.events[%d]", key, j), "%s is no type of enforcement event; use one of %s, or the beginning of some and *%s",
-					quote(typ), strings.Join(wire.EnforcementTypes(), ", "), spelling.Suggestion(typ, wire.EnforcementTypes()))
+				v.Refuse(fmt.Sprintf("%s.events[%d]", key, j), "%s is no type of enforcement event; use one of %s, or the beginning of some and *%s",
+					strictconfig.Quote(typ), strings.Join(wire.EnforcementTypes(), ", "), spelling.Suggestion(typ, wire.EnforcementTypes()))
 			}
 		}
 		if w.Timeout == 0 {

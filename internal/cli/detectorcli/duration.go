@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // A duration is a flag that reads durations as the configuration does.
@@ -26,13 +26,13 @@ func exact(d time.Duration) string {
 	if d >= 2*day && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	return config.FormatDuration(d)
+	return strictconfig.FormatDuration(d)
 }
 
 func (d *duration) Type() string { return "duration" }
 
 func (d *duration) Set(text string) error {
-	read, err := config.ParseDuration(text)
+	read, err := strictconfig.ParseDuration(text)
 	if err != nil {
 		return errDuration
 	}

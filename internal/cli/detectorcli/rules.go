@@ -16,6 +16,7 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/spelling"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -113,7 +114,7 @@ func ruleViewOf(r *config.Rule, filter rules.EventFilter, policy *enforce.Policy
 		case nil:
 			continue
 		case time.Duration:
-			v.Parameters[p.Key], v.lengths[p.Key] = config.FormatDuration(value), value
+			v.Parameters[p.Key], v.lengths[p.Key] = strictconfig.FormatDuration(value), value
 			if p.Key == "block_ttl" {
 				m.BlockTTL = value
 			}
@@ -156,7 +157,7 @@ func (v *ruleView) resolve(policy *enforce.Policy, m rules.Match) {
 		v.Scopes = append(v.Scopes, b.Scope.Type)
 		if !b.Permanent() {
 			v.ttl = b.ExpiresAt.Sub(e.Time)
-			v.TTL = config.FormatDuration(v.ttl)
+			v.TTL = strictconfig.FormatDuration(v.ttl)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // A setting is a flag that sets a key of the configuration.
@@ -74,7 +75,7 @@ func (a app) load(flags *pflag.FlagSet) (*config.Config, error) {
 	o := config.Options{Environ: a.Environ}
 	for _, s := range allSettings() {
 		if given := flags.Lookup(s.flag); given != nil && given.Changed {
-			o.Flags = append(o.Flags, config.Flag{Name: "--" + s.flag, Key: s.key, Value: given.Value.String()})
+			o.Flags = append(o.Flags, strictconfig.Flag{Name: "--" + s.flag, Key: s.key, Value: given.Value.String()})
 		}
 	}
 	return config.Load(config.Locate(flags.Lookup("config").Value.String()), o)

@@ -1,7 +1,8 @@
-package config
+package strictconfig
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -24,10 +25,12 @@ type scalar struct {
 	node  ast.NodeType
 }
 
+var errSecretType = errors.New("is not text; put it in quotes")
+
 func isDuration(v reflect.Value) bool { return v.Type() == reflect.TypeFor[time.Duration]() }
 
-// isScalar reports whether v is filled from one scalar.
-func isScalar(v reflect.Value) bool {
+// IsScalar reports whether v is filled from one scalar.
+func IsScalar(v reflect.Value) bool {
 	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return true
 	}
@@ -39,27 +42,44 @@ func isScalar(v reflect.Value) bool {
 	}
 }
 
-// decodeScalar fills s from a scalar of the file.
-func (d *decoder) decodeScalar(n ast.Node, s setting) {
+// DecodeScalar fills s from a scalar of the file.
+func (d *Decoder) DecodeScalar(n ast.Node, s Setting) {
 	in, ok := scalarOf(n)
 	if !ok {
-		d.refuse(s.key, "is %s, not %s", describe(n), wanted(s.v))
+		d.Refuse(s.Key, "is %s, not %s", Describe(n), wanted(s.V))
 		return
 	}
-	if in.node == ast.StringType && strings.Contains(in.text, "$") {
-		if d.overridden(s.key) {
-			return // so that a variable that only the file needs may be missing
-		}
-		text, read, err := interpolate(in.text, d.lookup)
-		if err != nil {
-			d.refuse(s.key, "%v", err)
-			return
-		}
-		in.text, in.typed = text, in.typed || read
+	in, ok = d.expand(in, s)
+	if !ok {
+		return
 	}
 	if err := set(s, in); err != nil {
-		d.refuse(s.key, "%v", err)
+		d.Refuse(s.Key, "%v", err)
 	}
+}
+
+// expand replaces references to the environment. It returns false after an error, and where something
+// comes before the file, so that a variable that only the file needs may be missing.
+func (d *Decoder) expand(in scalar, s Setting) (scalar, bool) {
+	if in.node != ast.StringType || !strings.Contains(in.text, "$") {
+		return in, true
+	}
+	if d.overridden(s.Key) {
+		return in, false
+	}
+	text, read, err := interpolate(in.text, d.lookup)
+	if err != nil {
+		d.Refuse(s.Key, "%v", err)
+		return in, false
+	}
+	in.text, in.typed = text, in.typed || read
+	return in, true
+}
+
+// IsScalarNode reports whether n is one value: text, a number or a truth value.
+func IsScalarNode(n ast.Node) bool {
+	_, ok := scalarOf(n)
+	return ok
 }
 
 // scalarOf returns a scalar as it stands in the file.
@@ -77,8 +97,8 @@ func scalarOf(n ast.Node) (scalar, bool) {
 }
 
 // set fills s from a scalar.
-func set(s setting, in scalar) error {
-	if err := setValue(s.v, in); err != nil {
+func set(s Setting, in scalar) error {
+	if err := setValue(s.V, in); err != nil {
 		return err
 	}
 	if err := checkOneOf(s, in); err != nil {
@@ -107,7 +127,7 @@ func setValue(v reflect.Value, in scalar) error {
 
 func wrongType(v reflect.Value, in scalar) error {
 	if in.node == ast.StringType {
-		return fmt.Errorf("%s is not %s", quote(in.shown), wanted(v))
+		return fmt.Errorf("%s is not %s", Quote(in.shown), wanted(v))
 	}
 	return fmt.Errorf("%s is not %s", in.shown, wanted(v))
 }
@@ -130,7 +150,7 @@ func wanted(v reflect.Value) string {
 }
 
 func setString(v reflect.Value, in scalar) error {
-	if in.node != ast.StringType && v.Type() == reflect.TypeFor[Secret]() {
+	if _, secret := v.Interface().(interface{ Redacted() string }); secret && in.node != ast.StringType {
 		return errSecretType
 	}
 	if in.node != ast.StringType {
@@ -174,7 +194,7 @@ func setDuration(v reflect.Value, in scalar) error {
 	if in.node != ast.StringType && in.text != "0" {
 		return fmt.Errorf("%s has no unit; write it as %ss, %sm or %sh", in.shown, in.shown, in.shown, in.shown)
 	}
-	d, err := parseDuration(in.text)
+	d, err := ParseDuration(in.text)
 	if err != nil {
 		return wrongType(v, in)
 	}
@@ -182,9 +202,9 @@ func setDuration(v reflect.Value, in scalar) error {
 	return nil
 }
 
-// parseDuration reads a duration as Go writes them; whole days may come first,
+// ParseDuration reads a duration as Go writes them; whole days may come first,
 // as in "7d" or "1d12h".
-func parseDuration(s string) (time.Duration, error) {
+func ParseDuration(s string) (time.Duration, error) {
 	days, rest, ok := strings.Cut(s, "d")
 	if !ok {
 		return time.ParseDuration(s)
@@ -204,8 +224,8 @@ func parseDuration(s string) (time.Duration, error) {
 	return total + min(d, math.MaxInt64-total), nil
 }
 
-// formatDuration writes a duration without the zero parts.
-func formatDuration(d time.Duration) string {
+// FormatDuration writes a duration without the zero parts.
+func FormatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -216,9 +236,9 @@ func formatDuration(d time.Duration) string {
 	return s
 }
 
-// describe names what a node is, for an error. It doesn't repeat a value, which
+// Describe names what a node is, for an error. It doesn't repeat a value, which
 // may be a URL with its password one level too high.
-func describe(n ast.Node) string {
+func Describe(n ast.Node) string {
 	switch n.(type) {
 	case *ast.SequenceNode:
 		return "a list"

@@ -1,4 +1,4 @@
-package config
+package strictconfig
 
 import (
 	"errors"
@@ -12,21 +12,21 @@ import (
 )
 
 // checkOneOf holds text to the values its tag lists.
-func checkOneOf(s setting, in scalar) error {
-	list := s.tag.Get("oneof")
-	if list == "" || s.v.Kind() != reflect.String {
+func checkOneOf(s Setting, in scalar) error {
+	list := s.Tag.Get("oneof")
+	if list == "" || s.V.Kind() != reflect.String {
 		return nil
 	}
 	known := strings.Split(list, "|")
-	if slices.Contains(known, s.v.String()) {
+	if slices.Contains(known, s.V.String()) {
 		return nil
 	}
-	return fmt.Errorf("%s is none of %s%s", quote(in.shown), strings.Join(known, ", "), spelling.Suggestion(s.v.String(), known))
+	return fmt.Errorf("%s is not one of %s%s", Quote(in.shown), strings.Join(known, ", "), spelling.Suggestion(s.V.String(), known))
 }
 
 // checkRange holds a number or a duration to the range of its tag.
-func checkRange(s setting, in scalar) error {
-	bounds := s.tag.Get("range")
+func checkRange(s Setting, in scalar) error {
+	bounds := s.Tag.Get("range")
 	if bounds == "" {
 		return nil
 	}
@@ -35,8 +35,8 @@ func checkRange(s setting, in scalar) error {
 	if !ok {
 		return errors.New("has a malformed range tag")
 	}
-	v := number(s.v)
-	if alsoZero && v == 0 || v >= bound(s.v, low) && v <= bound(s.v, high) {
+	v := number(s.V)
+	if alsoZero && v == 0 || v >= Bound(s.V, low) && v <= Bound(s.V, high) {
 		return nil
 	}
 	if alsoZero {
@@ -52,12 +52,17 @@ func number(v reflect.Value) float64 {
 	return float64(v.Int())
 }
 
-// bound reads one end of a range in the unit of v.
-func bound(v reflect.Value, text string) float64 {
+// Bound reads one end of a range in the unit of v.
+func Bound(v reflect.Value, text string) float64 {
 	if isDuration(v) {
-		d, _ := parseDuration(text) // the tests read every tag
+		d, _ := ParseDuration(text) // the tests read every tag
 		return float64(d)
 	}
 	n, _ := strconv.ParseFloat(text, 64)
 	return n
+}
+
+// InRange reports whether the range tag allows the value, a number or a duration.
+func InRange(v reflect.Value, tag reflect.StructTag) bool {
+	return checkRange(Setting{V: v, Tag: tag}, scalar{}) == nil
 }

@@ -1,4 +1,4 @@
-package config
+package strictconfig
 
 import (
 	"fmt"
@@ -66,15 +66,15 @@ func clip(s string) string {
 }
 
 // lookup reads the environment. Shells know HOSTNAME but seldom export it.
-func (d *decoder) lookup(name string) (string, bool) {
+func (d *Decoder) lookup(name string) (string, bool) {
 	value, ok := d.environ[name]
 	if !ok && name == "HOSTNAME" {
-		return d.hostname, true
+		return d.o.Hostname, true
 	}
 	return value, ok
 }
 
-// escape is the inverse of interpolate for text that is to stay as it is.
-func escape(text string) string {
+// Escape is the inverse of interpolate for text that is to stay as it is.
+func Escape(text string) string {
 	return strings.NewReplacer("$$", "$$$$", "${", "$${").Replace(text)
 }

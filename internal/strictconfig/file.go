@@ -1,4 +1,4 @@
-package config
+package strictconfig
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"reflect"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -18,15 +17,15 @@ import (
 )
 
 const (
-	// maxFile bounds the file, in bytes.
-	maxFile = 1 << 20
+	// MaxFile bounds the file, in bytes.
+	MaxFile = 1 << 20
 	// maxNesting bounds how deep collections nest. No setting needs a tenth of
 	// it, and the parser is recursive.
 	maxNesting = 64
 )
 
-// read returns the text of the file.
-func read(path string) ([]byte, error) {
+// Read returns the text of the file at path. Its error is of type [Errors].
+func Read(path string) ([]byte, error) {
 	text, err := readAll(path)
 	var pathErr *fs.PathError
 	switch {
@@ -36,8 +35,8 @@ func read(path string) ([]byte, error) {
 		return nil, Errors{{Source: path, Reason: fmt.Sprintf("can't be read: %v", pathErr.Err)}}
 	case err != nil:
 		return nil, Errors{{Source: path, Reason: fmt.Sprintf("can't be read: %v", err)}}
-	case len(text) > maxFile:
-		return nil, Errors{{Source: path, Reason: fmt.Sprintf("is larger than %d bytes", maxFile)}}
+	case len(text) > MaxFile:
+		return nil, Errors{{Source: path, Reason: fmt.Sprintf("is larger than %d bytes", MaxFile)}}
 	}
 	return text, nil
 }
@@ -48,20 +47,11 @@ func readAll(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	return io.ReadAll(io.LimitReader(f, MaxFile+1))
 }
 
-// decodeFile fills c from the text of the file.
-func (d *decoder) decodeFile(c *Config, text []byte) {
-	root := d.parseYAML(text)
-	if root == nil {
-		return
-	}
-	d.decode(root, setting{v: reflect.ValueOf(c).Elem()})
-}
-
-// parseYAML returns the one document of the file, nil if it is empty or wrong.
-func (d *decoder) parseYAML(text []byte) (root ast.Node) {
+// ParseYAML returns the one document of the file, nil if it is empty or wrong.
+func (d *Decoder) ParseYAML(text []byte) (root ast.Node) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if line, ok := badText(text); !ok {
 		d.fail(line, "", "holds bytes that are not UTF-8 text; save the file as UTF-8")
@@ -87,7 +77,7 @@ func (d *decoder) parseYAML(text []byte) (root ast.Node) {
 }
 
 // document returns the body of the only document.
-func (d *decoder) document(parsed *ast.File) ast.Node {
+func (d *Decoder) document(parsed *ast.File) ast.Node {
 	var body ast.Node
 	for _, doc := range parsed.Docs {
 		if _, directive := doc.Body.(*ast.DirectiveNode); directive || doc.Body == nil {
@@ -102,7 +92,7 @@ func (d *decoder) document(parsed *ast.File) ast.Node {
 	return body
 }
 
-func (d *decoder) failSyntax(err error) {
+func (d *Decoder) failSyntax(err error) {
 	var syntax yaml.Error
 	if !errors.As(err, &syntax) {
 		d.fail(1, "", "is not YAML: %v", err)

@@ -1,4 +1,4 @@
-package config
+package strictconfig
 
 import (
 	"unicode/utf8"

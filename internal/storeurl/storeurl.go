@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/postgresurl"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // A URL says where a store is, and may hold a password: whatever prints it gets
@@ -125,17 +126,17 @@ func (v *validator) checkPostgres() {
 		u, ok := raw.parse("postgres", "postgresql")
 		var wrong *postgresurl.ParameterError
 		if _, err := postgresurl.Parse(string(raw)); errors.As(err, &wrong) { // its name is one that everybody knows
-			v.refuse("postgres.url", "%v", wrong)
+			v.Refuse("postgres.url", "%v", wrong)
 		} else if !ok || strings.Contains(strings.Trim(u.Path, "/"), "/") {
-			v.refuse("postgres.url", "is no Postgres URL; write %s and percent-encode special characters of the password", postgresForm)
+			v.Refuse("postgres.url", "is no Postgres URL; write %s and percent-encode special characters of the password", postgresForm)
 		} else if err != nil {
-			v.refuse("postgres.url", "has a host, a port or a parameter (such as sslmode) that can't be used; write %s", postgresForm)
+			v.Refuse("postgres.url", "has a host, a port or a parameter (such as sslmode) that can't be used; write %s", postgresForm)
 		}
 	} else if v.c.Blocks.TempBlocksInPostgres {
-		v.refuse("blocks.temp_blocks_in_postgres", "needs postgres.url; set it or leave this out")
+		v.Refuse("blocks.temp_blocks_in_postgres", "needs postgres.url; set it or leave this out")
 	}
 	if !tableName.MatchString(v.c.Postgres.Table) {
-		v.refuse("postgres.table", "%s is no table name; write table or schema.table, in letters, digits and _", quote(v.c.Postgres.Table))
+		v.Refuse("postgres.table", "%s is no table name; write table or schema.table, in letters, digits and _", strictconfig.Quote(v.c.Postgres.Table))
 	}
 }
 

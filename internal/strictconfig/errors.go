@@ -1,4 +1,4 @@
-package config
+package strictconfig
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ func (e Error) Error() string {
 	if e.Key != "" {
 		b.WriteString(": " + e.Key)
 	}
-	return oneLine(b.String() + ": " + e.Reason)
+	return OneLine(b.String() + ": " + e.Reason)
 }
 
 // Errors are all that is wrong, in the order of the file, then of the
@@ -59,8 +59,8 @@ func (e Errors) sorted() Errors {
 	return slices.Compact(e)
 }
 
-// oneLine makes s fit for one line of a terminal.
-func oneLine(s string) string {
+// OneLine makes s fit for one line of a terminal.
+func OneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
@@ -75,7 +75,8 @@ func oneLine(s string) string {
 // maxQuoted is how much of a value an error repeats, in bytes.
 const maxQuoted = 64
 
-func quote(s string) string {
+// Quote returns a value as an error repeats it: in quotes, and no more than its beginning.
+func Quote(s string) string {
 	if len(s) > maxQuoted {
 		s = strings.ToValidUTF8(s[:maxQuoted], "") + "…"
 	}
