@@ -108,7 +108,7 @@ func TestRunRefusesToStart(t *testing.T) {
 		"can't be reached; start it or correct postgres.url: ":                                        {"--redis-url", env.URL, "--postgres-url", "postgres://app:hunter2@127.0.0.1:1/x"},
 		"has no such database; create it or correct postgres.url: ":                                   {"--redis-url", env.URL, "--postgres-url", noDatabase(pg.URL)},
 		"is already in use: pass --http-addr to choose another":                                       {"--redis-url", env.URL, "--http-addr", taken.Addr().String()},
-		`--mode: mode: "nonsense" is not one of enforce, observe`:                                        {"--mode", "nonsense"},
+		`--mode: mode: "nonsense" is not one of enforce, observe`:                                     {"--mode", "nonsense"},
 		"--redis-url: redis.url: is not a Redis URL":                                                  {"--redis-url", "http://app:hunter2@localhost"},
 		"nowhere.yaml":                    {"--config", "nowhere.yaml"},
 		`"extra": run takes no arguments`: {"extra"},

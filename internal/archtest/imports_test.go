@@ -53,11 +53,12 @@ var allowed = map[string][]string{
 	"internal/redisurl":           {},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
 	"internal/spelling":           {},
+	"internal/storeurl":           {"internal/postgresurl", "internal/redisurl"},
 	"internal/strictconfig":       {"internal/spelling"}, // knows no setting
 	"schema":                      {},
 
 	// What puts it together.
-	"internal/config": {"pkg/checker", "internal/consumer", "internal/deadletter", "internal/enforce", "internal/event", "internal/postgresurl", "internal/redisurl", "internal/rules", "internal/spelling", "internal/strictconfig", "internal/wire"},
+	"internal/config": {"pkg/checker", "internal/consumer", "internal/deadletter", "internal/enforce", "internal/event", "internal/redisurl", "internal/rules", "internal/spelling", "internal/storeurl", "internal/strictconfig", "internal/wire"},
 	"internal/detector": {
 		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/sinks",
 		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/pgstore", "internal/store/redisstore",
@@ -66,7 +67,7 @@ var allowed = map[string][]string{
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
 		"pkg/checker/report", "pkg/publisher", "internal/cli", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn",
-		"internal/rediskey", "internal/redisurl", "internal/spelling", "internal/wire",
+		"internal/rediskey", "internal/redisurl", "internal/spelling", "internal/storeurl", "internal/wire",
 	},
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share
 	"internal/cli/detectorcli": {
@@ -112,7 +113,7 @@ var allowedInTests = map[string][]string{
 		"pkg/checker", "pkg/checker/redislookup", "internal/cli", "internal/config", "internal/detector", "internal/event", "internal/ingress",
 		"internal/rediskey", "internal/wire",
 	},
-	"internal/cli/detectorcli":  {"internal/rediskey"},                     // what its commands find in Redis
+	"internal/cli/detectorcli":  {"internal/ingress", "internal/rediskey"}, // what its commands find in Redis
 	"internal/detector":         {"internal/bench", "internal/deadletter"}, // a workload, and where it ends
 	"internal/doctest":          {"internal/config"},
 	"internal/sinks":            {"pkg/checker"},

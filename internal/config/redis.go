@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/redisurl"
+	"github.com/wardstream/wardstream/internal/storeurl"
 )
 
 // A keyError says which key can't be used, and why.
@@ -21,10 +22,8 @@ func (v *validator) checkRedis() {
 		v.Refuse("redis.url", "is empty; write %s", redisurl.Form)
 		return
 	}
-	_, ok := r.URL.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
-		"valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster")
-	if _, err := redisurl.Parse(string(r.URL)); !ok || err != nil {
-		v.Refuse("redis.url", "is not a Redis URL; %s", redisurl.Advice)
+	if err := storeurl.CheckRedis(r.URL); err != nil {
+		v.Refuse("redis.url", "%v", err)
 		return
 	}
 	var wrong *keyError

@@ -132,13 +132,13 @@ var refusals = map[string]struct {
 	"TLS key alone":       {"redis: {url: rediss://h, tls: {key_file: k.pem}}\n", `1: redis.tls.key_file: needs a cert_file; set both`, true},
 	"TLS certificate":     {"redis: {url: rediss://h, tls: {cert_file: c.pem}}\n", `1: redis.tls.cert_file: needs a key_file; set both`, true},
 	"TLS pair":            {"redis: {url: rediss://h, tls: {cert_file: /nonexistent/c, key_file: /nonexistent/k}}\n", `1: redis.tls.cert_file: can't be used with the key_file: no such file or directory`, true},
-	"postgres":            {"postgres: {url: \"host=db password=hunter2\"}\n", `1: postgres.url: is no Postgres URL; write postgres://user:password@host:5432/database and percent-encode special characters of the password`, false},
+	"postgres":            {"postgres: {url: \"host=db password=hunter2\"}\n", `1: postgres.url: is not a Postgres URL; write postgres://user:password@host:5432/database and percent-encode special characters of the password`, false},
 	"TLS skip_verify":     {"redis: {url: \"rediss://h?skip_verify=true\", tls: {server_name: r}}\n", `1: redis.tls: can't go with skip_verify in the URL; leave one out`, true},
 	"Sentinel, no master": {"redis: {url: \"redis+sentinel://:hunter2@h\"}\n", `1: redis.url: is not a Redis URL; write redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master) and percent-encode special characters of the password`, true},
 	"postgres parameter":  {"postgres: {url: \"postgres://u:hunter2@h/db?sslmode=maybe\"}\n", `1: postgres.url: has a host, a port or a parameter (such as sslmode) that can't be used; write postgres://user:password@host:5432/database`, true},
 	"another driver's":    {"postgres: {url: \"postgres://u:hunter2@h/db?pgbouncer=true\"}\n", `1: postgres.url: has the parameter pgbouncer, which Postgres doesn't know; write default_query_exec_mode=exec for a pooler that gives a connection for each transaction`, true},
 	"another driver's, 2": {"postgres: {url: \"postgres://u:hunter2@h/db?currentSchema=app\"}\n", `1: postgres.url: has the parameter currentSchema, which Postgres doesn't know; write options=-csearch_path%3Dname`, true},
-	"postgres, unescaped": {"postgres: {url: \"postgres://u:1#hunter2@h/db\"}\n", `1: postgres.url: is no Postgres URL; write postgres://user:password@host:5432/database and percent-encode special characters of the password`, true},
+	"postgres, unescaped": {"postgres: {url: \"postgres://u:1#hunter2@h/db\"}\n", `1: postgres.url: is not a Postgres URL; write postgres://user:password@host:5432/database and percent-encode special characters of the password`, true},
 }
 
 // ruleRefusals are those about rules, actions and scopes.

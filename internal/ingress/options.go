@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/wardstream/wardstream/internal/redisurl"
+	"github.com/wardstream/wardstream/internal/storeurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
@@ -102,6 +103,12 @@ func (o *Options) checkStore() error {
 		m = append(m, errNoStore)
 	case o.RedisURL == "" && o.Mirror:
 		m = append(m, errMirror)
+	}
+	if err := storeurl.CheckRedis(storeurl.URL(o.RedisURL)); o.RedisURL != "" && err != nil {
+		m = append(m, fmt.Errorf("--redis-url: %w", err))
+	}
+	if err := storeurl.CheckPostgres(storeurl.URL(o.PostgresURL)); o.PostgresURL != "" && err != nil {
+		m = append(m, fmt.Errorf("--postgres-url: %w", err))
 	}
 	m.when(o.Timeout <= 0, "--timeout %s: must be above 0", o.Timeout)
 	m.when(o.IPv6Prefix < 0 || o.IPv6Prefix > 128, "--ipv6-prefix %d: must be 0 to 128", o.IPv6Prefix)

@@ -1,4 +1,6 @@
-package config
+// Package storeurl holds the URLs of Redis and Postgres to what both binaries accept, in the same words, and prints
+// them without their passwords.
+package storeurl
 
 import (
 	"errors"
@@ -9,16 +11,17 @@ import (
 	"strings"
 
 	"github.com/wardstream/wardstream/internal/postgresurl"
-	"github.com/wardstream/wardstream/internal/strictconfig"
+	"github.com/wardstream/wardstream/internal/redisurl"
 )
 
 // A URL says where a store is, and may hold a password: whatever prints it gets
 // the form of Redacted. string(u) is the URL itself.
 type URL string
 
-const masked = "xxxxx"
+// Masked stands for what is not shown.
+const Masked = "xxxxx"
 
-// Redacted returns the URL with its passwords masked.
+// Redacted returns the URL with its passwords Masked.
 func (u URL) Redacted() string {
 	if u == "" {
 		return ""
@@ -26,17 +29,17 @@ func (u URL) Redacted() string {
 	one, hosts := u.single()
 	parsed, err := url.Parse(one)
 	if err != nil || !wellFormed(parsed) {
-		return masked
+		return Masked
 	}
 	secret := false
 	if _, has := parsed.User.Password(); has {
-		parsed.User = url.UserPassword(parsed.User.Username(), masked)
+		parsed.User = url.UserPassword(parsed.User.Username(), Masked)
 		secret = true
 	}
 	query := parsed.Query()
 	for name := range query {
 		if secretParam(name) {
-			query[name] = []string{masked}
+			query[name] = []string{Masked}
 			secret = true
 		}
 	}
@@ -117,27 +120,36 @@ func (u URL) single() (one, hosts string) {
 	return scheme + "://" + authority[:at] + "hosts" + rest[end:], hosts
 }
 
-const postgresForm = "postgres://user:password@host:5432/database"
+var (
+	errRedis = errors.New("is not a Redis URL; " + redisurl.Advice)
 
-// checkPostgres refuses what the driver wouldn't take. The reasons never repeat
-// the URL, nor what the driver says of it.
-func (v *validator) checkPostgres() {
-	if raw := v.c.Postgres.URL; raw != "" {
-		u, ok := raw.parse("postgres", "postgresql")
-		var wrong *postgresurl.ParameterError
-		if _, err := postgresurl.Parse(string(raw)); errors.As(err, &wrong) { // its name is one that everybody knows
-			v.Refuse("postgres.url", "%v", wrong)
-		} else if !ok || strings.Contains(strings.Trim(u.Path, "/"), "/") {
-			v.Refuse("postgres.url", "is no Postgres URL; write %s and percent-encode special characters of the password", postgresForm)
-		} else if err != nil {
-			v.Refuse("postgres.url", "has a host, a port or a parameter (such as sslmode) that can't be used; write %s", postgresForm)
-		}
-	} else if v.c.Blocks.TempBlocksInPostgres {
-		v.Refuse("blocks.temp_blocks_in_postgres", "needs postgres.url; set it or leave this out")
+	errPostgres     = errors.New("is not a Postgres URL; write " + postgresurl.Form + " and percent-encode special characters of the password")
+	errPostgresPart = errors.New("has a host, a port or a parameter (such as sslmode) that can't be used; write " + postgresurl.Form)
+)
+
+// CheckRedis returns what is wrong with a Redis URL, nil if nothing is. The error repeats nothing of the URL.
+func CheckRedis(u URL) error {
+	_, ok := u.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+		"valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster")
+	if _, err := redisurl.Parse(string(u)); !ok || err != nil {
+		return errRedis
 	}
-	if !tableName.MatchString(v.c.Postgres.Table) {
-		v.Refuse("postgres.table", "%s is no table name; write table or schema.table, in letters, digits and _", strictconfig.Quote(v.c.Postgres.Table))
-	}
+	return nil
 }
 
-var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+// CheckPostgres returns what is wrong with a Postgres URL, nil if nothing is. The error repeats nothing of the
+// URL but the name of a parameter that another driver reads.
+func CheckPostgres(u URL) error {
+	parsed, ok := u.parse("postgres", "postgresql")
+	var wrong *postgresurl.ParameterError
+	_, err := postgresurl.Parse(string(u))
+	switch {
+	case errors.As(err, &wrong):
+		return wrong
+	case !ok || strings.Contains(strings.Trim(parsed.Path, "/"), "/"):
+		return errPostgres
+	case err != nil:
+		return errPostgresPart
+	}
+	return nil
+}
