@@ -50,7 +50,7 @@ func openSinks(ctx context.Context, cfg *config.Config, s *Stores, getenv func(s
 			return configuredSinks{}, fmt.Errorf("events.webhooks[%d]: %w", i, err)
 		}
 		out.add(sinks.Named{
-			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Wants: w.Wants, Detached: true, Batch: 1,
+			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Accepts: w.Wants, Detached: true, Batch: 1,
 			Attempt: w.Timeout, Deliveries: webhookDeliveries,
 		}, func(context.Context) error { hook.Close(); return nil })
 	}

@@ -51,8 +51,8 @@ func (o Options) orDefaults() Options {
 type Named struct {
 	Name string
 	Sink Sink
-	// Wants says which types of events the sink is given; nil: all.
-	Wants func(typ string) bool
+	// Accepts reports whether of events the sink is given; nil: all.
+	Accepts func(typ string) bool
 	// Detached says that Emit never waits for the sink, which is far away.
 	Detached bool
 	// Batch is the most events the sink is given at once; 512.

@@ -45,7 +45,7 @@ type queue struct {
 	lates   int  // in a row
 	tripped bool // not waited for
 	closed  bool
-	told    bool      // the trouble at hand was logged
+	reported bool     // the current failure was logged
 	logged  time.Time // when trouble was logged last
 }
 
@@ -92,7 +92,7 @@ func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 	if lost := len(events) - room; lost > 0 {
 		events = events[:room]
 		q.dropped.Add(float64(lost))
-		if q.tell() {
+		if q.mayLog() {
 			q.log.Warn("events dropped", "events", lost, "queued", q.size)
 		}
 	}
@@ -114,12 +114,12 @@ func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 
 // wanted are the events that the sink wants.
 func (n Named) wanted(events []wire.Enforcement) []wire.Enforcement {
-	if n.Wants == nil {
+	if n.Accepts == nil {
 		return events
 	}
 	var out []wire.Enforcement
 	for i := range events {
-		if n.Wants(events[i].Type) {
+		if n.Accepts(events[i].Type) {
 			out = append(out, events[i])
 		}
 	}
@@ -147,7 +147,7 @@ func (q *queue) late() {
 		return
 	}
 	q.tripped = true
-	if q.tell() {
+	if q.mayLog() {
 		q.log.Warn("sink is slow", "queued", q.size)
 	}
 }
@@ -257,8 +257,8 @@ func (q *queue) delivered(events, failures int) {
 		return
 	}
 	q.emitted.Add(float64(events))
-	if q.told && failures > 0 {
-		q.told = false
+	if q.reported && failures > 0 {
+		q.reported = false
 		q.log.Info("sink recovered", "failures", failures, "queued", q.size)
 	}
 }
@@ -271,7 +271,7 @@ func (q *queue) giveUp(events int, err error, failures int) {
 		return
 	}
 	q.dropped.Add(float64(events))
-	if q.tell() {
+	if q.mayLog() {
 		q.log.Warn("events dropped", "error", err, "events", events, "failures", failures, "queued", q.size)
 	}
 }
@@ -308,19 +308,19 @@ func (q *queue) broken(err error, failures int) {
 	for _, d := range q.waiting {
 		d.release()
 	}
-	if q.tell() {
+	if q.mayLog() {
 		q.log.Warn("sink failed", "error", err, "failures", failures, "queued", q.size)
 	}
 }
 
 // tell reports whether trouble may be logged now, which it may not be at every
 // turn. q.mu is held.
-func (q *queue) tell() bool {
+func (q *queue) mayLog() bool {
 	now := q.opts.Now()
 	if !q.logged.IsZero() && now.Sub(q.logged) < logEvery {
 		return false
 	}
-	q.logged, q.told = now, true
+	q.logged, q.reported = now, true
 	return true
 }
 

@@ -278,7 +278,7 @@ func TestWebhookRefusesWhatIsTooLong(t *testing.T) {
 func hook(t *testing.T, server *receiver, wants func(string) bool) sinks.Named {
 	t.Helper()
 	return sinks.Named{
-		Name: "webhook_1", Sink: webhook(t, sinks.WebhookOptions{URL: server.URL}), Wants: wants, Detached: true, Batch: 1, Attempt: patience, Deliveries: 3,
+		Name: "webhook_1", Sink: webhook(t, sinks.WebhookOptions{URL: server.URL}), Accepts: wants, Detached: true, Batch: 1, Attempt: patience, Deliveries: 3,
 	}
 }
 
@@ -377,7 +377,7 @@ func TestDirectTellsEverySink(t *testing.T) {
 		{Name: "stuck", Sink: &stuck},
 		{Name: "broken", Sink: &broken},
 		{Name: "good", Sink: &good},
-		{Name: "other", Sink: &broken, Wants: func(typ string) bool { return typ == wire.TypeBlocked }},
+		{Name: "other", Sink: &broken, Accepts: func(typ string) bool { return typ == wire.TypeBlocked }},
 	}
 	told := make(chan error)
 	go func() { told <- d.Emit(t.Context(), alerts("x", 2)) }()

@@ -10,21 +10,20 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// ErrUnstorable is in the chain of errors about a block that no repetition will
-// store: it names no scope, or holds what the backend has no room for. Whatever
-// else a store returns is its own or the network's failure, and passes.
+// ErrUnstorable is wrapped by errors about a block that the backend can never store: it has no
+// scope, or a value is too large or invalid. Every other error of a store is temporary, and the
+// call can be retried.
 var ErrUnstorable = errors.New("block can't be stored")
 
-// ErrPartial is in the chain of errors that say that Redis answered, or has the block, and only Postgres could not be
-// reached.
+// ErrPartial is wrapped by errors that mean that Redis answered, or has the block, and only Postgres
+// failed.
 var ErrPartial = errors.New("Postgres can't be reached")
 
-// Unavailable reports whether err is a failure of the store and not of what
-// it was asked to keep.
+// Unavailable reports whether err is a failure of the store, and not ErrUnstorable.
 func Unavailable(err error) bool { return err != nil && !errors.Is(err, ErrUnstorable) }
 
-// Prepare returns p as every store keeps it: what is missing filled in, times
-// in UTC and no finer than the stores can tell apart. Its error is ErrUnstorable.
+// Prepare returns p in the form that every store keeps: with defaults filled in, and times in UTC
+// rounded to the precision of the stores. Its error wraps ErrUnstorable.
 func Prepare(p Put, now time.Time) (Put, error) {
 	b := &p.Block
 	switch {
@@ -48,8 +47,8 @@ func Prepare(p Put, now time.Time) (Put, error) {
 	return p, nil
 }
 
-// Time is when the unblock counts from: never in the future, or an operator's
-// wrong clock would keep coming events from blocking the scope. Zero means now.
+// Time returns the time up to which events are ignored. It is never in the future, so that an
+// operator's wrong clock cannot keep later events from blocking the scope. A zero At means now.
 func (r Revocation) Time(now time.Time) time.Time {
 	if r.Now.After(now) {
 		now = r.Now
@@ -60,13 +59,14 @@ func (r Revocation) Time(now time.Time) time.Time {
 	return r.At
 }
 
-// A State is what a store knows of one scope. The zero State knows nothing.
+// A State is what a store holds about one scope.
 type State struct {
 	Block checker.Block // without a scope: none
-	// Became is set where the block is permanent and replaced a temporary one.
+	// Became is set if the block is permanent and replaced a temporary one.
 	Became bool
-	// Mark is when an operator last unblocked the scope; zero if that is lifted.
-	Mark time.Time
+	// Tombstone is when an operator last unblocked the scope; zero if never, or if the operator
+	// has blocked it since.
+	Tombstone time.Time
 }
 
 // Held reports whether the scope is blocked at now.
@@ -74,21 +74,21 @@ func (s State) Held(now time.Time) bool {
 	return s.Block.Scope != (checker.Scope{}) && s.Block.ActiveAt(now)
 }
 
-// Decide says what a prepared Put comes to, and the state after it. It is the
-// meaning of Put: memory and Postgres call it, the Redis scripts say the same in Lua.
+// Decide returns the outcome of a prepared Put and the state after it. It defines Put: the stores
+// in memory and in Postgres call it, and the Redis scripts implement the same in Lua.
 func (s State) Decide(p Put, now time.Time) (State, Outcome) {
 	if !s.Held(now) {
 		s.Block, s.Became = checker.Block{}, false
 	}
 	operator := p.EvidenceTime.IsZero()
-	if !operator && !s.Mark.IsZero() && !s.Mark.Before(p.EvidenceTime) {
+	if !operator && !s.Tombstone.IsZero() && !s.Tombstone.Before(p.EvidenceTime) {
 		return s, Unblocked
 	}
-	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(now) { // no time is left, not even for Redis to keep the key
+	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(now) { // expired: Redis could not even store the key
 		return s, Lapsed
 	}
 	if operator {
-		s.Mark = time.Time{}
+		s.Tombstone = time.Time{}
 	}
 	switch {
 	case !s.Held(now):
@@ -103,7 +103,7 @@ func (s State) Decide(p Put, now time.Time) (State, Outcome) {
 	}
 }
 
-// permanent puts a permanent block where there is one of any kind.
+// permanent puts a permanent block on a scope that is blocked.
 func (s State) permanent(b checker.Block, operator bool) (State, Outcome) {
 	cur := s.Block
 	b.CreatedAt = cur.CreatedAt
@@ -126,7 +126,7 @@ func (s State) permanent(b checker.Block, operator bool) (State, Outcome) {
 	}
 }
 
-// temporary puts a temporary block where there is another.
+// temporary puts a temporary block on a scope that is blocked.
 func (s State) temporary(b checker.Block) (State, Outcome) {
 	cur := s.Block
 	repeated := b.ID != "" && b.ID == cur.ID

@@ -7,9 +7,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// First returns the blocks of the first limit scopes (0: of all) in the order
-// in which List returns them, of several on one scope the strongest,
-// or the first of the strongest. It reorders blocks.
+// First sorts blocks in the order of List and returns those of the first limit scopes (0: all). Of
+// several blocks of one scope it keeps the strongest, the first if some are equal.
 func First(blocks []checker.Block, limit int) []checker.Block {
 	slices.SortStableFunc(blocks, func(a, b checker.Block) int {
 		return cmp.Or(cmp.Compare(a.Scope.Type, b.Scope.Type), cmp.Compare(a.Scope.Value, b.Scope.Value), strongest(a, b))

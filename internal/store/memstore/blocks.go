@@ -1,5 +1,5 @@
-// Package memstore keeps blocks in the process: for the demo, for
-// tests, and as the reference that the other stores are compared with.
+// Package memstore stores blocks in memory, for the demo and tests, and as the reference that other
+// stores are compared with.
 package memstore
 
 import (
@@ -13,14 +13,13 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// markTTL is how long an unblock is remembered.
-const markTTL = 30 * 24 * time.Hour
+// tombstoneTTL is how long an unblock is remembered.
+const tombstoneTTL = 30 * 24 * time.Hour
 
-// sweepEvery is the number of Puts after which what has ended is forgotten.
+// sweepEvery is the number of Puts after which expired states are deleted.
 const sweepEvery = 4096
 
-// Blocks is a [store.Blocks] in memory. It is also fit to be the durable tier of
-// a tiered store.
+// Blocks is a [store.Blocks] in memory. It can also be the durable tier of a tiered store.
 type Blocks struct {
 	now func() time.Time
 
@@ -29,7 +28,7 @@ type Blocks struct {
 	puts   int
 }
 
-// NewBlocks returns an empty store that reads the time from now.
+// NewBlocks returns an empty store with the clock now.
 func NewBlocks(now func() time.Time) *Blocks {
 	return &Blocks{now: now, states: map[checker.Scope]store.State{}}
 }
@@ -54,7 +53,7 @@ func (b *Blocks) Put(_ context.Context, puts []store.Put) ([]store.Result, error
 	return results, nil
 }
 
-// prepare refuses what the stores outside the process can't write either.
+// prepare rejects what the other stores cannot write either.
 func prepare(p store.Put, now time.Time) (store.Put, error) {
 	p, err := store.Prepare(p, now)
 	if err != nil {
@@ -66,19 +65,19 @@ func prepare(p store.Put, now time.Time) (store.Put, error) {
 	return p, nil
 }
 
-// sweep forgets, now and then, scopes that are neither blocked nor marked.
+// sweep deletes scopes without a block and a tombstone, once every sweepEvery Puts.
 func (b *Blocks) sweep(now time.Time) {
 	if b.puts++; b.puts%sweepEvery != 0 {
 		return
 	}
 	for scope, s := range b.states {
-		if !s.Held(now) && s.Mark.Before(now.Add(-markTTL)) {
+		if !s.Held(now) && s.Tombstone.Before(now.Add(-tombstoneTTL)) {
 			delete(b.states, scope)
 		}
 	}
 }
 
-// Len is the number of scopes that the store remembers.
+// Len returns the number of scopes in the store.
 func (b *Blocks) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -109,7 +108,7 @@ func (b *Blocks) Unblock(_ context.Context, r store.Revocation) ([]checker.Block
 	if s.Held(now) {
 		lifted = append(lifted, s.Block)
 	}
-	b.states[r.Scope] = store.State{Mark: later(s.Mark, r.Time(now))}
+	b.states[r.Scope] = store.State{Tombstone: later(s.Tombstone, r.Time(now))}
 	return lifted, nil
 }
 
@@ -120,13 +119,13 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Lift takes back the unblocks of scopes, as an operator's block does.
+// Lift removes the tombstones of scopes, as an operator's block does.
 func (b *Blocks) Lift(_ context.Context, scopes []checker.Scope) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, scope := range scopes {
 		if s, ok := b.states[scope]; ok {
-			s.Mark = time.Time{}
+			s.Tombstone = time.Time{}
 			b.states[scope] = s
 		}
 	}
@@ -138,7 +137,7 @@ func (b *Blocks) List(_ context.Context, limit int) ([]checker.Block, error) {
 	return store.First(b.active(), limit), nil
 }
 
-// Each calls fn for every active block, all as of one moment.
+// Each calls fn for every active block of a consistent snapshot.
 func (b *Blocks) Each(ctx context.Context, fn func(checker.Block) error) error {
 	for _, block := range b.active() {
 		if err := ctx.Err(); err != nil {

@@ -1,5 +1,5 @@
-// Package pgstore keeps blocks in Postgres: the truth about permanent ones,
-// and, if wanted, temporary ones for services that reach nothing else. The table is ours
+// Package pgstore stores blocks in Postgres: permanent blocks, for which it is authoritative, and
+// optionally temporary ones for services that can reach only Postgres. The table is Wardstream's
 // (schema.Migrate) or the Python library's.
 package pgstore
 
@@ -27,25 +27,25 @@ const DefaultTable = "permanent_blocks"
 
 const longTimeouts = 10
 
-// ErrNoTable says that the table isn't there; "detector migrate" makes it.
+// ErrNoTable is returned if the table does not exist; "detector migrate" creates it.
 var ErrNoTable = errors.New("table doesn't exist")
 
-// Options say where blocks are kept; the zero value means the defaults.
+// Options configure Blocks; zero values mean the defaults.
 type Options struct {
 	// Table is "table" or "schema.table"; DefaultTable, found by the search_path.
 	Table string
-	// Timeout bounds a call that reads or writes some blocks, DefaultTimeout; a call about all of them has ten times
-	// as long. A connection whose other end is silent is noticed by nothing else.
+	// Timeout bounds a call that reads or writes some blocks; DefaultTimeout. Calls about all blocks
+	// have ten times as long. Nothing else detects a connection that no longer answers.
 	Timeout time.Duration
-	// Now is the clock by which blocks end; time.Now.
+	// Now is the clock by which blocks expire; time.Now.
 	Now func() time.Time
 }
 
 // DefaultTimeout is Options.Timeout unless set.
 const DefaultTimeout = 5 * time.Second
 
-// Blocks is a [store.Blocks] over Postgres. It decides in the process what a
-// Put comes to, holding an advisory lock on each scope it touches, and writes only what changed.
+// Blocks is a [store.Blocks] over Postgres. Put decides outcomes in this process while it holds an
+// advisory lock on each scope, and writes only what changes.
 type Blocks struct {
 	pool    *pgxpool.Pool
 	table   string // quoted
@@ -59,7 +59,7 @@ type Blocks struct {
 
 var _ store.Blocks = (*Blocks)(nil)
 
-// New returns Blocks over pool, whose owner closes it. It doesn't connect yet.
+// New returns Blocks over pool, which the caller closes. It does not open a connection.
 func New(pool *pgxpool.Pool, o Options) (*Blocks, error) {
 	if o.Table == "" {
 		o.Table = DefaultTable
@@ -78,7 +78,7 @@ func New(pool *pgxpool.Pool, o Options) (*Blocks, error) {
 	return &Blocks{pool: pool, table: table, sql: newStatements(table), timeout: o.Timeout, now: o.Now}, nil
 }
 
-// Check reports whether the table is there and can be read; ErrNoTable if it isn't.
+// Check returns nil if the table can be read, and ErrNoTable if it does not exist.
 func (b *Blocks) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -91,7 +91,7 @@ func (b *Blocks) Check(ctx context.Context) error {
 	return nil
 }
 
-// columnLimits returns how many characters columns hold; those without a limit aren't in it.
+// columnLimits returns the maximum number of characters of columns that have a limit.
 func (b *Blocks) columnLimits(ctx context.Context) (map[string]int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,8 +138,7 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, nil
 }
 
-// storableScopes splits scopes into types and values, without those that
-// Postgres can't hold, and therefore doesn't.
+// storableScopes splits scopes into types and values. It leaves out scopes that Postgres cannot hold.
 func storableScopes(scopes []checker.Scope) (types, values []string) {
 	for _, s := range scopes {
 		if storable(s.Type) && storable(s.Value) {
@@ -166,9 +165,8 @@ func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	return blocks, nil
 }
 
-// Each calls fn for every active block, all as of one moment, as they arrive:
-// memory doesn't grow with them. An error of fn ends it. It takes as long as fn does; ctx has to
-// bound it.
+// Each calls fn for every active block of a consistent snapshot, row by row, so that memory stays
+// bounded. An error of fn ends it. Its duration depends on fn and must be bounded by ctx.
 func (b *Blocks) Each(ctx context.Context, fn func(checker.Block) error) error {
 	rows, err := b.pool.Query(ctx, b.sql.each, b.now())
 	if err != nil {
@@ -205,8 +203,8 @@ func (b *Blocks) query(ctx context.Context, sql string, args ...any) ([]checker.
 	return blocks, nil
 }
 
-// Changed returns at most limit scopes that were blocked or unblocked, by
-// whatever software, since the given time.
+// Changed returns at most limit scopes that were blocked or unblocked, by any software, since the
+// given time.
 func (b *Blocks) Changed(ctx context.Context, since time.Time, limit int) ([]checker.Scope, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -221,8 +219,8 @@ func (b *Blocks) Changed(ctx context.Context, since time.Time, limit int) ([]che
 	return scopes, nil
 }
 
-// Purge deletes temporary blocks of ours that ended before the given time and
-// returns how many; permanent and revoked rows stay.
+// Purge deletes Wardstream's temporary blocks that expired before the given time and returns their
+// number. It keeps permanent and revoked rows.
 func (b *Blocks) Purge(ctx context.Context, before time.Time) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, longTimeouts*b.timeout)
 	defer cancel()
@@ -233,8 +231,8 @@ func (b *Blocks) Purge(ctx context.Context, before time.Time) (int64, error) {
 	return tag.RowsAffected(), nil
 }
 
-// lock takes the advisory locks on scopes, in an order that is the same for
-// everybody, until the end of the transaction.
+// lock takes the advisory locks on scopes until the end of the transaction, in the same order in every
+// process, to avoid deadlocks.
 func (b *Blocks) lock(batch *pgx.Batch, scopes []checker.Scope) {
 	keys := make([]int64, len(scopes))
 	for i, s := range scopes {

@@ -15,8 +15,8 @@ func (b *Blocks) Statement(name string) (sql string, args []any) {
 		return b.sql.lift, []any{types, values}
 	case "revoke":
 		return b.sql.revoke, []any{"user", "10", now, "", ""}
-	case "mark":
-		return b.sql.mark, []any{"user", "10", now.AddDate(0, -1, 0), "", "", 429}
+	case "tombstone":
+		return b.sql.tombstone, []any{"user", "10", now.AddDate(0, -1, 0), "", "", 429}
 	case "changed":
 		return b.sql.changed, []any{now.Add(-time.Minute), 1000}
 	}

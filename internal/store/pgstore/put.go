@@ -19,11 +19,10 @@ const (
 	putAttempts = 5
 )
 
-var errOvertaken = errors.New("another program keeps changing the same blocks")
+var errConflict = errors.New("another program keeps changing the same blocks")
 
-// Put implements [store.Blocks]: one transaction for a batch. One block that Postgres refuses doesn't
-// hold the others up: they are then put one by one, and its Result has
-// [store.ErrUnstorable].
+// Put implements [store.Blocks] with one transaction per batch. If Postgres refuses a block, the batch
+// is written block by block, and the Result of the refused one has [store.ErrUnstorable].
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -55,8 +54,7 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 	return results, nil
 }
 
-// putPart puts blocks in one transaction, or, if one of them is refused, each
-// in its own.
+// putPart puts blocks in one transaction or, if one of them is refused, each in its own.
 func (b *Blocks) putPart(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results, err := b.putTogether(ctx, puts)
 	if !errors.Is(err, store.ErrUnstorable) {
@@ -86,15 +84,14 @@ func (b *Blocks) putTogether(ctx context.Context, puts []store.Put) (results []s
 			results, err = b.putTx(ctx, tx, puts)
 			return err
 		})
-		if !errors.Is(err, errOvertaken) {
+		if !errors.Is(err, errConflict) {
 			break
 		}
 	}
 	return results, classify(err)
 }
 
-// putTx decides what the puts come to, with their scopes locked, and writes
-// what that changes.
+// putTx decides the outcomes of puts while their scopes are locked, and writes the changes.
 func (b *Blocks) putTx(ctx context.Context, tx pgx.Tx, puts []store.Put) ([]store.Result, error) {
 	states, err := b.lockStates(ctx, tx, puts)
 	if err != nil {
@@ -113,7 +110,7 @@ func (b *Blocks) putTx(ctx context.Context, tx pgx.Tx, puts []store.Put) ([]stor
 		if writes(outcome, p, before, now) {
 			changed[scope] = true
 		}
-		if p.EvidenceTime.IsZero() && outcome != store.Lapsed && !before.Mark.IsZero() {
+		if p.EvidenceTime.IsZero() && outcome != store.Lapsed && !before.Tombstone.IsZero() {
 			lifted = append(lifted, scope)
 		}
 	}
@@ -132,8 +129,8 @@ func writes(outcome store.Outcome, p store.Put, before store.State, now time.Tim
 	}
 }
 
-// lockStates locks the scopes and reads what they are. The two are statements
-// of their own: the second sees what was committed while the first waited.
+// lockStates locks the scopes and reads their states, in two statements: the second must see what was
+// committed while the first waited.
 func (b *Blocks) lockStates(ctx context.Context, tx pgx.Tx, puts []store.Put) (map[checker.Scope]store.State, error) {
 	var scopes []checker.Scope
 	states := make(map[checker.Scope]store.State, len(puts))
@@ -170,7 +167,7 @@ func (b *Blocks) lockStates(ctx context.Context, tx pgx.Tx, puts []store.Put) (m
 	return states, nil
 }
 
-// write writes the changed states and takes back lifted unblocks.
+// write writes the changed states and removes the tombstones of scopes that operators blocked.
 func (b *Blocks) write(ctx context.Context, tx pgx.Tx, states map[checker.Scope]store.State, changed map[checker.Scope]bool, lifted []checker.Scope) error {
 	if len(changed) > 0 {
 		var rows rowSet
@@ -184,7 +181,7 @@ func (b *Blocks) write(ctx context.Context, tx pgx.Tx, states map[checker.Scope]
 			return fmt.Errorf("write blocks: %w", err)
 		}
 		if tag.RowsAffected() != int64(len(changed)) {
-			return errOvertaken
+			return errConflict
 		}
 	}
 	if len(lifted) > 0 {
@@ -204,7 +201,7 @@ func split(scopes []checker.Scope) (types, values []string) {
 	return types, values
 }
 
-// Lift takes back the unblocks of scopes, as an operator's block does.
+// Lift removes the tombstones of scopes, as an operator's block does.
 func (b *Blocks) Lift(ctx context.Context, scopes []checker.Scope) error {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -218,8 +215,8 @@ func (b *Blocks) Lift(ctx context.Context, scopes []checker.Scope) error {
 	return nil
 }
 
-// Unblock implements [store.Blocks]. The revoked row is the mark; where there is nothing to
-// revoke, a row is made for it.
+// Unblock implements [store.Blocks]. The revoked row is the tombstone; without an active row it inserts
+// a revoked one.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -228,7 +225,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 		return nil, fmt.Errorf("unblock: %w", err)
 	}
 	if err := checkScope(r.Scope, limits); err != nil {
-		return nil, nil // what can't be in the table isn't, and never will be
+		return nil, nil // a scope that the table cannot hold is never blocked
 	}
 	now := b.now()
 	r.At = r.Time(now).Truncate(time.Microsecond)
@@ -248,7 +245,7 @@ func (b *Blocks) unblockTx(ctx context.Context, tx pgx.Tx, r store.Revocation, n
 	batch := &pgx.Batch{}
 	b.lock(batch, []checker.Scope{r.Scope})
 	batch.Queue(b.sql.revoke, r.Scope.Type, r.Scope.Value, r.At, r.By, r.Reason)
-	batch.Queue(b.sql.mark, r.Scope.Type, r.Scope.Value, r.At, r.By, r.Reason, wire.DefaultStatus)
+	batch.Queue(b.sql.tombstone, r.Scope.Type, r.Scope.Value, r.At, r.By, r.Reason, wire.DefaultStatus)
 	sent := tx.SendBatch(ctx, batch)
 	defer sent.Close() // an error shows in what is read below
 	if _, err := sent.Exec(); err != nil {
@@ -274,8 +271,8 @@ func (b *Blocks) unblockTx(ctx context.Context, tx pgx.Tx, r store.Revocation, n
 	return lifted, nil
 }
 
-// classify adds store.ErrUnstorable to errors about the data itself: SQLSTATE
-// classes 22 and 23, and what doesn't fit into an index.
+// classify wraps errors about the data itself in store.ErrUnstorable: SQLSTATE classes 22 and 23, and
+// values too large for an index.
 func classify(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || len(pg.Code) != 5 {

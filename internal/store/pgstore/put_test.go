@@ -267,12 +267,12 @@ func TestIndexes(t *testing.T) {
 SELECT 'user', n, CASE WHEN n % 10 > 0 THEN now() - n * interval '1 minute' END FROM generate_series(1, 20000) n`)
 	exec(t, pool, `ANALYZE permanent_blocks`)
 	for name, want := range map[string][]string{
-		"lookup":  {"permanent_blocks_active"},
-		"state":   {"permanent_blocks_active", "permanent_blocks_revoked"},
-		"lift":    {"permanent_blocks_revoked"},
-		"revoke":  {"permanent_blocks_active"},
-		"mark":    {"permanent_blocks_revoked"},
-		"changed": {"permanent_blocks_listing"},
+		"lookup":    {"permanent_blocks_active"},
+		"state":     {"permanent_blocks_active", "permanent_blocks_revoked"},
+		"lift":      {"permanent_blocks_revoked"},
+		"revoke":    {"permanent_blocks_active"},
+		"tombstone": {"permanent_blocks_revoked"},
+		"changed":   {"permanent_blocks_listing"},
 	} {
 		sql, args := b.Statement(name)
 		rows, err := pool.Query(t.Context(), `EXPLAIN `+sql, args...)

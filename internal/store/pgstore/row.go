@@ -16,8 +16,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// prepare returns p as the table can hold it. What identifies a block has to
-// fit as it is, what only describes it is cut.
+// prepare returns p in a form that the table can hold. Texts that only describe the block are cut; an
+// ID or scope that does not fit is an error.
 func prepare(p store.Put, limits map[string]int, now time.Time) (store.Put, error) {
 	p, err := store.Prepare(p, now)
 	if err != nil {
@@ -37,7 +37,7 @@ func prepare(p store.Put, limits map[string]int, now time.Time) (store.Put, erro
 func checkScope(s checker.Scope, limits map[string]int) error {
 	switch {
 	case !storable(s.Type) || !storable(s.Value):
-		return fmt.Errorf("scope %q is no text without NUL: %w", s, store.ErrUnstorable)
+		return fmt.Errorf("scope %q is not valid UTF-8 without NUL: %w", s, store.ErrUnstorable)
 	case tooLong(s.Type, limits["scope_type"]) || tooLong(s.Value, limits["scope_value"]):
 		return fmt.Errorf("scope of %d characters is longer than its columns: %w", utf8.RuneCountInString(s.String()), store.ErrUnstorable)
 	}
@@ -46,7 +46,7 @@ func checkScope(s checker.Scope, limits map[string]int) error {
 
 func tooLong(text string, limit int) bool { return limit > 0 && utf8.RuneCountInString(text) > limit }
 
-// clean makes text fit for a column of limit characters; 0 is no limit.
+// clean makes text valid for a column of at most limit characters; 0 means no limit.
 func clean(text string, limit int) string {
 	if !storable(text) {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
@@ -57,8 +57,8 @@ func clean(text string, limit int) string {
 	return text
 }
 
-// encodeMetadata returns the metadata column of a block: its own, and what the
-// table has no columns for.
+// encodeMetadata returns the metadata column of a block: its metadata and the fields for which the
+// table has no column.
 func encodeMetadata(s store.State) (string, error) {
 	m := make(map[string]any, len(s.Block.Metadata)+2)
 	maps.Copy(m, s.Block.Metadata)
@@ -84,7 +84,7 @@ func encodeMetadata(s store.State) (string, error) {
 	return string(clean), nil
 }
 
-// withoutNUL copies a JSON value without the characters that jsonb can't hold.
+// withoutNUL copies a JSON value without NUL, which jsonb cannot hold.
 func withoutNUL(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -105,7 +105,7 @@ func withoutNUL(v any) any {
 	return v
 }
 
-// decodeMetadata reads a JSON object, numbers as they stand; nil for anything else.
+// decodeMetadata decodes a JSON object with numbers unchanged; nil for anything else.
 func decodeMetadata(raw []byte) map[string]any {
 	var m map[string]any
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -116,7 +116,7 @@ func decodeMetadata(raw []byte) map[string]any {
 	return m
 }
 
-// row is a row as it comes, columns that may be null as pointers: all of them after a left join.
+// A row is a scanned row. Nullable columns are pointers; after a left join, all are nullable.
 type row struct {
 	scope                 checker.Scope
 	reason, rule, message *string
@@ -171,21 +171,21 @@ func scan(from pgx.CollectableRow) (store.State, error) {
 // scanState reads a row of the state statement.
 func scanState(from pgx.CollectableRow) (checker.Scope, store.State, error) {
 	var r row
-	var mark *time.Time
-	if err := from.Scan(append(r.targets(), &mark)...); err != nil {
+	var tombstone *time.Time
+	if err := from.Scan(append(r.targets(), &tombstone)...); err != nil {
 		return r.scope, store.State{}, fmt.Errorf("read row: %w", err)
 	}
 	var s store.State
 	if r.created != nil { // there is a row
 		s = r.state()
 	}
-	if mark != nil {
-		s.Mark = mark.UTC()
+	if tombstone != nil {
+		s.Tombstone = tombstone.UTC()
 	}
 	return r.scope, s, nil
 }
 
-// A rowSet is rows by column, as unnest takes them.
+// A rowSet holds rows as columns, for unnest.
 type rowSet struct {
 	types, values, reasons, rules, messages, metadata []string
 	status                                            []int16

@@ -23,7 +23,7 @@ const limitsSQL = `SELECT attname::text, atttypmod - 4 FROM pg_attribute
 WHERE attrelid = to_regclass($1) AND atttypid = 'varchar'::regtype AND atttypmod > 4 AND NOT attisdropped`
 
 // statements are the statements on one table.
-type statements struct{ lookup, list, each, changed, purge, state, upsert, lift, revoke, mark string }
+type statements struct{ lookup, list, each, changed, purge, state, upsert, lift, revoke, tombstone string }
 
 func newStatements(table string) statements {
 	on := func(sql string) string {
@@ -80,7 +80,7 @@ WHERE b.scope_type = $1 AND b.scope_value = $2 AND b.revoked_at IS NULL RETURNIN
 
 		// permanent_blocks_revoked: a row that was never active remembers an unblock where there was
 		// nothing to revoke, unless a later one is remembered.
-		mark: on(`INSERT INTO $TABLE (scope_type, scope_value, reason, rule_name, status_code, message, metadata, created_at,
+		tombstone: on(`INSERT INTO $TABLE (scope_type, scope_value, reason, rule_name, status_code, message, metadata, created_at,
 	revoked_at, revoked_by, revoked_reason)
 SELECT $1::text, $2::text, '', '', $6, '', '{}', $3::timestamptz, $3::timestamptz, $4::text, $5::text
 WHERE NOT EXISTS (SELECT FROM $TABLE r WHERE r.scope_type = $1::text AND r.scope_value = $2::text

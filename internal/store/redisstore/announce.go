@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// The stream of changes. Its size is bounded by scopes (some 260,000, at most 20 MB unless values are
-// chosen to be long), and a follower that fell behind further takes a snapshot, which is cheaper by then.
+// Size of the stream of changes: about 260,000 scopes and 20 MB, more if values are long. A follower
+// that is further behind takes a snapshot, which is cheaper by then.
 const (
 	changesKept     = 4096 // entries
 	changesPerEntry = 64   // scopes
@@ -20,14 +20,14 @@ const (
 	changesTTL      = 24 * time.Hour
 )
 
-// announce tells mirrors that the blocks of scopes changed. It comes after the write: who reads on hearing of it
-// reads what was written. It belongs to the write: if it fails the write has to be repeated, and then
-// announces again.
+// announce adds the change of scopes to the stream that mirrors follow. Call it after the write:
+// readers that react to the announcement are guaranteed to see the write. If it fails the write must
+// be retried, which announces again.
 func (b *Blocks) announce(ctx context.Context, scopes []checker.Scope) error {
 	return b.announceFields(ctx, wire.ChangedFields(scopes))
 }
 
-// announceAll tells mirrors that anything may have changed.
+// announceAll announces that any block may have changed.
 func (b *Blocks) announceAll(ctx context.Context) error {
 	return b.announceFields(ctx, []string{wire.AllChanged})
 }
@@ -56,8 +56,8 @@ func (b *Blocks) announceFields(ctx context.Context, fields []string) error {
 	return nil
 }
 
-// changed reports whether a put may have changed what a look-up finds. An extension that comes again,
-// because nobody heard of it the first time, finds its own end in force.
+// changed reports whether a put may have changed the result of a look-up. A retried extension, whose
+// first announcement failed, is Kept with its own expiry in effect and counts as a change.
 func changed(p store.Put, r store.Result) bool {
 	switch r.Outcome {
 	case store.Began, store.BecamePermanent, store.Extended:

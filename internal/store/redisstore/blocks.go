@@ -22,39 +22,39 @@ import (
 // Defaults of BlockOptions.
 const (
 	DefaultPermanentTTL = time.Hour
-	DefaultMarkTTL      = 30 * 24 * time.Hour
+	DefaultTombstoneTTL = 30 * 24 * time.Hour
 )
 
-// BlockOptions say how blocks are kept; the zero value means the defaults.
+// BlockOptions configure Blocks; zero values mean the defaults.
 type BlockOptions struct {
 	// Prefix starts all keys; rediskey.DefaultPrefix.
 	Prefix string
 	// PermanentTTL is the TTL of permanent blocks' keys and of the membership
 	// hash; DefaultPermanentTTL, at least a second.
 	PermanentTTL time.Duration
-	// MarkTTL is how long an unblock is remembered; DefaultMarkTTL. It should be
+	// TombstoneTTL is how long an unblock is remembered; DefaultTombstoneTTL. It should be
 	// longer than the stream's retention.
-	MarkTTL time.Duration
-	// Now is the clock by which blocks are read; time.Now. They are written by Redis's own.
+	TombstoneTTL time.Duration
+	// Now is the clock by which blocks are read; time.Now. Writes use Redis's clock.
 	Now func() time.Time
 }
 
-// Blocks is a [store.Blocks] over Redis. On its own it keeps permanent blocks,
-// too, but no longer than PermanentTTL after their last match. Together with Postgres
-// it is the copy that checkers read; what is beyond store.Blocks is for that.
+// Blocks is a [store.Blocks] over Redis. Used alone, it keeps permanent blocks for PermanentTTL after
+// their last match. Used with Postgres it is the copy that checkers read; the methods beyond
+// store.Blocks are for that.
 type Blocks struct {
-	client    redis.UniversalClient
-	clustered bool
-	keys      rediskey.Keys
-	scripts   scripts
-	lookup    *redislookup.Lookup
-	ttl       time.Duration
-	markTTL   time.Duration
-	now       func() time.Time
+	client       redis.UniversalClient
+	clustered    bool
+	keys         rediskey.Keys
+	scripts      scripts
+	lookup       *redislookup.Lookup
+	ttl          time.Duration
+	tombstoneTTL time.Duration
+	now          func() time.Time
 }
 
-// NewBlocks returns Blocks over client, whose owner closes it and has turned its own
-// repeating off (MaxRetries -1). It doesn't connect yet.
+// NewBlocks returns Blocks over client, which the caller closes and which must not retry (MaxRetries
+// -1). It does not open a connection.
 func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	if o.Prefix == "" {
 		o.Prefix = rediskey.DefaultPrefix
@@ -65,8 +65,8 @@ func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	if o.PermanentTTL == 0 {
 		o.PermanentTTL = DefaultPermanentTTL
 	}
-	if o.MarkTTL == 0 {
-		o.MarkTTL = DefaultMarkTTL
+	if o.TombstoneTTL == 0 {
+		o.TombstoneTTL = DefaultTombstoneTTL
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -75,12 +75,11 @@ func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	return &Blocks{
 		client: client, clustered: clustered, keys: rediskey.Keys{Prefix: o.Prefix}, scripts: blockScripts(),
 		lookup: redislookup.New(client, redislookup.WithKeyPrefix(o.Prefix), redislookup.WithClock(o.Now), redislookup.WithMetadata()),
-		ttl:    max(o.PermanentTTL, time.Second), markTTL: max(o.MarkTTL, time.Second), now: o.Now,
+		ttl:    max(o.PermanentTTL, time.Second), tombstoneTTL: max(o.TombstoneTTL, time.Second), now: o.Now,
 	}, nil
 }
 
-// Lookup implements [checker.Lookup]. A membership hash that is missing counts
-// as empty; where Postgres can fill the gap, LookupWith has it do so.
+// Lookup implements [checker.Lookup]. A missing membership hash counts as empty; see LookupWith.
 func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
 	blocks, err := b.lookup.Lookup(ctx, scopes)
 	if err != nil {
@@ -89,19 +88,19 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, nil
 }
 
-// PermanentTTL is how long copies of permanent blocks live.
+// PermanentTTL returns the TTL of copies of permanent blocks.
 func (b *Blocks) PermanentTTL() time.Duration { return b.ttl }
 
-// LookupWith returns a look-up of the same blocks that asks cold for the
-// permanent ones while the membership hash is missing.
+// LookupWith returns a look-up of the same blocks that asks cold for permanent ones while the
+// membership hash is missing.
 func (b *Blocks) LookupWith(cold checker.Lookup) checker.Lookup {
 	return redislookup.New(b.client, redislookup.WithKeyPrefix(b.keys.Prefix), redislookup.WithClock(b.now),
 		redislookup.WithColdLookup(cold), redislookup.WithMetadata())
 }
 
-// Unblock implements [store.Blocks]. On one server it is one step. In a Redis Cluster the block's key
-// goes first, with the mark, and the membership hash second: whoever puts a permanent block
-// meanwhile writes them in the other order, so one of the two sees the other.
+// Unblock implements [store.Blocks]. On a single server it is atomic. In a Redis Cluster it changes the
+// block's key and the tombstone first and the membership hash second. A concurrent Put of a permanent
+// block writes them in the opposite order, so at least one of the two sees the other.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	if r.At.IsZero() {
 		r.At = b.now()
@@ -110,7 +109,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	var warm *redis.IntCmd
 	cmds, err := run(ctx, b.client, []call{{
 		script: b.scripts.unblock, keys: b.allKeys(r.Scope),
-		args: []any{r.At.UnixMilli(), milliseconds(b.markTTL), field, rand.Text(), milliseconds(b.ttl), max(r.Now.UnixMilli(), 0)},
+		args: []any{r.At.UnixMilli(), milliseconds(b.tombstoneTTL), field, rand.Text(), milliseconds(b.ttl), max(r.Now.UnixMilli(), 0)},
 	}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
 	if err != nil {
 		return nil, fmt.Errorf("unblock: %w", err)
@@ -137,8 +136,7 @@ func (b *Blocks) blockKeys(s checker.Scope) []string {
 	return []string{b.keys.Block(s), b.keys.Unblocked(s)}
 }
 
-// allKeys are those and, where a script can reach them, the membership hash and
-// the generation.
+// allKeys are those and, except in a Cluster, the membership hash and the generation.
 func (b *Blocks) allKeys(s checker.Scope) []string {
 	keys := b.blockKeys(s)
 	if !b.clustered {
@@ -147,8 +145,7 @@ func (b *Blocks) allKeys(s checker.Scope) []string {
 	return keys
 }
 
-// lifted says which blocks the values stood for: that of the key, and that of
-// the membership hash if it isn't the same one.
+// lifted decodes the removed blocks: that of the key, and that of the membership hash if it differs.
 func lifted(scope checker.Scope, value string, members []string, now time.Time) []checker.Block {
 	var out []checker.Block
 	if value != "" {
@@ -166,8 +163,8 @@ func lifted(scope checker.Scope, value string, members []string, now time.Time) 
 	return out
 }
 
-// readable decodes the value of a block key. One that no one can read still blocks
-// (as an error), so it has to show up where blocks are listed and lifted.
+// readable decodes the value of a block key. A corrupt value makes look-ups fail, so it is returned
+// as a block too, to be listed and removed.
 func readable(scope checker.Scope, value string) checker.Block {
 	b, err := wire.DecodeBlock([]byte(value))
 	if err != nil {
@@ -181,9 +178,8 @@ func readable(scope checker.Scope, value string) checker.Block {
 // field, if its value is only or only is empty.
 type change struct{ field, value, only string }
 
-// changeMembers changes the membership hash, if there is one, and the
-// generation, and makes the Python library's readers reload. It returns what the
-// fields held.
+// changeMembers changes the membership hash, if it exists, and the generation, and makes readers of
+// the Python library reload. It returns the previous values of the fields.
 func (b *Blocks) changeMembers(ctx context.Context, changes []change) ([]string, error) {
 	var had []string
 	for start := 0; start < len(changes); start += callsPerPipeline {

@@ -15,15 +15,16 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Known returns what the membership hash and the unblock marks say of scopes: blocks that Postgres has, and marks.
-// undurable are the permanent blocks that the scopes' keys hold and Postgres may lack, zero where there is none.
+// Known returns the state of scopes by the membership hash, which holds blocks that Postgres has, and
+// the tombstones. undurable are permanent blocks in the scopes' keys that Postgres may lack; zero for
+// scopes without one.
 func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []store.State, undurable []checker.Block, err error) {
 	fields := make([]string, len(scopes))
-	marks, blocks := make([]*redis.StringCmd, len(scopes)), make([]*redis.StringCmd, len(scopes))
+	tombstones, blocks := make([]*redis.StringCmd, len(scopes)), make([]*redis.StringCmd, len(scopes))
 	pipe := b.client.Pipeline()
 	for i, s := range scopes {
 		fields[i] = rediskey.MemberField(s)
-		marks[i] = pipe.Get(ctx, b.keys.Unblocked(s))
+		tombstones[i] = pipe.Get(ctx, b.keys.Unblocked(s))
 		blocks[i] = pipe.Get(ctx, b.keys.Block(s))
 	}
 	members := pipe.HMGet(ctx, b.keys.Permanent(), fields...)
@@ -33,7 +34,7 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []st
 	}
 	states, undurable = make([]store.State, len(scopes)), make([]checker.Block, len(scopes))
 	for i, s := range scopes {
-		states[i].Mark = markTime(marks[i])
+		states[i].Tombstone = tombstoneTime(tombstones[i])
 		if raw := blocks[i].Val(); raw != "" && !wire.IsCopy(raw) {
 			if held, err := wire.DecodeBlock([]byte(raw)); err == nil && held.Permanent() {
 				undurable[i] = held
@@ -50,9 +51,9 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []st
 	return states, undurable, nil
 }
 
-// Confirm writes what Postgres has just committed: block keys and membership
-// hash. A scope that was unblocked after the event keeps neither and has the outcome Unblocked; that of the
-// others is as far as Redis knows.
+// Confirm writes blocks that Postgres has committed to their keys and the membership hash. A scope
+// that was unblocked after the event gets neither and has the outcome Unblocked; the other outcomes
+// are as far as Redis knows.
 func (b *Blocks) Confirm(ctx context.Context, puts []store.Put) ([]store.Outcome, error) {
 	if len(puts) == 0 {
 		return nil, nil
@@ -79,7 +80,7 @@ func (b *Blocks) Confirm(ctx context.Context, puts []store.Put) ([]store.Outcome
 	return outcomes, nil
 }
 
-// confirmTogether writes key and field of a block in one step.
+// confirmTogether writes key and field of a block atomically.
 func (b *Blocks) confirmTogether(ctx context.Context, puts []store.Put, changes []change) ([]store.Outcome, error) {
 	var warm *redis.IntCmd
 	outcomes, err := b.copies(ctx, puts, changes, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
@@ -92,9 +93,9 @@ func (b *Blocks) confirmTogether(ctx context.Context, puts []store.Put, changes 
 	return outcomes, nil
 }
 
-// confirmApart writes the fields first and the keys second, as they live on
-// different servers, and takes the fields back of what was unblocked. Should it meet another
-// write of the same scope just so, a reconciler has to set the hash right.
+// confirmApart writes the fields first and the keys second, since they are on different servers, and
+// removes the fields of scopes that were unblocked. A concurrent write of the same scope can leave the
+// hash wrong until the reconciler repairs it.
 func (b *Blocks) confirmApart(ctx context.Context, puts []store.Put, changes []change) ([]store.Outcome, error) {
 	if _, err := b.changeMembers(ctx, changes); err != nil {
 		return nil, err
@@ -113,8 +114,7 @@ func (b *Blocks) confirmApart(ctx context.Context, puts []store.Put, changes []c
 	return outcomes, err
 }
 
-// Refresh writes the block keys of blocks that Postgres has. Scopes unblocked
-// since are left alone.
+// Refresh writes the keys of blocks that Postgres has, except for scopes unblocked since.
 func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
 	puts := make([]store.Put, len(blocks))
 	for i, block := range blocks {
@@ -126,8 +126,8 @@ func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
 	return nil
 }
 
-// copies writes block keys, and with changes the membership hash. A key that
-// holds something else keeps it.
+// copies writes block keys, and with changes also the membership hash. A key with a foreign value is
+// left unchanged.
 func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change, with func(redis.Pipeliner)) ([]store.Outcome, error) {
 	calls := make([]call, len(puts))
 	for i, p := range puts {
@@ -159,8 +159,8 @@ func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change,
 	return outcomes, nil
 }
 
-// markTime reads an unblock mark; zero if there is none.
-func markTime(cmd *redis.StringCmd) time.Time {
+// tombstoneTime reads a tombstone; zero if there is none.
+func tombstoneTime(cmd *redis.StringCmd) time.Time {
 	ms, err := strconv.ParseInt(cmd.Val(), 10, 64)
 	if err != nil {
 		return time.Time{}

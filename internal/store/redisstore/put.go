@@ -16,9 +16,8 @@ import (
 
 var errReply = errors.New("script's reply has another shape")
 
-// Put implements [store.Blocks]: one pipeline, one script call for each block, and one
-// more to announce what changed, if anything did.
-// Blocks that Redis can't keep have [store.ErrUnstorable] in their Result.
+// Put implements [store.Blocks] with one pipeline of a script call per block, and one more call to
+// announce changes, if any. The Result of a block that Redis cannot store has [store.ErrUnstorable].
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
 	ready := make([]store.Put, 0, len(puts))
@@ -79,7 +78,7 @@ func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
 	}, p, nil
 }
 
-// evidenceTime is when the evidence begins as the scripts take it: nothing for an operator's wish.
+// evidenceTime returns p.EvidenceTime as the scripts' argument: "" for an operator's block.
 func evidenceTime(p store.Put) string {
 	if p.EvidenceTime.IsZero() {
 		return ""
@@ -87,8 +86,8 @@ func evidenceTime(p store.Put) string {
 	return strconv.FormatInt(p.EvidenceTime.UnixMilli(), 10)
 }
 
-// alongside has the membership hash read in the same round trip in a Redis
-// Cluster, where the scripts can't see it.
+// alongside reads the membership hash in the same round trip in a Redis Cluster, where the scripts
+// cannot access it.
 func (b *Blocks) alongside(ctx context.Context, puts []store.Put) (members func() []any, with func(redis.Pipeliner)) {
 	if !b.clustered {
 		return nil, nil
@@ -102,8 +101,8 @@ func (b *Blocks) alongside(ctx context.Context, puts []store.Put) (members func(
 		func(pipe redis.Pipeliner) { cmd = pipe.HMGet(ctx, b.keys.Permanent(), fields...) }
 }
 
-// overrule makes a temporary block that was put beside a stronger one of the
-// membership hash count as what it is: nothing new.
+// overrule corrects the result of a temporary block if the membership hash has a stronger one: the
+// stronger block was kept.
 func overrule(r *store.Result, p store.Put, member any) {
 	raw, ok := member.(string)
 	if !ok || p.Block.Permanent() || r.Outcome != store.Began && r.Outcome != store.Extended {
@@ -115,7 +114,7 @@ func overrule(r *store.Result, p store.Put, member any) {
 	}
 }
 
-// putResult reads the put script's reply.
+// putResult decodes the put script's reply.
 func putResult(p store.Put, cmd *redis.Cmd) store.Result {
 	reply, err := cmd.Slice()
 	if err != nil {
@@ -139,7 +138,7 @@ func putResult(p store.Put, cmd *redis.Cmd) store.Result {
 	return r
 }
 
-// inForce is the block that the script's reply stands for.
+// inForce decodes the block in effect from the script's reply.
 func inForce(put checker.Block, outcome store.Outcome, value string, third any) checker.Block {
 	switch {
 	case outcome == store.Extended:

@@ -46,7 +46,7 @@ func mustPut(t testing.TB, b store.Blocks, puts ...store.Put) []store.Result {
 func TestTTLs(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
-	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix, PermanentTTL: 10 * time.Minute, MarkTTL: time.Hour})
+	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix, PermanentTTL: 10 * time.Minute, TombstoneTTL: time.Hour})
 	temp, perm := block(user("t"), "a", false), block(user("p"), "b", true)
 	mustPut(t, b, temp, perm)
 	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("u"), At: time.Now()}); err != nil {

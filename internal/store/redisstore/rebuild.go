@@ -22,9 +22,9 @@ const (
 	swappedOther = 2 // the swap script's reply where the hash was incomplete or of another size before
 )
 
-// ErrOvertaken says that permanent blocks were written faster than the
-// membership hash could be rebuilt. One that was complete stays so.
-var ErrOvertaken = errors.New("membership hash was overtaken by new blocks")
+// ErrConflict is returned if permanent blocks kept changing while the membership hash was rebuilt. A
+// hash that was complete remains in place.
+var ErrConflict = errors.New("membership hash kept changing during the rebuild")
 
 // A Membership describes the membership hash.
 type Membership struct {
@@ -33,23 +33,23 @@ type Membership struct {
 	Blocks   int
 }
 
-// Membership describes the membership hash as it is now.
+// Membership returns the current state of the membership hash.
 func (b *Blocks) Membership(ctx context.Context) (Membership, error) {
 	pipe := b.client.Pipeline()
-	mark := pipe.HExists(ctx, b.keys.Permanent(), rediskey.CompleteField)
+	complete := pipe.HExists(ctx, b.keys.Permanent(), rediskey.CompleteField)
 	length := pipe.HLen(ctx, b.keys.Permanent())
 	left := pipe.PTTL(ctx, b.keys.Permanent())
 	if _, err := pipe.Exec(ctx); err != nil {
 		return Membership{}, fmt.Errorf("look at membership hash: %w", err)
 	}
-	// Without a TTL, which nothing of ours leaves it, it counts as worn out.
-	return Membership{Complete: mark.Val(), Age: b.ttl - max(left.Val(), 0), Blocks: max(int(length.Val())-1, 0)}, nil
+	// A hash without a TTL, which Wardstream never writes, counts as due for a rebuild.
+	return Membership{Complete: complete.Val(), Age: b.ttl - max(left.Val(), 0), Blocks: max(int(length.Val())-1, 0)}, nil
 }
 
-// Rebuild replaces the membership hash by what each yields, which must be all
-// that Postgres holds at one moment after the call of each. A hash overtaken by a
-// change is thrown away and begun again, some times; then ErrOvertaken. It returns the
-// number of blocks. Any number of rebuilds may run at the same time.
+// Rebuild replaces the membership hash by the blocks that each yields: a consistent snapshot of all
+// permanent blocks, taken after each was called. If a block changes meanwhile it discards the new hash
+// and starts again, a limited number of times; then it returns ErrConflict. It returns the number of
+// blocks. Any number of rebuilds may run at the same time.
 func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, error) {
 	for range rebuildAttempts {
 		n, done, err := b.rebuild(ctx, each)
@@ -60,11 +60,11 @@ func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(ch
 			return n, nil
 		}
 	}
-	// Every write changes the old hash, too, so it is worth keeping.
+	// The old hash is up to date, since every write changes it too.
 	if err := b.client.PExpire(ctx, b.keys.Permanent(), b.ttl).Err(); err != nil {
 		return 0, fmt.Errorf("keep membership hash: %w", err)
 	}
-	return 0, ErrOvertaken
+	return 0, ErrConflict
 }
 
 func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, bool, error) {
@@ -93,7 +93,7 @@ func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(ch
 	return next.blocks, swapped > 0, err
 }
 
-// generation returns the present generation, and begins one if there is none.
+// generation returns the current generation, and creates one if there is none.
 func (b *Blocks) generation(ctx context.Context) (string, error) {
 	pipe := b.client.Pipeline()
 	pipe.SetNX(ctx, b.keys.Generation(), rand.Text(), b.ttl)
@@ -104,7 +104,7 @@ func (b *Blocks) generation(ctx context.Context) (string, error) {
 	return get.Val(), nil
 }
 
-// building is a membership hash that isn't in place yet.
+// A building is a membership hash that is not in place yet.
 type building struct {
 	client redis.UniversalClient
 	key    string
@@ -130,8 +130,8 @@ func (n *building) finish(ctx context.Context) error {
 	return n.flush(ctx)
 }
 
-// flush writes the fields gathered so far. The TTL comes in the same transaction: a crash leaves
-// nothing that stays.
+// flush writes the fields collected so far. The TTL is set in the same transaction, so that a crash
+// leaves no key without one.
 func (n *building) flush(ctx context.Context) error {
 	_, err := n.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.HSet(ctx, n.key, n.fields...)

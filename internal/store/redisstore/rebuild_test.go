@@ -81,9 +81,9 @@ func TestRebuild(t *testing.T) {
 	storetest.AllExpire(t, env.Client, env.Prefix)
 }
 
-// TestOvertakenRebuild: what is written while a rebuild reads makes it begin
+// TestConflictingRebuild: what is written while a rebuild reads makes it begin
 // again; if that goes on, the old hash stays.
-func TestOvertakenRebuild(t *testing.T) {
+func TestConflictingRebuild(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix, PermanentTTL: 10 * time.Minute})
@@ -113,7 +113,7 @@ func TestOvertakenRebuild(t *testing.T) {
 		t.Fatalf("Rebuild = %d, %v after %d reads", n, err, reads)
 	}
 	reads = 0
-	if _, err := b.Rebuild(t.Context(), late(1000)); !errors.Is(err, redisstore.ErrOvertaken) || reads > 10 {
+	if _, err := b.Rebuild(t.Context(), late(1000)); !errors.Is(err, redisstore.ErrConflict) || reads > 10 {
 		t.Fatalf("Rebuild: %v after %d reads", err, reads)
 	}
 	m, err := b.Membership(t.Context())
@@ -162,7 +162,7 @@ func TestFailedRebuildChangesNothing(t *testing.T) {
 	}
 }
 
-// TestConfirmNeverMakesAHash: a hash with one block and no mark would be one
+// TestConfirmNeverMakesAHash: a hash with one block and without the complete field would be one
 // more thing to doubt.
 func TestConfirmNeverMakesAHash(t *testing.T) {
 	t.Parallel()

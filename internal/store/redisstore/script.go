@@ -68,10 +68,9 @@ const (
 	scriptLoads      = 3 // a SCRIPT FLUSH between load and call costs one more
 )
 
-// run sends calls in as few pipelines as may be, loads the scripts that the
-// server turns out not to know, and sends those calls again. Each command has its own reply; the error
-// says that the network or the server failed, with any part of the calls done.
-// With is sent along in the first pipeline.
+// run sends calls in one pipeline, together with the commands of with. If the server does not know a
+// script it loads it and sends those calls again. Each command holds its own reply. An error means that
+// the network or the server failed; any part of the calls may have been executed.
 func run(ctx context.Context, client redis.UniversalClient, calls []call, with func(redis.Pipeliner)) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
 	todo := make([]int, len(calls))
@@ -94,9 +93,8 @@ func run(ctx context.Context, client redis.UniversalClient, calls []call, with f
 	return nil, errors.New("run script: the server keeps forgetting it")
 }
 
-// send sends calls[todo] in order and returns those whose script is unknown.
-// An order among calls on one key is kept by sending them again: what follows an
-// unknown script on one server is unknown, too.
+// send sends calls[todo] in order and returns those whose script is unknown. Calls on one key stay in
+// order when they are sent again: if a script is unknown to a server, so are the calls after it.
 func send(ctx context.Context, client redis.UniversalClient, calls []call, cmds []*redis.Cmd, todo []int, with func(redis.Pipeliner)) ([]int, error) {
 	var unknown []int
 	for start := 0; start < len(todo) || with != nil; start += callsPerPipeline {
@@ -137,7 +135,7 @@ func load(ctx context.Context, client redis.UniversalClient, calls []call, unkno
 	return nil
 }
 
-// firstFailure returns the first error of a pipeline that is not one key's own.
+// firstFailure returns the first error of a pipeline that does not concern a single key.
 func firstFailure(cmds []redis.Cmder, err error) error {
 	for _, cmd := range cmds {
 		switch err := cmd.Err(); {
@@ -152,14 +150,14 @@ func firstFailure(cmds []redis.Cmder, err error) error {
 	return nil
 }
 
-// wrongType reports that a key holds something that isn't ours. In a script
-// the code may stand anywhere in the message.
+// wrongType reports whether err means that a key has a foreign type. In an error of a script the code
+// may be anywhere in the message.
 func wrongType(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.Contains(err.Error(), "WRONGTYPE")
 }
 
-// keyError is the error of one call; a key that holds something foreign can't store a block.
+// keyError returns the error of one call. A key of a foreign type is ErrUnstorable.
 func keyError(err error) error {
 	if wrongType(err) {
 		return fmt.Errorf("%w: %w", store.ErrUnstorable, err)

@@ -12,13 +12,12 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Active says which of some scopes Postgres has blocked, as a
-// [checker.Lookup] does.
+// An Active returns the active blocks of scopes in Postgres, like a [checker.Lookup].
 type Active func(context.Context, []checker.Scope) ([]checker.Block, error)
 
-// Sweep deletes copies of permanent blocks that Postgres no longer has, and
-// returns how many. Active is asked about a bounded number of scopes at a time. Temporary
-// blocks, those of other software, and permanent ones that Postgres never had are left alone.
+// Sweep deletes copies of permanent blocks that Postgres no longer has and returns their number. It
+// calls active with a bounded number of scopes at a time. It keeps temporary blocks, blocks of other
+// software, and permanent blocks that Postgres never had.
 func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
 	removed := 0
 	err := b.scan(ctx, func(values map[string]string) error {
@@ -44,7 +43,7 @@ func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
 	return removed, nil
 }
 
-// forgetActive takes the scopes that are still blocked out of keys.
+// forgetActive removes the scopes that are still blocked from keys.
 func forgetActive(ctx context.Context, keys map[checker.Scope]string, active Active) error {
 	if len(keys) == 0 {
 		return nil
@@ -63,8 +62,7 @@ func forgetActive(ctx context.Context, keys map[checker.Scope]string, active Act
 	return nil
 }
 
-// discard deletes those of the keys that still have their values and returns
-// how many did.
+// discard deletes the keys that still have the given values and returns how many it deleted.
 func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, values map[string]string) (int, error) {
 	calls := make([]call, 0, len(keys))
 	for _, key := range keys {
@@ -85,9 +83,9 @@ func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, val
 	return total, nil
 }
 
-// Sync brings hash and keys of some scopes in line with Postgres and returns
-// how many it had to change. It looks at Redis first and at Postgres second, and takes
-// out only what Redis had then, so that a block put meanwhile stays.
+// Sync makes the membership hash and the keys of scopes equal to Postgres and returns how many it
+// changed. It reads Redis before Postgres and deletes only values that it read, so that a block
+// written meanwhile stays.
 func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active) (int, error) {
 	members, values, err := b.copiesOf(ctx, scopes)
 	if err != nil {
@@ -127,7 +125,7 @@ func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active
 	return len(missing) + max(discarded, len(changes)), err
 }
 
-// copiesOf reads the membership hash's values and the block keys' of scopes.
+// copiesOf reads the fields of the membership hash and the block keys of scopes.
 func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members map[checker.Scope]string, values map[string]string, err error) {
 	fields := make([]string, len(scopes))
 	keys := make([]string, len(scopes))
@@ -146,7 +144,7 @@ func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members 
 	return members, values, err
 }
 
-// missing returns the puts of blocks whose value in the membership hash is another, or whose key is gone.
+// missing returns puts for blocks whose field in the membership hash differs or whose key is missing.
 func (b *Blocks) missing(blocks []checker.Block, members map[checker.Scope]string, values map[string]string) ([]store.Put, error) {
 	var puts []store.Put
 	for _, block := range blocks {

@@ -15,8 +15,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Model compares the backend with what the words of store.Blocks come to ([annals]), over random histories of
-// puts, unblocks, look-ups and, where the clock can be moved, time.
+// Model compares the backend with an independent model of store.Blocks ([history]), over random sequences
+// of puts, unblocks, look-ups and, if the clock can be moved, time.
 func Model(t *testing.T, open Open) {
 	b := open(t)
 	runs := 0
@@ -24,7 +24,7 @@ func Model(t *testing.T, open Open) {
 		runs++
 		m := &model{
 			suite: suite{b}, rt: rt, run: fmt.Sprintf("m%d-", runs), network: fmt.Sprintf("10.%d.%d.0", runs>>8&255, runs&255), base: b.Now().Add(500 * time.Millisecond).Truncate(time.Millisecond),
-			annals: annals{now: b.Now, scopes: map[checker.Scope]*chapter{}},
+			history: history{now: b.Now, scopes: map[checker.Scope]*chapter{}},
 		}
 		steps := rapid.IntRange(1, 20).Draw(rt, "steps")
 		for range steps {
@@ -41,7 +41,7 @@ type model struct {
 	run     string // starts the names of its scopes
 	network string
 	base    time.Time
-	annals  annals
+	history history
 }
 
 func (m *model) step() {
@@ -87,7 +87,7 @@ func (m *model) draw() store.Put {
 	at := m.before("event")
 	id := rapid.SampledFrom([]string{"", "e1", "e2", "e3", "e4", "e5"}).Draw(m.rt, "id")
 	p := temporary(m.scope(), id, at, 0)
-	// Ends are half a second off the clock's moves: no store has to be right about the very moment.
+	// Expiries are half a second off the clock's steps, so that rounding in a store does not matter.
 	switch rapid.IntRange(0, 3).Draw(m.rt, "length") {
 	case 0:
 		p.Block.ExpiresAt = time.Time{}
@@ -118,7 +118,7 @@ func (m *model) put() {
 		m.rt.Fatalf("Put: %v", err)
 	}
 	for i, p := range puts {
-		outcome, inForce := m.annals.put(p)
+		outcome, inForce := m.history.put(p)
 		if got[i].Err != nil || got[i].Outcome != outcome {
 			m.rt.Fatalf("Put %+v at %v: outcome %d, error %v; want %d", p, m.Now(), got[i].Outcome, got[i].Err, outcome)
 		}
@@ -131,7 +131,7 @@ func (m *model) put() {
 
 func (m *model) unblock() {
 	r := store.Revocation{Scope: m.scope(), At: m.before("unblock")}
-	want := m.annals.unblock(r)
+	want := m.history.unblock(r)
 	got, err := m.Blocks.Unblock(context.Background(), r)
 	if err != nil {
 		m.rt.Fatalf("Unblock: %v", err)
@@ -149,7 +149,7 @@ func (m *model) compareAll() []checker.Block {
 	}
 	var want []checker.Block
 	for _, s := range scopes {
-		want = append(want, m.annals.blocks(s)...)
+		want = append(want, m.history.blocks(s)...)
 	}
 	slices.SortFunc(got, listed) // a look-up has no order
 	slices.SortFunc(want, listed)

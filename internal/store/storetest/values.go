@@ -13,7 +13,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// oddScopes are scopes that somebody may choose to be called.
+// oddScopes are unusual values that users may choose for their names.
 func oddScopes() []checker.Scope {
 	hashed := "sha256-" + strings.Repeat("0123456789abcdef", 4)
 	var out []checker.Scope

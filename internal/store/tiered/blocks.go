@@ -1,6 +1,6 @@
-// Package tiered keeps temporary blocks in Redis and permanent ones in
-// Postgres with a copy in Redis. Postgres commits first, Redis follows, and a Reconciler
-// repairs what a crash or other software left between the two.
+// Package tiered stores temporary blocks in Redis, and permanent ones in Postgres with a copy in
+// Redis. Postgres commits first and Redis second; a Reconciler repairs differences left by a crash or
+// made by other software.
 package tiered
 
 import (
@@ -14,27 +14,27 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Durable is the truth about permanent blocks: Postgres, or memory in the demo.
+// Durable is the authoritative store of permanent blocks: Postgres, or memory in the demo.
 type Durable interface {
 	store.Blocks
-	// Each calls fn for every active block, all as of one moment.
+	// Each calls fn for every active block of a consistent snapshot.
 	Each(ctx context.Context, fn func(checker.Block) error) error
-	// Lift takes back the unblocks of scopes.
+	// Lift removes the tombstones of scopes.
 	Lift(ctx context.Context, scopes []checker.Scope) error
 }
 
-// Options change how blocks are kept; the zero value is the usual way.
+// Options configure Blocks; zero values mean the defaults.
 type Options struct {
-	// TemporaryToo keeps temporary blocks in the durable tier as well, for services
-	// that reach nothing else.
+	// TemporaryToo stores temporary blocks in the durable tier as well, for services that can reach
+	// only that.
 	TemporaryToo bool
-	// Now is the clock by which it is decided what is worth asking; time.Now.
+	// Now is the clock for expiry; time.Now.
 	Now func() time.Time
 }
 
-// Blocks is a [store.Blocks] over the two tiers. Where the durable tier fails,
-// a permanent block takes effect through Redis at once, and its Result has an Err: it isn't durable
-// yet. Where Redis fails nothing can be said, and the methods return an error.
+// Blocks is a [store.Blocks] over the two tiers. If the durable tier fails, a permanent block takes
+// effect through Redis at once and its Result has an Err, since it is not durable yet. If Redis fails
+// the methods return an error.
 type Blocks struct {
 	cache   *redisstore.Blocks
 	durable Durable // nil: there is none
@@ -43,8 +43,8 @@ type Blocks struct {
 	now     func() time.Time
 }
 
-// New returns Blocks over cache and durable. Without a durable tier (nil)
-// permanent blocks are Redis's, and end when nothing renews them.
+// New returns Blocks over cache and durable. If durable is nil, permanent blocks are in Redis only and
+// expire unless a match renews them.
 func New(cache *redisstore.Blocks, durable Durable, o Options) *Blocks {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -56,8 +56,8 @@ func New(cache *redisstore.Blocks, durable Durable, o Options) *Blocks {
 	return b
 }
 
-// Lookup implements [checker.Lookup]: one round trip to Redis, and a query to
-// the durable tier only while Redis doesn't hold a complete copy of it.
+// Lookup implements [checker.Lookup] with one round trip to Redis. It queries the durable tier only
+// while Redis has no complete copy of it.
 func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.Block, error) {
 	blocks, err := b.lookup.Lookup(ctx, scopes)
 	if err != nil {
@@ -66,11 +66,13 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, nil
 }
 
-// Unblock implements [store.Blocks]. Both tiers are tried whatever the other says: an error says
-// that one of them may still hold the block, and that Unblock has to be repeated. The durable
-// tier goes first, so that nobody reads the block there and writes it to Redis again;
-// who read it before is stopped by the mark and by the membership hash's generation. A match later than the unblock may have
-// blocked the scope again in the durable tier, and in Redis before that was cleared there: so both are compared in the end.
+// Unblock implements [store.Blocks]. It tries both tiers even if one fails. An error means that a tier
+// may still hold the block and that Unblock must be retried.
+//
+// The durable tier is first, so that no process reads the block there afterwards and copies it to Redis
+// again; a process that read it before is stopped by the tombstone and by the membership hash's
+// generation. A later match may have blocked the scope again in the durable tier, and in Redis before
+// Redis was cleared, so the two are compared at the end.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	r.At = r.Time(b.now())
 	var lifted []checker.Block
@@ -94,8 +96,7 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	return lifted, nil
 }
 
-// contains reports whether the copy c is of one of blocks: a scope has one
-// block of a kind.
+// contains reports whether c is a copy of one of blocks. A scope has at most one block of each kind.
 func contains(blocks []checker.Block, c checker.Block) bool {
 	for _, b := range blocks {
 		if b.Permanent() == c.Permanent() {
@@ -105,7 +106,7 @@ func contains(blocks []checker.Block, c checker.Block) bool {
 	return false
 }
 
-// List implements [store.Blocks]. If the durable tier can't be asked it returns what Redis has, along with
+// List implements [store.Blocks]. If the durable tier fails it returns the blocks in Redis along with
 // [store.ErrPartial].
 func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	var all []checker.Block

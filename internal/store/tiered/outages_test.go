@@ -50,7 +50,7 @@ func TestTiersAgreeAfterOutages(t *testing.T) {
 		o := &outages{
 			rt: rt, link: link, durable: durable, clock: time.Now().Add(-30 * time.Minute).UTC().Truncate(time.Second),
 			r:         &rig{Blocks: tiered.New(cache, durable, tiered.Options{}), cache: cache, durable: durable.Blocks, client: env.Client, prefix: prefix, keys: rediskey.Keys{Prefix: prefix}},
-			unblocked: map[string]time.Time{}, owed: map[string]bool{},
+			unblocked: map[string]time.Time{}, failed: map[string]bool{},
 		}
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
 			o.step()
@@ -154,7 +154,7 @@ type outages struct {
 	puts      []store.Put          // all of them
 	pending   []store.Put          // those that failed
 	unblocked map[string]time.Time // the last time, by scope
-	owed      map[string]bool      // unblocks that failed
+	failed    map[string]bool      // unblocks that failed
 }
 
 func (o *outages) step() {
@@ -215,7 +215,7 @@ func (o *outages) unblock(scope string) {
 	o.clock = o.clock.Add(time.Second)
 	o.unblocked[scope] = o.clock
 	_, err := o.r.Unblock(context.Background(), store.Revocation{Scope: user(scope), At: o.clock})
-	if o.owed[scope] = err != nil; err != nil && o.link.fault == well && o.durable.fault == well {
+	if o.failed[scope] = err != nil; err != nil && o.link.fault == well && o.durable.fault == well {
 		o.rt.Fatalf("Unblock while both stores are there: %v", err)
 	}
 }
@@ -223,8 +223,8 @@ func (o *outages) unblock(scope string) {
 // recover has all stores back, and what failed done again.
 func (o *outages) recover() {
 	o.link.fault, o.durable.fault = well, well
-	for _, scope := range slices.Sorted(maps.Keys(o.owed)) {
-		if o.owed[scope] {
+	for _, scope := range slices.Sorted(maps.Keys(o.failed)) {
+		if o.failed[scope] {
 			o.unblock(scope)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Put implements [store.Blocks]. A batch without permanent blocks is one round
-// trip to Redis. Of one scope's puts the temporary ones before the first permanent one go first, then
-// the permanent ones, then the other temporary ones: which is the order that shows.
+// Put implements [store.Blocks]. A batch without permanent blocks takes one round trip to Redis. Puts
+// are executed in three phases, which keep the order within each scope as far as it matters: temporary
+// blocks before the scope's first permanent one, permanent blocks, and the remaining temporary ones.
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	if b.durable == nil {
 		results, err := b.cache.Put(ctx, puts)
@@ -22,27 +22,27 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 		return results, nil
 	}
 	results := make([]store.Result, len(puts))
-	for i, wave := range waves(puts) {
-		if len(wave) == 0 {
+	for i, phase := range phases(puts) {
+		if len(phase) == 0 {
 			continue
 		}
 		put := b.putTemporary
 		if i == 1 {
 			put = b.putPermanent
 		}
-		done, err := put(ctx, pick(puts, wave))
+		done, err := put(ctx, pick(puts, phase))
 		if err != nil {
 			return nil, err
 		}
-		for j, at := range wave {
+		for j, at := range phase {
 			results[at] = done[j]
 		}
 	}
 	return results, nil
 }
 
-// waves sorts puts into the three that Put speaks of, by position.
-func waves(puts []store.Put) [3][]int {
+// phases assigns puts, by index, to the three phases of Put.
+func phases(puts []store.Put) [3][]int {
 	var out [3][]int
 	permanent := map[checker.Scope]bool{}
 	for i, p := range puts {
@@ -59,8 +59,7 @@ func waves(puts []store.Put) [3][]int {
 	return out
 }
 
-// putTemporary puts temporary blocks in Redis, and in the durable tier before
-// that if it keeps them, too.
+// putTemporary puts temporary blocks in the durable tier, if it stores them too, and then in Redis.
 func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
 	todo := make([]int, 0, len(puts))
@@ -72,8 +71,8 @@ func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Re
 		}
 	}
 	for i, p := range puts {
-		// What the durable tier knows better: Redis may have lost it. An operator's
-		// wish goes there all the same, to lift the mark of an unblock.
+		// The durable tier decides, since Redis may have lost the state. An operator's block is put in
+		// Redis all the same, to remove the tombstone there.
 		overruled := !p.EvidenceTime.IsZero() &&
 			(results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent())
 		if !b.both || durableErr != nil || !overruled {
@@ -105,8 +104,7 @@ func pick(puts []store.Put, which []int) []store.Put {
 	return out
 }
 
-// liftFor takes back in the durable tier what operators' temporary blocks took
-// back in Redis: the memory of an unblock.
+// liftFor removes the tombstones in the durable tier that operators' temporary blocks removed in Redis.
 func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.Result) {
 	var scopes []checker.Scope
 	var at []int
@@ -125,11 +123,11 @@ func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.
 	}
 }
 
-// attempts is how often a permanent block is put where operators unblock its scope meanwhile.
+// attempts is how often a permanent block is put if operators unblock its scope at the same time.
 const attempts = 3
 
-// putPermanent puts permanent blocks: those that aren't in force already in the durable tier,
-// then what that made of them in Redis. What an operator unblocked between the two steps is decided again.
+// putPermanent puts permanent blocks in the durable tier, unless they are already in effect, and then
+// copies the result to Redis. Scopes that an operator unblocked between the two steps are decided again.
 func (b *Blocks) putPermanent(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
 	todo := make([]int, len(puts))
@@ -137,22 +135,22 @@ func (b *Blocks) putPermanent(ctx context.Context, puts []store.Put) ([]store.Re
 		todo[i] = i
 	}
 	for attempt := 1; len(todo) > 0; attempt++ {
-		open, marks, err := b.undecided(ctx, puts, results, todo)
+		open, tombstones, err := b.undecided(ctx, puts, results, todo)
 		if err != nil || len(open) == 0 {
 			return results, err
 		}
 		if attempt == attempts {
-			marks = nil
+			tombstones = nil
 		}
-		if todo, err = b.putDurable(ctx, puts, results, open, marks); err != nil {
+		if todo, err = b.putDurable(ctx, puts, results, open, tombstones); err != nil {
 			return results, err
 		}
 	}
 	return results, nil
 }
 
-// putDurable puts what undecided left over and returns what has to be decided again.
-func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []store.Result, todo []int, marks map[int]time.Time) ([]int, error) {
+// putDurable puts what undecided returned, and returns the puts to decide again.
+func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []store.Result, todo []int, tombstones map[int]time.Time) ([]int, error) {
 	kept, durableErr := b.durable.Put(ctx, pick(puts, todo))
 	var confirm, degrade []int
 	for j, i := range todo {
@@ -170,16 +168,16 @@ func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []sto
 			}
 		}
 	}
-	again, err := b.confirm(ctx, puts, results, confirm, marks)
+	again, err := b.confirm(ctx, puts, results, confirm, tombstones)
 	if err != nil {
 		return nil, err
 	}
 	return again, b.degrade(ctx, puts, results, degrade)
 }
 
-// undecided returns those of puts that the durable tier has to decide, and when their scopes were last unblocked. A match
-// that comes again for a scope that is permanently blocked, or from before an unblock, needs
-// nobody's transaction; the match that began the block does, as it may be a redelivery.
+// undecided returns the puts that the durable tier has to decide, and the tombstones of their scopes. A
+// further match for a permanently blocked scope, or one from before an unblock, needs no transaction.
+// The match that created the block does, since it may be a redelivery.
 func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []store.Result, which []int) ([]int, map[int]time.Time, error) {
 	var todo []int
 	var scopes []checker.Scope
@@ -200,13 +198,13 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 		return nil, nil, fmt.Errorf("put in every tier: %w", err)
 	}
 	var rest []int
-	marks := make(map[int]time.Time, len(todo))
+	tombstones := make(map[int]time.Time, len(todo))
 	for j, i := range todo {
 		p, s, now := puts[i], states[j], b.now()
 		held := s.Held(now) && s.Block.Permanent()
 		repeated := p.Block.ID == "" || s.Block.ID == p.Block.ID
 		switch {
-		case !p.EvidenceTime.IsZero() && !s.Mark.IsZero() && !s.Mark.Before(p.EvidenceTime):
+		case !p.EvidenceTime.IsZero() && !s.Tombstone.IsZero() && !s.Tombstone.Before(p.EvidenceTime):
 			results[i] = store.Result{Outcome: store.Unblocked}
 			if held {
 				results[i].Block = s.Block
@@ -215,14 +213,15 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 			results[i] = store.Result{Outcome: store.Kept, Block: s.Block}
 		default:
 			puts[i].Block = continued(p, undurable[j])
-			rest, marks[i] = append(rest, i), s.Mark
+			rest, tombstones[i] = append(rest, i), s.Tombstone
 		}
 	}
-	return rest, marks, nil
+	return rest, tombstones, nil
 }
 
-// continued is the block to put where Redis alone holds one: that block has begun, and was told of, while the durable
-// tier was down, so that whichever of its entries gets there first must not begin another.
+// continued returns the block to put if only Redis holds one. That block was created, and announced in an
+// event, while the durable tier was down, so the entry that reaches the durable tier first must not
+// create another.
 func continued(p store.Put, undurable checker.Block) checker.Block {
 	if undurable.ID != "" && !p.EvidenceTime.IsZero() {
 		p.Block.ID, p.Block.CreatedAt = undurable.ID, undurable.CreatedAt
@@ -230,16 +229,16 @@ func continued(p store.Put, undurable checker.Block) checker.Block {
 	return p.Block
 }
 
-// confirm copies to Redis what is durable. Redis knows of the temporary block
-// that a permanent one replaces, and of unblocks. One since the marks were read may have ended in the durable tier what was
-// put there, though the match is later, or may be about to: which of them is left has to be decided again. Without marks the match counts if it
-// is later than the unblock.
-func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, marks map[int]time.Time) (again []int, err error) {
+// confirm copies durable blocks to Redis, which knows the temporary block that a permanent one replaces,
+// and unblocks. An unblock after tombstones were read may have removed the block from the durable tier,
+// or be about to, even if the match is later; such puts are returned to be decided again. If tombstones
+// is nil, a match counts if it is later than the unblock.
+func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, tombstones map[int]time.Time) (again []int, err error) {
 	copies := make([]store.Put, len(which))
 	for j, i := range which {
 		copies[j] = store.Put{Block: results[i].Block, EvidenceTime: puts[i].EvidenceTime}
-		if marks != nil && !puts[i].EvidenceTime.IsZero() {
-			copies[j].EvidenceTime = after(marks[i])
+		if tombstones != nil && !puts[i].EvidenceTime.IsZero() {
+			copies[j].EvidenceTime = after(tombstones[i])
 		}
 	}
 	outcomes, err := b.cache.Confirm(ctx, copies)
@@ -248,7 +247,7 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 	}
 	for j, i := range which {
 		switch {
-		case outcomes[j] == store.Unblocked && marks != nil:
+		case outcomes[j] == store.Unblocked && tombstones != nil:
 			again = append(again, i)
 		case outcomes[j] == store.Unblocked:
 			results[i] = store.Result{Outcome: store.Unblocked}
@@ -259,16 +258,16 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 	return again, nil
 }
 
-// after is the earliest event time that a mark doesn't hold back; every other mark does.
-func after(mark time.Time) time.Time {
-	if mark.IsZero() {
+// after returns the earliest event time that the tombstone allows; any newer tombstone rejects it.
+func after(tombstone time.Time) time.Time {
+	if tombstone.IsZero() {
 		return time.UnixMilli(1)
 	}
-	return mark.Add(time.Millisecond)
+	return tombstone.Add(time.Millisecond)
 }
 
-// degrade puts in Redis alone what the durable tier didn't take. It is in
-// effect then; the results keep their errors.
+// degrade puts blocks that the durable tier did not accept in Redis alone. They are in effect then; their
+// Results keep the errors.
 func (b *Blocks) degrade(ctx context.Context, puts []store.Put, results []store.Result, which []int) error {
 	if len(which) == 0 {
 		return nil

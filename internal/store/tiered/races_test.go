@@ -64,7 +64,7 @@ func TestTiersAgreeAfterRaces(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := r.cache.Rebuild(ctx, r.durable.Each); err != nil && !strings.Contains(err.Error(), redisstore.ErrOvertaken.Error()) {
+				if _, err := r.cache.Rebuild(ctx, r.durable.Each); err != nil && !strings.Contains(err.Error(), redisstore.ErrConflict.Error()) {
 					t.Error(err)
 					return
 				}
@@ -156,13 +156,13 @@ func TestReconcilerPasses(t *testing.T) {
 	if report := reconcile(t, reconciler); report.Change == tiered.Rebuilt && report.Blocks != 1100 {
 		t.Errorf("second pass: %+v", report)
 	}
-	// Worn out: two thirds of its TTL are left, and no more.
+	// Stale: no more than two thirds of its TTL are left.
 	if err := r.client.PExpire(t.Context(), r.keys.Permanent(), r.cache.PermanentTTL()*2/3-time.Second).Err(); err != nil {
 		t.Fatal(err)
 	}
 	unblock(t, r.durable, "5") // half an unblock
 	if report := reconcile(t, reconciler); report.Change != tiered.Rebuilt || report.Blocks != 1099 || report.Repaired != 1 {
-		t.Errorf("pass over a worn hash: %+v", report)
+		t.Errorf("pass over a stale hash: %+v", report)
 	}
 	if got := blocked(t, r.cache, "5", "6"); !slices.Equal(got, []string{"", "a"}) {
 		t.Errorf("blocked by %q", got)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// DefaultInterval is how often a Reconciler looks.
+	// DefaultInterval is the time between passes of a Reconciler.
 	DefaultInterval = 30 * time.Second
 
 	refreshChunk = 500
@@ -26,33 +26,33 @@ const (
 	passTimeout  = 5 * time.Minute // of one pass
 )
 
-// A Change is what a pass of the Reconciler came to.
+// A Change is the outcome of a pass of the Reconciler.
 type Change string
 
-// What a pass comes to.
+// Outcomes of a pass, which are also label values of wardstream_reconcile_total.
 const (
-	Fresh     Change = "fresh"     // nothing to do
-	Synced    Change = "synced"    // late changes of the durable tier were copied
-	Rebuilt   Change = "rebuilt"   // the membership hash and the copies were written anew
-	Overtaken Change = "overtaken" // the hash was not, as blocks kept coming; the copies were
+	Fresh      Change = "fresh"     // nothing to do
+	Synced     Change = "synced"    // recent changes of the durable tier were copied
+	Rebuilt    Change = "rebuilt"   // the membership hash and the copies were rewritten
+	Superseded Change = "overtaken" // only the copies were rewritten: blocks kept changing during the rebuild
 )
 
-// A Report is what one pass of the Reconciler found and did.
+// A Report describes one pass of the Reconciler.
 type Report struct {
 	Change   Change
 	Blocks   int // in the membership hash
-	Repaired int // copies that didn't say what the durable tier says
+	Repaired int // copies that differed from the durable tier
 }
 
-// ReconcilerOptions say how a Reconciler works; the zero value means the defaults.
+// ReconcilerOptions configure a Reconciler; zero values mean the defaults.
 type ReconcilerOptions struct {
 	Interval   time.Duration         // between passes, give or take a fifth; DefaultInterval
 	Registerer prometheus.Registerer // nil: no metrics
 	Logger     *slog.Logger          // nil: no log
 }
 
-// A Reconciler keeps Redis's copy of the durable tier what it should be. Any
-// number of them may work on the same stores.
+// A Reconciler repairs Redis's copy of the durable tier. Any number of Reconcilers may work on the same
+// stores.
 type Reconciler struct {
 	blocks   *Blocks
 	interval time.Duration
@@ -65,8 +65,7 @@ type Reconciler struct {
 	duration  prometheus.Histogram
 }
 
-// NewReconciler returns a Reconciler of b. It does nothing where b has no
-// durable tier.
+// NewReconciler returns a Reconciler of b. It does nothing if b has no durable tier.
 func NewReconciler(b *Blocks, o ReconcilerOptions) *Reconciler {
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
@@ -94,14 +93,14 @@ func NewReconciler(b *Blocks, o ReconcilerOptions) *Reconciler {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9), NativeHistogramBucketFactor: 1.1,
 		}),
 	}
-	for _, outcome := range []string{string(Fresh), string(Synced), string(Rebuilt), string(Overtaken), "error"} {
+	for _, outcome := range []string{string(Fresh), string(Synced), string(Rebuilt), string(Superseded), "error"} {
 		r.passes.WithLabelValues(outcome)
 	}
 	return r
 }
 
-// Run makes a pass at once and then one every interval, until ctx ends.
-// Errors are logged and counted; the next pass makes up for them.
+// Run makes a pass at once and then one every interval, until ctx ends. Errors are logged and counted;
+// the next pass retries.
 func (r *Reconciler) Run(ctx context.Context) {
 	if r.blocks.durable == nil {
 		return
@@ -131,9 +130,9 @@ func (r *Reconciler) Run(ctx context.Context) {
 	}
 }
 
-// Reconcile makes one pass: a membership hash that is missing, incomplete or
-// older than a third of its TTL is rebuilt and the copies are refreshed and swept;
-// otherwise late changes of the durable tier are copied. It isn't safe for concurrent use.
+// Reconcile makes one pass. If the membership hash is missing, incomplete or older than a third of its
+// TTL, it rebuilds the hash and refreshes and sweeps the copies. Otherwise it copies recent changes of
+// the durable tier. It is not safe for concurrent use.
 func (r *Reconciler) Reconcile(ctx context.Context) (Report, error) {
 	if r.blocks.durable == nil {
 		return Report{Change: Fresh}, nil
@@ -158,8 +157,8 @@ func (r *Reconciler) pass(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	report := Report{Change: Fresh, Blocks: m.Blocks}
-	worn := !m.Complete || m.Age >= r.blocks.cache.PermanentTTL()/3
-	if !worn {
+	stale := !m.Complete || m.Age >= r.blocks.cache.PermanentTTL()/3
+	if !stale {
 		enough, n, err := r.sync(ctx)
 		if err != nil {
 			return report, err
@@ -167,9 +166,9 @@ func (r *Reconciler) pass(ctx context.Context) (Report, error) {
 		if n > 0 {
 			report.Change, report.Repaired = Synced, n
 		}
-		worn = !enough
+		stale = !enough
 	}
-	if worn {
+	if stale {
 		if report, err = r.rebuild(ctx, m); err != nil {
 			return report, err
 		}
@@ -178,14 +177,14 @@ func (r *Reconciler) pass(ctx context.Context) (Report, error) {
 	return report, nil
 }
 
-// A changer tells what was blocked or unblocked lately; a durable tier needn't be one.
+// A changer returns recently changed scopes. A durable tier need not implement it.
 type changer interface {
 	Changed(ctx context.Context, since time.Time, limit int) ([]checker.Scope, error)
 }
 
-// sync copies what changed in the durable tier since the last pass: by other
-// software, or by a worker that crashed before it wrote to Redis. It isn't enough if too much did,
-// or if there was no pass before.
+// sync copies what changed in the durable tier since the last pass, by other software or by a worker
+// that crashed before it wrote to Redis. It returns false if a rebuild is needed: if too much changed,
+// or at the first pass.
 func (r *Reconciler) sync(ctx context.Context) (enough bool, repaired int, err error) {
 	changes, ok := r.blocks.durable.(changer)
 	if !ok {
@@ -206,13 +205,13 @@ func (r *Reconciler) sync(ctx context.Context) (enough bool, repaired int, err e
 	return true, n, err
 }
 
-// rebuild writes the membership hash and the copies anew.
+// rebuild rewrites the membership hash and the copies.
 func (r *Reconciler) rebuild(ctx context.Context, m redisstore.Membership) (Report, error) {
 	cache, durable := r.blocks.cache, r.blocks.durable
 	report := Report{Change: Rebuilt, Blocks: m.Blocks}
 	switch n, err := cache.Rebuild(ctx, durable.Each); {
-	case errors.Is(err, redisstore.ErrOvertaken):
-		report.Change = Overtaken
+	case errors.Is(err, redisstore.ErrConflict):
+		report.Change = Superseded
 	case err != nil:
 		return report, err
 	default:
@@ -228,7 +227,7 @@ func (r *Reconciler) rebuild(ctx context.Context, m redisstore.Membership) (Repo
 	return report, r.purge(ctx)
 }
 
-// refresh writes the copies of all blocks, some at a time.
+// refresh writes the copies of all blocks, in batches.
 func (r *Reconciler) refresh(ctx context.Context) error {
 	chunk := make([]checker.Block, 0, refreshChunk)
 	err := r.blocks.durable.Each(ctx, func(b checker.Block) error {
@@ -245,8 +244,7 @@ func (r *Reconciler) refresh(ctx context.Context) error {
 	return r.blocks.cache.Refresh(ctx, chunk)
 }
 
-// purge deletes temporary blocks that ended long ago from a durable tier that
-// keeps them.
+// purge deletes temporary blocks that expired long ago from a durable tier that stores them.
 func (r *Reconciler) purge(ctx context.Context) error {
 	durable, ok := r.blocks.durable.(interface {
 		Purge(ctx context.Context, before time.Time) (int64, error)

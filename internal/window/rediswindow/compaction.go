@@ -23,16 +23,16 @@ type compaction struct {
 	limit     int    // of clears
 }
 
-// upkeep is the replies to compactions, and to the trimming of clears along with them.
-type upkeep struct{ compactions, trims []*redis.Cmd }
+// maintenance holds the replies to compactions, and to the trimming of clears along with them.
+type maintenance struct{ compactions, trims []*redis.Cmd }
 
-func (u *upkeep) failed() bool {
+func (u *maintenance) failed() bool {
 	failed := func(c *redis.Cmd) bool { return c.Err() != nil }
 	return slices.ContainsFunc(u.compactions, failed) || slices.ContainsFunc(u.trims, failed)
 }
 
 // dropped is how many clears were forgotten though they may matter.
-func (u *upkeep) dropped() float64 {
+func (u *maintenance) dropped() float64 {
 	n := 0
 	for _, c := range u.trims {
 		excess, _ := c.Int() // of one that failed: 0
@@ -76,14 +76,14 @@ func (s *Store) settle(t *touch, view *window.View) {
 
 // compact sends the compactions that wait. Whether they succeed is of no
 // interest: a log that stays long is compacted another time.
-func (s *Store) compact(ctx context.Context, p redis.Pipeliner) upkeep {
+func (s *Store) compact(ctx context.Context, p redis.Pipeliner) maintenance {
 	s.mu.Lock()
 	waiting := s.overfull
 	if len(waiting) > 0 {
 		s.overfull = map[string]compaction{}
 	}
 	s.mu.Unlock()
-	var sent upkeep
+	var sent maintenance
 	for key, c := range waiting {
 		sent.compactions = append(sent.compactions, p.Eval(ctx, compactSource, []string{key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10)))
 		if c.clearsKey != "" {

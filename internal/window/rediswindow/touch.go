@@ -27,7 +27,7 @@ type touch struct {
 // touchAll adds the batch to its windows and reads them, in one round trip.
 func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, error) {
 	touched := make([]touch, len(batch.Windows))
-	var housekeeping upkeep
+	var housekeeping maintenance
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		housekeeping = s.compact(ctx, p)
 		for i, w := range batch.Windows {
@@ -102,7 +102,7 @@ func (t *touch) view() *window.View {
 // failure returns the error that makes the pipeline's replies unusable, or nil. That a
 // window isn't there is no error, nor that a compaction failed. Where Redis refuses the
 // connection itself only the pipeline has an error, its commands don't.
-func failure(err error, touched []touch, housekeeping *upkeep) error {
+func failure(err error, touched []touch, housekeeping *maintenance) error {
 	if err == nil {
 		return nil
 	}

@@ -1,7 +1,7 @@
 -- Writes the copy of a block that Postgres has: its key, and its field in the membership hash if there
 -- is one. Postgres decides between permanent blocks, so this one replaces any but a temporary
 -- block that ends later.
--- KEYS   1 block key; 2 unblock mark, in the same slot; for a new block, and not in a Redis Cluster, also
+-- KEYS   1 block key; 2 tombstone, in the same slot; for a new block, and not in a Redis Cluster, also
 --        3 membership hash; 4 generation
 -- ARGV   1 value as wire.EncodeCopy writes it; 2 time in ms of the event it began with, '' for an operator's
 --        own wish; 3 TTL in ms of a copy; 4 field in the membership hash; 5 its value; 6 new generation
@@ -14,8 +14,8 @@ local id, created, till, flags, rest = string.match(ARGV[1], HEAD)
 till = tonumber(till)
 local operator = ARGV[2] == ''
 if not operator then
-  local mark = tonumber(redis.call('GET', KEYS[2]) or '')
-  if mark and mark >= tonumber(ARGV[2]) then return UNBLOCKED end
+  local tombstone = tonumber(redis.call('GET', KEYS[2]) or '')
+  if tombstone and tombstone >= tonumber(ARGV[2]) then return UNBLOCKED end
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,6 +1,6 @@
 -- Puts one block. Of two blocks the stronger stays: permanent over temporary, the later
 -- end over the earlier; store.State.Decide says the same in Go.
--- KEYS   1 block key; 2 unblock mark, in the same slot; not in a Redis Cluster also 3 membership hash
+-- KEYS   1 block key; 2 tombstone, in the same slot; not in a Redis Cluster also 3 membership hash
 -- ARGV   1 value as wire.EncodeBlock writes it; 2 where its part after the head begins; 3 the block's ID; 4 its end in
 --        ms since 1970, 0 for a permanent block; 5 when its evidence begins in ms, '' for an operator's own wish; 6 TTL in ms of a
 --        permanent block; 7 the scope's field in the membership hash
@@ -15,8 +15,8 @@ local operator = ARGV[5] == ''
 local cur = redis.call('GET', KEYS[1])
 
 if not operator then
-  local mark = redis.call('GET', KEYS[2])
-  if mark and tonumber(mark) >= tonumber(ARGV[5]) then return {UNBLOCKED, cur or nil} end
+  local tombstone = redis.call('GET', KEYS[2])
+  if tombstone and tonumber(tombstone) >= tonumber(ARGV[5]) then return {UNBLOCKED, cur or nil} end
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

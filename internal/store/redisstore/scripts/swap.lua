@@ -1,8 +1,8 @@
 -- Puts a rebuilt membership hash into place, unless a block was written since the rebuild began.
 -- KEYS   1 membership hash; 2 the rebuilt one; 3 generation, all in the same slot
 -- ARGV   1 generation at the beginning; 2 TTL in ms of the hash
--- Result 1 if it is in place; 2 if so and there was no complete one of its size before; 0 if it was overtaken and
---        thrown away
+-- Result 1 if it is in place; 2 if so and there was no complete one of its size before; 0 if it conflicts with
+--        a newer write and was deleted
 -- Cost   O(1): the old hash is freed in the background
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then
   redis.call('UNLINK', KEYS[2])

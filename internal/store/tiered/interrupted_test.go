@@ -67,7 +67,7 @@ func interruptedRig(t *testing.T) (r *rig, i *interrupted, other *tiered.Blocks)
 	return r, i, other
 }
 
-// rebuildAll is what a reconciler does when the hash is worn out.
+// rebuildAll is what a reconciler does when the hash is stale.
 func rebuildAll(t *testing.T, r *rig) {
 	t.Helper()
 	ctx := context.Background()

@@ -8,20 +8,20 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// annals tell of blocks by what happened since they began, and by no rule of which block gives way to which: the
-// strongest of all is in force. It is what every store is compared with, the one in memory too.
-type annals struct {
+// history is an independent model of a block store: it records all puts since a block began, and the
+// strongest of them is in effect. Every store is compared with it, the one in memory included.
+type history struct {
 	now    func() time.Time
 	scopes map[checker.Scope]*chapter
 }
 
 // A chapter is about one scope.
 type chapter struct {
-	puts []store.Put // since the block began, the first of which began it
-	mark time.Time   // of the last unblock that stands
+	puts      []store.Put // since the block began, the first of which began it
+	tombstone time.Time   // of the last unblock that stands
 }
 
-func (a *annals) of(s checker.Scope) *chapter {
+func (a *history) of(s checker.Scope) *chapter {
 	if a.scopes[s] == nil {
 		a.scopes[s] = &chapter{}
 	}
@@ -64,17 +64,17 @@ func (c *chapter) permanent() int {
 }
 
 // put says what a put comes to, and what is in force then.
-func (a *annals) put(p store.Put) (store.Outcome, checker.Block) {
+func (a *history) put(p store.Put) (store.Outcome, checker.Block) {
 	c, operator := a.of(p.Block.Scope), p.EvidenceTime.IsZero()
 	before, held := c.inForce()
-	if !operator && !c.mark.IsZero() && !p.EvidenceTime.After(c.mark) {
+	if !operator && !c.tombstone.IsZero() && !p.EvidenceTime.After(c.tombstone) {
 		return store.Unblocked, before
 	}
 	if !p.Block.Permanent() && !p.Block.ExpiresAt.After(a.now()) {
 		return store.Lapsed, before
 	}
 	if operator {
-		c.mark = time.Time{}
+		c.tombstone = time.Time{}
 	}
 	same := held && p.Block.ID != "" && p.Block.ID == before.ID && p.Block.Permanent() == before.Permanent()
 	c.puts = append(c.puts, p)
@@ -91,18 +91,18 @@ func (a *annals) put(p store.Put) (store.Outcome, checker.Block) {
 }
 
 // unblock returns what it lifts.
-func (a *annals) unblock(r store.Revocation) []checker.Block {
+func (a *history) unblock(r store.Revocation) []checker.Block {
 	lifted := a.blocks(r.Scope)
 	c := a.of(r.Scope)
 	c.puts = nil
-	if r.At.After(c.mark) {
-		c.mark = r.At
+	if r.At.After(c.tombstone) {
+		c.tombstone = r.At
 	}
 	return lifted
 }
 
 // blocks are those of a scope: one, or none.
-func (a *annals) blocks(s checker.Scope) []checker.Block {
+func (a *history) blocks(s checker.Scope) []checker.Block {
 	if b, held := a.of(s).inForce(); held {
 		return []checker.Block{b}
 	}
