@@ -1,5 +1,5 @@
-// Package cooldown sees to it that an alert comes once per rule, group and
-// cooldown, however many workers, matches and redeliveries there are.
+// Package cooldown limits alerts to one per rule, group and cooldown, across workers, matches and
+// redeliveries.
 package cooldown
 
 import (
@@ -14,12 +14,12 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// A Marker says that the alert ID of Rule about Group was emitted.
+// A Marker records that the alert ID of Rule about Group was emitted.
 type Marker struct {
 	Rule  string
 	Group string
 	ID    string
-	TTL   time.Duration // how long no other alert may follow
+	TTL   time.Duration // the cooldown
 }
 
 // A Gate keeps markers in Redis. It is safe for concurrent use.
@@ -32,13 +32,13 @@ type Gate struct {
 	held map[string]held
 }
 
-// held is a marker known to be in Redis, so that it needn't be asked again.
+// held is a marker that is known to be in Redis, so that it need not be read again.
 type held struct {
 	id    string
 	until time.Time
 }
 
-// maxHeld bounds the memory of markers; past it they are forgotten and asked for again.
+// maxHeld bounds the markers in memory; beyond it they are forgotten and read again.
 const maxHeld = 10_000
 
 // New returns a gate whose keys start with prefix.
@@ -46,9 +46,8 @@ func New(client redis.UniversalClient, prefix string, now func() time.Time) *Gat
 	return &Gate{client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, held: map[string]held{}}
 }
 
-// Begin sets the markers that are not set yet, in one round trip, and reports
-// for each whether its alert is due: the marker was not there, or it is there
-// for the same alert, as at a redelivery.
+// Begin sets the markers that are not set yet, in one round trip, and reports for each whether its alert
+// is due: the marker did not exist, or exists for the same alert, as at a redelivery.
 func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 	due := make([]bool, len(markers))
 	asked := g.ask(markers, due)
@@ -73,7 +72,7 @@ func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return nil, fmt.Errorf("begin cooldowns: %w", err)
 		}
-		// A marker that is gone already was too short to hold anything back.
+		// A marker that has already expired was too short to suppress anything.
 		due[at] = id == markers[at].ID || errors.Is(err, redis.Nil)
 		if set[i].Val() {
 			g.remember(markers[at])
@@ -82,8 +81,7 @@ func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 	return due, nil
 }
 
-// ask returns the markers whose answer is not known here; of the others, due
-// is settled.
+// ask returns the markers that must be read from Redis, and sets due for the others.
 func (g *Gate) ask(markers []Marker, due []bool) []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,8 +98,8 @@ func (g *Gate) ask(markers []Marker, due []bool) []int {
 	return asked
 }
 
-// remember keeps a marker that was set just now, for a while that is sure to be shorter than Redis
-// keeps it. One that was there already, though it be of the same alert, has less of its time left.
+// remember keeps a marker that was just set, for less time than Redis keeps it. A marker that already
+// existed, even of the same alert, expires earlier.
 func (g *Gate) remember(m Marker) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

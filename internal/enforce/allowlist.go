@@ -11,15 +11,15 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Allowlist names what is never blocked: addresses, ranges of addresses,
-// and scopes by value. It is immutable; a nil one is empty.
+// An Allowlist holds addresses, ranges of addresses and scopes that are never blocked. It is immutable; a
+// nil Allowlist is empty.
 type Allowlist struct {
 	ranges bart.Lite
 	scopes map[checker.Scope]bool
 }
 
-// NewAllowlist reads entries such as "10.0.0.0/8", "203.0.113.9" and "user:1".
-// An error is about entries[at].
+// NewAllowlist parses entries such as "10.0.0.0/8", "203.0.113.9" and "user:1". An error concerns
+// entries[at].
 func NewAllowlist(entries []string) (list *Allowlist, at int, err error) {
 	list = &Allowlist{scopes: map[checker.Scope]bool{}}
 	for i, entry := range entries {
@@ -51,7 +51,7 @@ func (l *Allowlist) add(entry string) error {
 	return nil
 }
 
-// unmapped is the IPv4 range that an IPv4-mapped IPv6 range stands for.
+// unmapped returns the IPv4 range of an IPv4-mapped IPv6 range.
 func unmapped(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
@@ -59,9 +59,8 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// Holds reports whether scope is allowlisted. Where one ip scope stands for a
-// whole range, the event's own address being allowlisted is enough, and so is
-// any part of the range.
+// Holds reports whether scope is allowlisted. If an ip scope is a range, it is enough that the event's own
+// address or any part of the range is allowlisted.
 func (l *Allowlist) Holds(scope checker.Scope, e *event.Event) bool {
 	if l == nil {
 		return false
@@ -72,7 +71,7 @@ func (l *Allowlist) Holds(scope checker.Scope, e *event.Event) bool {
 	if scope.Type != checker.ScopeIP {
 		return false
 	}
-	if !strings.Contains(scope.Value, "/") { // a single address, as nearly always: parsing it as a range costs an error
+	if !strings.Contains(scope.Value, "/") { // nearly always a single address: the fast path
 		addr, ok := checker.ParseAddr(scope.Value)
 		return ok && l.ranges.Contains(addr)
 	}

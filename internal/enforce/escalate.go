@@ -8,18 +8,18 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Escalation makes the blocks of repeat offenders longer.
+// An Escalation prolongs the blocks of repeat offenders.
 type Escalation struct {
-	// Factor multiplies the length for every earlier block; at least 1.
+	// Factor multiplies the duration for every earlier block; at least 1.
 	Factor float64
-	// MaxTTL bounds the length; 0 means a year.
+	// MaxTTL is the maximum duration; 0 means a year.
 	MaxTTL time.Duration
-	// Memory is how long an earlier block counts after it ended.
+	// Memory is how long a block counts after it has ended.
 	Memory time.Duration
-	// PermanentAfter is the number of earlier blocks from which the next is
-	// permanent; 0 means never.
+	// PermanentAfter is the number of earlier blocks after which the next one is permanent; 0 means
+	// never.
 	PermanentAfter int
-	// PermanentIP lets blocks on ip become permanent, too.
+	// PermanentIP allows blocks of ip scopes to become permanent.
 	PermanentIP bool
 
 	spec *window.Spec
@@ -33,19 +33,18 @@ func NewEscalation(e Escalation) *Escalation {
 	return &e
 }
 
-// Previous is the operation that counts the blocks of the scope that had ended
-// by at. An offence is remembered by the time its block ends, so that a block
-// never counts against itself.
+// Previous returns the operation that counts the blocks of scope that had ended by the given time. A block
+// is recorded at its end, so that it never counts against itself.
 func (e *Escalation) Previous(scope checker.Scope, at time.Time) window.Op {
 	return window.Op{Spec: e.spec, Group: scope.String(), Kind: window.Read, Time: at}
 }
 
-// Remember is the operation that remembers a temporary block.
+// Remember returns the operation that records a temporary block.
 func (e *Escalation) Remember(b checker.Block) window.Op {
 	return window.Op{Spec: e.spec, Group: b.Scope.String(), Time: b.ExpiresAt, Member: b.ID}
 }
 
-// Apply returns the block that is due after so many previous ones.
+// Apply returns b prolonged according to the number of previous blocks.
 func (e *Escalation) Apply(b checker.Block, previous int) checker.Block {
 	if b.Permanent() || previous == 0 {
 		return b

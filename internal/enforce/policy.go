@@ -1,6 +1,5 @@
-// Package enforce decides what follows from a match: which action, on which
-// scopes, until when. It is pure: a Policy, an event and a match go in, a
-// Decision comes out.
+// Package enforce decides what a match leads to: which action, on which scopes, until when. It does no
+// I/O: it computes a Decision from a Policy, an event and a match.
 package enforce
 
 import (
@@ -12,11 +11,11 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Action says what to do about a match.
+// An Action is what to do about a match.
 type Action string
 
-// The actions. Block becomes permanent at a severity of Policy.BlockSeverity
-// and above, and is temporary below.
+// The actions. Block is permanent if the match's severity is at least Policy.BlockSeverity, and temporary
+// otherwise.
 const (
 	Observe      Action = "observe"
 	Alert        Action = "alert"
@@ -34,8 +33,7 @@ func (a Action) Known() bool {
 	return false
 }
 
-// An ActionConfig is an action with its particulars; zero ones are left to the
-// policy.
+// An ActionConfig is an action with its settings; zero values mean the policy's.
 type ActionConfig struct {
 	Action     Action
 	Scopes     []string
@@ -44,36 +42,36 @@ type ActionConfig struct {
 	Message    string
 }
 
-// DefaultTTL is how long a temporary block lasts where nobody says otherwise.
+// DefaultTTL is the duration of temporary blocks without a configured one.
 const DefaultTTL = 5 * time.Minute
 
-// A Policy says what follows from matches. It is read-only once in use.
+// A Policy says what matches lead to. It must not be changed once in use.
 type Policy struct {
 	// DryRun turns every block into an alert.
 	DryRun bool
-	// Actions are the configured actions by rule; they come before all else.
+	// Actions are the configured actions by rule; they take precedence over all others.
 	Actions map[string]ActionConfig
-	// BlockRules are block lengths by rule, for rules without an action.
+	// BlockRules are block durations by rule, for rules without an action.
 	BlockRules map[string]time.Duration
-	// Defaults are the actions of rules that configuration says nothing of.
+	// Defaults are the actions of rules without any configured action.
 	Defaults map[string]ActionConfig
-	// Fallback is the action where neither configuration nor match has one.
+	// Fallback is the action if neither the configuration nor the match has one.
 	Fallback Action
-	// BlockSeverity is where Block becomes permanent; negative: never.
+	// BlockSeverity is the severity from which Block is permanent; negative means never.
 	BlockSeverity int
-	// DefaultTTL is the length of temporary blocks; 0 means DefaultTTL.
+	// DefaultTTL is the duration of temporary blocks; 0 means DefaultTTL.
 	DefaultTTL time.Duration
-	// StatusCode and Message answer denied requests.
+	// StatusCode and Message are the response to denied requests.
 	StatusCode int
 	Message    string
-	// Blockable are the scope types that can be blocked, in the order in which they are.
+	// Blockable are the scope types that can be blocked, in the order of blocking.
 	Blockable []string
-	// Allowlist names what is never blocked; nil allows nothing.
+	// Allowlist holds what is never blocked; nil is empty.
 	Allowlist *Allowlist
-	// Proxies are the operator's own reverse proxies, which no rule blocks: their
-	// address stands for everybody behind them. nil: none are known.
+	// Proxies are the operator's reverse proxies. No rule blocks them, since that would block all
+	// clients behind them. nil means none.
 	Proxies *Allowlist
-	// Escalate lengthens the blocks of repeat offenders; nil leaves them as they are.
+	// Escalate prolongs the blocks of repeat offenders; nil does not.
 	Escalate *Escalation
 }
 
@@ -92,23 +90,21 @@ func BuiltinActions() map[string]ActionConfig {
 	}
 }
 
-// A Decision is what follows from one match.
+// A Decision is what one match leads to.
 type Decision struct {
-	// Action is what was resolved; Block stands as TempBlock or PersistBlock.
+	// Action is the resolved action; Block is resolved to TempBlock or PersistBlock.
 	Action Action
-	// Blocks are to be put; their ExpiresAt is absolute and zero for permanent
-	// ones. They carry no ID.
+	// Blocks are the blocks to put, without an ID. ExpiresAt is zero for permanent ones.
 	Blocks []checker.Block
-	// Alert says that an alert is due.
+	// Alert reports whether to send an alert.
 	Alert bool
-	// DryRun are the scopes that would have been blocked, had the policy not been one
-	// to observe.
+	// DryRun are the scopes that would have been blocked without Policy.DryRun.
 	DryRun []checker.Scope
-	// Allowed are the scopes that the allowlist, or being a trusted proxy, kept from being blocked.
+	// Allowed are the scopes that were not blocked because they are allowlisted or trusted proxies.
 	Allowed []checker.Scope
 }
 
-// Resolve decides what follows from match m of event e.
+// Resolve returns the Decision for match m of event e.
 func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 	cfg := p.action(m)
 	d := Decision{Action: p.settle(cfg.Action, m.Severity)}
@@ -136,9 +132,9 @@ func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 	return d
 }
 
-// action finds the configured action, the rule's block length, the decision
-// that the rule was configured to, the built-in's default, the match's own
-// decision or the fallback, in this order: the operator's word before ours.
+// action returns the first of these that exists: the configured action, the rule's configured block
+// duration, the rule's configured decision, the built-in rule's default, the match's own decision, the
+// fallback. What the operator configured takes precedence over defaults.
 func (p *Policy) action(m rules.Match) ActionConfig {
 	if cfg, ok := p.Actions[m.Rule]; ok {
 		return cfg
@@ -169,9 +165,8 @@ func (p *Policy) settle(a Action, severity int) Action {
 	return TempBlock
 }
 
-// scopes are the event's values of the scope types that the action names. A
-// permanent block that names none is never on ip: an address is shared, and somebody
-// else's tomorrow.
+// scopes returns the event's scopes of the types that the action names. A permanent block without named
+// types never includes ip, since addresses are shared and reassigned.
 func (p *Policy) scopes(e *event.Event, cfg ActionConfig) []checker.Scope {
 	types := cfg.Scopes
 	if len(types) == 0 {

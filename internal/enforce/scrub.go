@@ -16,15 +16,15 @@ const (
 	maxScrubString = 4096
 )
 
-// sensitive are the words that make a key's value a secret.
+// sensitive are words in a key that make its value a secret.
 var sensitive = []string{
 	"password", "passwd", "pwd", "passcode", "secret", "token", "apikey", "authorization",
 	"bearer", "jwt", "cookie", "sessionid", "csrf", "creditcard", "ssn",
 }
 
-// Scrub returns a copy of a match's metadata fit to be stored and emitted:
-// what stands under a sensitive key is redacted, whatever its case and
-// separators, and depth, items and strings are bounded.
+// Scrub returns a copy of a match's metadata that is safe to store and emit. It redacts values of
+// sensitive keys, regardless of case and separators, and bounds depth, number of items and length of
+// strings.
 func Scrub(metadata map[string]any) map[string]any {
 	if metadata == nil {
 		return nil

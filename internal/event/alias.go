@@ -1,6 +1,6 @@
 package event
 
-// A slot is a canonical attribute that raw names may stand for.
+// A slot is a canonical attribute with raw names.
 type slot uint8
 
 const (
@@ -18,10 +18,10 @@ const (
 	slots
 )
 
-// rawNames is the most raw names that a canonical attribute has.
+// rawNames is the maximum number of raw names of a canonical attribute.
 const rawNames = 4
 
-// canonicalName is the name of a slot.
+// canonicalName returns the name of a slot.
 func canonicalName(s slot) string {
 	return [slots]string{
 		slotAddress: "source.address", slotUserID: "user.id", slotUserName: "user.name",
@@ -31,8 +31,8 @@ func canonicalName(s slot) string {
 	}[s]
 }
 
-// classify says which slot name belongs to: rank 0 is the canonical name, 1
-// and above are the raw ones in the order in which they are asked.
+// classify returns the slot of a name. Rank 0 is the canonical name; raw names have ranks from 1, in order
+// of precedence.
 func classify(name string) (s slot, rank int) {
 	switch name {
 	case "source.address":
@@ -65,7 +65,7 @@ func classify(name string) (s slot, rank int) {
 	return classifyHTTP(name)
 }
 
-// classifyHTTP is the second half of classify: what describes a request.
+// classifyHTTP is the second half of classify: attributes of a request.
 func classifyHTTP(name string) (s slot, rank int) {
 	switch name {
 	case "url.path":
@@ -100,9 +100,8 @@ func classifyHTTP(name string) (s slot, rank int) {
 	return slotNone, 0
 }
 
-// canonicalOf returns the canonical name that [Event.Get] tries for a raw
-// name the event lacks, or "". The other raw names are not answered from
-// canonical attributes, as in the library whose events these are.
+// canonicalOf returns the canonical name that [Event.Get] tries for a raw name that the event does not
+// have, or "". As in the Python library, only some raw names have one.
 func canonicalOf(raw string) string {
 	switch raw {
 	case "srcip":
@@ -119,8 +118,7 @@ func canonicalOf(raw string) string {
 	return ""
 }
 
-// heads are the first segments of canonical and raw names that can be spelled
-// as nested objects.
+// heads are the first segments of canonical and raw names that can be nested objects.
 func isHead(name string) bool {
 	switch name {
 	case "source", "client", "user", "actor", "session", "url", "http":
@@ -129,13 +127,12 @@ func isHead(name string) bool {
 	return false
 }
 
-// Canonicalize makes every canonical attribute that attrs has under another
-// spelling an attribute of its own, appended to attrs or filled in where it
-// stood empty. A canonical value that is neither absent, null, "" nor a placeholder stays; else it is
-// taken from the canonical name as nested objects, else from the first raw
-// name that holds a scalar other than that, else from the first that holds a placeholder. It returns the extended list; an
-// empty srcip, user_id, session_id, route or route_name takes the canonical value. conflict says that
-// the names of the client's address hold different text.
+// Canonicalize adds the canonical attributes that attrs has only under other names, and returns the
+// extended list. A canonical value stays unless it is absent, null, "" or a placeholder. Otherwise the
+// value is taken from the first of these: the canonical name as nested objects, the first raw name with a
+// usable scalar, the first raw name with a placeholder. An empty srcip, user_id, session_id, route or
+// route_name gets the canonical value. conflict reports whether the names of the client's address have
+// different values.
 func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	var at [slots][rawNames + 1]int // 1 + index in attrs
 	nested := false
@@ -164,7 +161,7 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	return attrs, conflict
 }
 
-// says reports whether v is text and no placeholder, of an ID or of anything else.
+// says reports whether v is text and not a placeholder.
 func says(v any, p *Placeholders) bool {
 	text, ok := v.(string)
 	return ok && text != "" && !p.HoldsID(text)
@@ -200,7 +197,7 @@ func (l *lookUp) settle(attrs []Attr) []Attr {
 	return attrs
 }
 
-// blank reports whether v is a scalar that says nothing.
+// blank reports whether v is a scalar without information.
 func (l *lookUp) blank(v any) bool {
 	text, ok := Text(v)
 	switch {
@@ -216,8 +213,8 @@ func (l *lookUp) blank(v any) bool {
 	return false
 }
 
-// spelled looks for the value under its other spellings. A placeholder is taken where the canonical name is absent and
-// nothing better is there, so that it can be seen.
+// spelled looks for the value under its other names. If the canonical name is absent and there is nothing
+// better, it takes a placeholder, so that reports can show it.
 func (l *lookUp) spelled() (found any, ok bool) {
 	if l.nested {
 		if v, ok := FindPath(l.given, canonicalName(l.slot)); ok && v != "" {
@@ -242,7 +239,7 @@ func (l *lookUp) spelled() (found any, ok bool) {
 	return found, found != nil && l.at[0] == 0
 }
 
-// raw is the value under the raw name of a rank.
+// raw returns the value of the raw name of a rank.
 func (l *lookUp) raw(rank int) any {
 	if i := l.at[rank]; i > 0 {
 		return l.given[i-1].Value
@@ -256,7 +253,7 @@ func (l *lookUp) raw(rank int) any {
 	return nil
 }
 
-// several reports whether there may be more than one name.
+// several reports whether the slot may be present under more than one name.
 func (l *lookUp) several() bool {
 	names := 0
 	for _, i := range l.at {
@@ -267,7 +264,7 @@ func (l *lookUp) several() bool {
 	return l.nested || names > 1
 }
 
-// differ reports whether two names hold different text.
+// differ reports whether two names have different values.
 func (l *lookUp) differ() bool {
 	first := ""
 	for rank := 0; rank <= rawNames; rank++ {
@@ -304,14 +301,15 @@ func nestedRaw(s slot, rank int) string {
 	return ""
 }
 
-// Decides reports whether an attribute of this name is one that says what happened to whom: a canonical
-// name, a raw one, or an object in which one may be spelled.
+// Decides reports whether an attribute of this name can affect detection: it is a canonical or raw name, or
+// an object that may contain one.
 func Decides(name string) bool {
 	s, _ := classify(name)
 	return s != slotNone || isHead(name)
 }
 
-// IsText reports whether values of the name are text and never a list or an object, whatever a client has them look like.
+// IsText reports whether values of the name are always text. A client may send text that looks like a list
+// or an object; it must not be parsed.
 func IsText(name string) bool {
 	switch s, _ := classify(name); s {
 	case slotAddress, slotUserID, slotUserName, slotSession, slotPath:
@@ -320,7 +318,7 @@ func IsText(name string) bool {
 	return false
 }
 
-// Addresses returns what attrs hold under each name of the client's address.
+// Addresses returns the values of all names of the client's address in attrs.
 func Addresses(attrs []Attr) []string {
 	var out []string
 	for rank := 0; rank <= rawNames; rank++ {
@@ -336,13 +334,14 @@ func Addresses(attrs []Attr) []string {
 	return out
 }
 
-// AddressNames are names that address the client in logs and frameworks and that are not taken for source.address, because
-// they may as well be a proxy's, or an object's.
+// AddressNames are names of client addresses in logs and frameworks that are not used as source.address,
+// because they may hold a proxy's address or another object.
 func AddressNames() []string {
 	return []string{"ip", "remote_addr", "remote_ip", "remote.address", "client_ip", "ip_address", "host.ip", "peer", "x_forwarded_for"}
 }
 
-// AddressHint returns the one of [AddressNames] that the event has, for a report on an event without source.address; "" is none.
+// AddressHint returns the first of [AddressNames] that the event has, or "". It is for reports about events
+// without source.address.
 func (e *Event) AddressHint() string {
 	for _, name := range AddressNames() {
 		if text := e.Text(name); text != "" {
@@ -352,7 +351,7 @@ func (e *Event) AddressHint() string {
 	return ""
 }
 
-// ScopeNames returns the names, canonical and raw, of the attributes that are the built-in scopes.
+// ScopeNames returns the canonical and raw names of the attributes that become built-in scopes.
 func ScopeNames() []string {
 	return []string{
 		"source.address", "srcip", "client.address", "source.ip", "client.ip", "user.id", "user_id", "actor.id", "user.name", "username", "actor.name",

@@ -1,5 +1,5 @@
-// Package event holds the audit event as rules see it: a type, a time and
-// attributes under their canonical names.
+// Package event defines the audit event that rules evaluate: a type, a time and attributes with canonical
+// names.
 package event
 
 import (
@@ -9,39 +9,39 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Event is one decoded stream entry. It is built once by the decoder and
-// read-only from then on; its methods are safe for concurrent use.
+// An Event is a decoded stream entry. It must not be changed after decoding; its methods are safe for
+// concurrent use.
 type Event struct {
 	Stream string // stream the entry came from
 	ID     string // entry ID, "milliseconds-sequence"
 	Type   string // event_type
 	Time   time.Time
-	// Member tells this event from every other in windows that count events: the producer's
-	// event_id if there is one, else the entry ID.
+	// Member identifies the event in windows that count events: the producer's event_id if there is
+	// one, else the entry ID.
 	Member string
 	// TraceParent is the producer's W3C traceparent, or empty.
 	TraceParent string
-	// Attrs are the attributes as published, in no particular order, names
-	// unique, and the canonical ones that raw names stood for (see
-	// [Canonicalize]): rules ask for canonical names only.
+	// Attrs are the attributes as published and the canonical attributes derived from raw names (see
+	// [Canonicalize]), with unique names in no particular order. Rules use canonical names only.
 	Attrs []Attr
-	// Nulls are the names published as null. Such an attribute is absent,
-	// whatever a nested object says.
+	// Nulls are the names published as null. Such an attribute is absent, even if a nested object
+	// has it.
 	Nulls []string
-	// Scopes are the values that can be counted or blocked, canonical, at most one
-	// of each type. An attribute that should be one and is not, such as an address that can't be read, stays
-	// among Attrs: Get finds it where Scope does not.
+	// Scopes are the canonical values that can be counted or blocked, at most one of each type. An
+	// attribute that is not a valid scope, such as a malformed address, is only among Attrs: Get finds
+	// it and Scope does not.
 	Scopes []checker.Scope
-	// Truncated says that parts were cut, replaced or dropped so that the rest counts; the event has the attribute
-	// [TruncatedName] then.
+	// Truncated reports whether parts of the event were cut, replaced or dropped. It then has the
+	// attribute [TruncatedName].
 	Truncated bool
-	// AddressConflict says that several attributes name the client's address, and not the same one.
+	// AddressConflict reports whether attributes name different addresses of the client.
 	AddressConflict bool
-	// Untimed says that the event was to be dated by its own timestamp and has none, so that Time is the entry's.
+	// Untimed reports whether the event should be dated by its own timestamp but has none, so that Time
+	// is the entry's.
 	Untimed bool
 }
 
-// TruncatedName is the attribute, true, of an event of which parts were cut, replaced or dropped.
+// TruncatedName is the attribute that is true in an event whose Truncated is set.
 const TruncatedName = "wardstream.truncated"
 
 // An Attr is one attribute. Value is a string, Number, bool, map[string]any or
@@ -51,10 +51,10 @@ type Attr struct {
 	Value any
 }
 
-// A Number is a JSON number as it was written, so that decimals stay exact.
+// A Number is the text of a JSON number, so that decimals stay exact.
 type Number string
 
-// MarshalJSON writes the number as it was written.
+// MarshalJSON returns the original text.
 func (n Number) MarshalJSON() ([]byte, error) {
 	if n == "" {
 		return []byte("0"), nil
@@ -72,10 +72,9 @@ func (e *Event) Scope(typ string) string {
 	return ""
 }
 
-// Get looks an attribute up: the flat name first, then the dotted path through
-// nested objects. Null counts as absent. The raw names srcip, user_id,
-// session_id, route and route_name find the canonical attribute where the
-// event does not have them itself.
+// Get returns the value of an attribute: by flat name first, then by dotted path through nested objects.
+// Null counts as absent. The raw names srcip, user_id, session_id, route and route_name return the
+// canonical attribute if the event does not have them itself.
 func (e *Event) Get(name string) (any, bool) {
 	if v, ok := Find(e.Attrs, name); ok {
 		return v, true
@@ -93,15 +92,15 @@ func (e *Event) Get(name string) (any, bool) {
 	return FindPath(e.Attrs, name)
 }
 
-// Text returns an attribute as text: strings as they are, numbers as written,
-// booleans as true or false. Objects, lists and absent attributes are "".
+// Text returns an attribute as text: strings unchanged, numbers as published, booleans as true or false.
+// It returns "" for objects, lists and absent attributes.
 func (e *Event) Text(name string) string {
 	v, _ := e.Get(name)
 	s, _ := Text(v)
 	return s
 }
 
-// Find returns the value of the attribute of exactly this name.
+// Find returns the value of the attribute with exactly this name.
 func Find(attrs []Attr, name string) (any, bool) {
 	for i := range attrs {
 		if attrs[i].Name == name {
@@ -111,8 +110,7 @@ func Find(attrs []Attr, name string) (any, bool) {
 	return nil, false
 }
 
-// FindPath follows the dotted path name through nested objects: the attribute
-// named by what stands before the first dot, then its members.
+// FindPath follows a dotted path through nested objects, from the attribute named before the first dot.
 func FindPath(attrs []Attr, name string) (any, bool) {
 	head, rest, ok := strings.Cut(name, ".")
 	if !ok {
@@ -125,8 +123,8 @@ func FindPath(attrs []Attr, name string) (any, bool) {
 	return Walk(v, rest)
 }
 
-// Walk follows a dotted path inside an object; at each level the longest
-// spelling ("a.b" as one member) wins over the split one. Null counts as absent.
+// Walk follows a dotted path inside an object. At each level the longest matching member name ("a.b" as
+// one member) takes precedence. Null counts as absent.
 func Walk(v any, path string) (any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {
@@ -148,7 +146,7 @@ func Walk(v any, path string) (any, bool) {
 	return nil, false
 }
 
-// Text returns the text of a scalar attribute value and whether it is one.
+// Text returns the text of a scalar attribute value; false for other values.
 func Text(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:

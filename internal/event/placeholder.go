@@ -2,15 +2,15 @@ package event
 
 import "strings"
 
-// Placeholders are texts that stand for the lack of a value, such as "None". They are compared without regard to case and
-// surrounding blanks. A nil *Placeholders holds none. It is immutable.
+// Placeholders is a set of texts that mean that a value is missing, such as "None". Comparison ignores
+// case and surrounding blanks. It is immutable; a nil *Placeholders is empty.
 type Placeholders struct {
 	texts   map[string]struct{}
 	begins  [256]bool // the first bytes of texts, in either case
 	longest int
 }
 
-// DefaultPlaceholders returns what languages and frameworks print for the lack of a value.
+// DefaultPlaceholders returns what common languages and frameworks print for a missing value.
 func DefaultPlaceholders() []string {
 	return []string{
 		"None", "null", "undefined", "nil", "NaN", "-", "anonymous", "AnonymousUser", "<nil>", "<null>", "(null)", "[object Object]",
@@ -18,10 +18,10 @@ func DefaultPlaceholders() []string {
 	}
 }
 
-// maxPlaceholder is the longest text that may be a placeholder, in bytes.
+// maxPlaceholder is the maximum length of a placeholder, in bytes.
 const maxPlaceholder = 64
 
-// NewPlaceholders returns a set of texts; those of more than 64 bytes are left out.
+// NewPlaceholders returns the set of texts, without those of more than 64 bytes.
 func NewPlaceholders(texts []string) *Placeholders {
 	p := &Placeholders{texts: make(map[string]struct{}, len(texts))}
 	for _, text := range texts {
@@ -58,12 +58,13 @@ func (p *Placeholders) Holds(text string) bool {
 	return ok
 }
 
-// HoldsID reports whether text is a placeholder, or a zero, where an ID is wanted: "0", "0.0", "00000000".
+// HoldsID reports whether text, used as an ID, is a placeholder or zero: "0", "0.0", "00000000".
 func (p *Placeholders) HoldsID(text string) bool {
 	return p.may(text) && isZero(text) || p.Holds(text)
 }
 
-// may reports whether text may be a placeholder, or a zero, by how it begins: nearly no value does.
+// may reports, by its first byte, whether text can be a placeholder or zero. It is a fast path: nearly all
+// values cannot.
 func (p *Placeholders) may(text string) bool {
 	if p == nil || text == "" {
 		return false
@@ -72,7 +73,7 @@ func (p *Placeholders) may(text string) bool {
 	return p.begins[c] || c <= ' ' || c >= 0x80 || c == '0' || c == '-'
 }
 
-// isZero reports whether text is a zero, however it is written.
+// isZero reports whether text is zero in any notation.
 func isZero(text string) bool {
 	text = strings.TrimPrefix(strings.TrimSpace(text), "-")
 	zeros, points := 0, 0

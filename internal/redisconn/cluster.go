@@ -10,11 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// reloadEvery is how often slots are loaded anew while servers fail.
+// reloadEvery is how often slots are reloaded while servers fail.
 const reloadEvery = 100 * time.Millisecond
 
-// A reloader is a hook of a Cluster's nodes that has the client load where slots are when a node fails. The client
-// itself does so where a node says MOVED, and once a minute: a dead one says nothing.
+// A reloader is a hook that makes a Cluster client reload its slots when a node fails. The client itself
+// reloads only on MOVED replies and once a minute, and a dead node does not reply.
 type reloader struct {
 	cluster *redis.ClusterClient
 	now     func() time.Time
@@ -42,7 +42,7 @@ func (r *reloader) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// see reloads if err says that the node, or its place in the Cluster, is not what it was.
+// see reloads the slots if err means that the node or its role may have changed.
 func (r *reloader) see(ctx context.Context, err error) {
 	if !moves(err) {
 		return
@@ -51,10 +51,10 @@ func (r *reloader) see(ctx context.Context, err error) {
 	if now-last < int64(reloadEvery) || !r.last.CompareAndSwap(last, now) {
 		return
 	}
-	r.cluster.ReloadState(ctx) // behind the scenes
+	r.cluster.ReloadState(ctx) // in the background
 }
 
-// moves reports whether an error may mean that slots are elsewhere, now or soon.
+// moves reports whether an error may mean that slots have moved or are about to.
 func moves(err error) bool {
 	if err == nil || errors.Is(err, redis.Nil) || errors.Is(err, context.Canceled) {
 		return false

@@ -10,11 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redialAfter is how long a failed dial stands for those that follow.
+// redialAfter is how long the error of a failed dial is returned without dialing again.
 const redialAfter = 25 * time.Millisecond
 
-// A dialer is a hook under whose eyes no dial fails: instead it yields a connection that does. go-redis counts dials that
-// failed, and from as many as its pool has connections on returns the last error for up to a second without trying.
+// A dialer is a hook that turns a failed dial into a connection on which every operation fails. go-redis
+// counts failed dials, and once there are as many as connections in its pool it returns the last error for
+// up to a second without dialing.
 type dialer struct {
 	now func() time.Time
 
@@ -22,7 +23,7 @@ type dialer struct {
 	failed map[string]failure // by address
 }
 
-// A failure is the last dial of an address, if it failed.
+// A failure is the error of the last dial of an address.
 type failure struct {
 	err error
 	at  time.Time
@@ -53,7 +54,7 @@ func (d *dialer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	return next
 }
 
-// recent returns the error of a dial that failed a moment ago.
+// recent returns the error of a dial that failed less than redialAfter ago.
 func (d *dialer) recent(addr string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,15 +74,15 @@ func (d *dialer) note(addr string, err error) {
 	d.failed[addr] = failure{err, d.now()}
 }
 
-// A dialError is the error of a dial, once more: go-redis unwraps what keeps it from preparing a connection, which must not
-// cost the part that says where it was dialled to.
+// A dialError wraps the error of a dial. go-redis unwraps errors of preparing a connection once; the
+// wrapper keeps the part of the message with the address.
 type dialError struct{ err error }
 
 func (e dialError) Error() string { return e.err.Error() }
 func (e dialError) Unwrap() error { return e.err }
 
-// A deadConn is a connection that could not be made. Whatever is tried with it fails with the dial's error, the check that
-// go-redis makes before it takes a connection from its pool included.
+// A deadConn stands for a connection that could not be made. Every operation on it fails with the dial's
+// error, including go-redis' check of pooled connections.
 type deadConn struct{ err error }
 
 func (c deadConn) Read([]byte) (int, error)              { return 0, c.err }

@@ -1,5 +1,5 @@
-// Package redisconn makes go-redis clients that notice what becomes of their servers: that one is back, that another has
-// taken over, that slots have moved.
+// Package redisconn makes go-redis clients that quickly detect changes of their servers: a server that is
+// back, a failover, moved slots.
 package redisconn
 
 import (
@@ -8,20 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A connection is replaced after Lifetime, give or take LifetimeJitter, so that a client follows the name of its server
-// within five seconds, even if the old server lives on.
+// A connection is replaced after Lifetime, plus or minus LifetimeJitter, so that a client follows a changed
+// DNS name within five seconds, even if the old server still runs.
 const (
 	Lifetime       = 4 * time.Second
 	LifetimeJitter = 500 * time.Millisecond
 )
 
-// New returns a client as [redis.NewUniversalClient] does, which in addition
+// New returns a client like [redis.NewUniversalClient]. In addition the client
 //
-//   - dials a server again within 25 ms, however many dials have failed, so that it is asked as soon as it answers;
+//   - redials a server within 25 ms, however many dials have failed, so that it is used as soon as it is back;
 //   - replaces connections after [Lifetime], unless o has a ConnMaxLifetime;
-//   - has a Cluster client load anew where slots are when a server fails, not once a minute.
+//   - reloads the slots of a Cluster when a server fails, not only once a minute.
 //
-// It doesn't connect yet.
+// It does not open a connection.
 func New(o *redis.UniversalOptions) redis.UniversalClient {
 	if o.ConnMaxLifetime == 0 {
 		o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = Lifetime, LifetimeJitter

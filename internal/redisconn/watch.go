@@ -16,22 +16,22 @@ import (
 const (
 	watchEvery    = 2 * time.Second
 	watchTimeout  = time.Second
-	refusedEvery  = time.Minute // between looks at a server that does not let us look
+	refusedEvery  = time.Minute // between attempts if the server refuses INFO
 	sentinelsAddr = "FailoverClient"
 )
 
-// A Server is what a Redis server says of itself.
+// A Server holds what a Redis server reports about itself.
 type Server struct {
-	RunID   string        // of its process: another after a restart
-	Uptime  time.Duration // since that process began, in whole seconds
+	RunID   string        // of its process; changes at a restart
+	Uptime  time.Duration // of the process, in whole seconds
 	Replica bool          // it follows a primary
-	CutOff  bool          // it is a replica that does not reach its primary: what it holds is stale
+	CutOff  bool          // it is a replica without a connection to its primary, so its data is stale
 }
 
-var errNotInfo = errors.New("the reply to INFO names no role")
+var errNotInfo = errors.New("the reply to INFO has no role")
 
-// ParseServer reads the replies to INFO server and INFO replication, one after the other. Fields that it doesn't know, and
-// those that a hosted Redis leaves out, are no error; only the role must be there.
+// ParseServer parses the concatenated replies to INFO server and INFO replication. Only the role is
+// required: hosted Redis services leave out other fields.
 func ParseServer(info string) (Server, error) {
 	fields := map[string]string{}
 	for line := range strings.Lines(info) {
@@ -53,13 +53,13 @@ func ParseServer(info string) (Server, error) {
 	return s, nil
 }
 
-// A notice is a line of the log.
+// A notice is a log line.
 type notice struct {
 	level slog.Level
 	text  string
 }
 
-// notices returns what an operator must hear of, given what the last look found (nil: there was none) and this one.
+// notices returns the log lines for the changes between two results; before may be nil.
 func notices(before *Server, now Server) []notice {
 	var told []notice
 	if before == nil {
@@ -79,19 +79,20 @@ func notices(before *Server, now Server) []notice {
 	return told
 }
 
-// A Watch finds out which server the address of a client leads to now, and whether that is a primary. Each look uses a
-// connection of its own, since those of the client lead to the former server until they are replaced, after [Lifetime]. A
-// nil Watch watches nothing. Its methods may be called concurrently, but Run only once.
+// A Watch detects which server the client's address currently leads to and whether it is a primary. It uses
+// a new connection each time, since the client's connections lead to the old server until they are replaced
+// after [Lifetime]. A nil Watch does nothing. It is safe for concurrent use, but Run must be called only
+// once.
 type Watch struct {
 	probe   *redis.Client
 	log     *slog.Logger
-	before  *Server                // what the last look that worked found
+	before  *Server                // the last successful result
 	now     atomic.Pointer[Server] // nil: not known
 	refused bool                   // that was logged
 }
 
-// NewWatch returns a Watch of the server of client, or nil for a client of a Cluster or of Sentinel, which find failovers by
-// themselves. It doesn't connect yet.
+// NewWatch returns a Watch of the server of client, or nil for a Cluster or Sentinel client, which detect
+// failovers themselves. It does not open a connection.
 func NewWatch(client redis.UniversalClient, log *slog.Logger) *Watch {
 	c, ok := client.(*redis.Client)
 	if !ok || c.Options().Addr == sentinelsAddr {
@@ -104,7 +105,7 @@ func NewWatch(client redis.UniversalClient, log *slog.Logger) *Watch {
 	return &Watch{probe: redis.NewClient(&o), log: log}
 }
 
-// Server returns what the last look found; ok is false if it failed or there was none.
+// Server returns the last result; ok is false if it failed or there is none yet.
 func (w *Watch) Server() (s Server, ok bool) {
 	if w == nil {
 		return Server{}, false
@@ -115,7 +116,7 @@ func (w *Watch) Server() (s Server, ok bool) {
 	return Server{}, false
 }
 
-// Run looks every two seconds until ctx ends, and logs what changes. Then it closes its connection.
+// Run asks the server every two seconds until ctx ends, and logs changes.
 func (w *Watch) Run(ctx context.Context) {
 	if w == nil {
 		return
@@ -133,13 +134,13 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// look asks the server what it is, and returns how long to wait for the next time.
+// look asks the server once and returns how long to wait before the next time.
 func (w *Watch) look(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	now, err := w.ask(ctx)
 	if err != nil {
-		w.now.Store(nil) // an outage, which those who use the client report
+		w.now.Store(nil) // an outage, which users of the client report
 		if !isRefusal(err) {
 			return watchEvery
 		}
@@ -169,7 +170,7 @@ func (w *Watch) ask(ctx context.Context) (Server, error) {
 	return ParseServer(server.Val() + "\r\n" + replication.Val())
 }
 
-// isRefusal reports whether a server will answer the same for long.
+// isRefusal reports whether the server refuses the command, which will not change soon.
 func isRefusal(err error) bool {
 	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ERR unknown command") || errors.Is(err, errNotInfo)
 }

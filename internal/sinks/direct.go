@@ -11,11 +11,11 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// Direct gives events to its sinks without queues, for a process that soon
-// ends: once, to all at the same time, each within 5 s.
+// Direct delivers events to its sinks without queues, for short-lived processes: once, to all sinks at
+// the same time, within 5 s each.
 type Direct []Named
 
-// Emit waits for the sinks. The error names those that failed.
+// Emit delivers events and waits for all sinks. Its error names those that failed.
 func (d Direct) Emit(ctx context.Context, events []wire.Enforcement) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -13,17 +13,17 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// Options say how a Fanout treats its sinks. Zero durations and sizes mean the
-// defaults; Registerer, Logger and Now must be given.
+// Options configure a Fanout. Zero durations and sizes mean the defaults; Registerer, Logger and Now are
+// required.
 type Options struct {
-	// Queue is how many events wait for one sink before more are dropped; 4,096.
+	// Queue is the capacity of each sink's queue; further events are dropped; 4,096.
 	Queue int
-	// Budget is how long Emit waits for the sinks, all together; 250 ms.
+	// Budget is how long Emit waits for all sinks together; 250 ms.
 	Budget time.Duration
-	// Attempt is the deadline of one delivery to a sink; 5 s.
+	// Attempt is the timeout of one delivery to a sink; 5 s.
 	Attempt time.Duration
-	// Backoff is the pause after a failed delivery, doubled at each further one
-	// up to 50 times itself; 100 ms.
+	// Backoff is the pause after the first failed delivery. It doubles with each failure, up to 50
+	// times its value; 100 ms.
 	Backoff time.Duration
 
 	Registerer prometheus.Registerer
@@ -46,28 +46,27 @@ func (o Options) orDefaults() Options {
 	return o
 }
 
-// Named is a sink with the name it has in metrics and logs, and how it is
-// treated. What is zero is as Options and this package have it.
+// Named is a sink with its name in metrics and logs, and its settings. Zero values mean those of Options.
 type Named struct {
 	Name string
 	Sink Sink
-	// Accepts reports whether of events the sink is given; nil: all.
+	// Accepts reports whether the sink is given events of a type; nil means all.
 	Accepts func(typ string) bool
-	// Detached says that Emit never waits for the sink, which is far away.
+	// Detached means that Emit never waits for the sink, for sinks with high latency.
 	Detached bool
-	// Batch is the most events the sink is given at once; 512.
+	// Batch is the maximum number of events per delivery; 512.
 	Batch int
-	// Attempt is the deadline of one delivery.
+	// Attempt is the timeout of one delivery.
 	Attempt time.Duration
-	// Deliveries is how often the same events may fail before they are dropped; 0: for ever.
+	// Deliveries is how many deliveries of the same events may fail before they are dropped; 0: no limit.
 	Deliveries int
 }
 
-// A Failure is the error of a sink that knows more of it.
+// A Failure is an error of a sink that says how to retry.
 type Failure struct {
-	// Final says that the same events would fail again: they are dropped.
+	// Final means that a retry would fail too; the events are dropped.
 	Final bool
-	// After is how long to wait at least before they are given again.
+	// After is the minimum time before a retry.
 	After time.Duration
 	Err   error
 }
@@ -76,13 +75,12 @@ func (f Failure) Error() string { return f.Err.Error() }
 
 func (f Failure) Unwrap() error { return f.Err }
 
-// A Fanout gives every event to every sink that wants it. Each sink has a queue and a
-// goroutine of its own, and one that fails gets the same events again until it
-// takes them or they are given up: a slow or broken sink costs its own events at worst.
+// A Fanout delivers every event to every sink that accepts it. Each sink has a queue and a goroutine of
+// its own, and failed deliveries are retried, so a slow or failing sink loses at worst its own events.
 //
-// Emit waits a little, so that events are usually delivered before what led to them
-// is acked. A sink that fails or is late again and again is not waited for
-// until it has caught up.
+// Emit waits for the sinks within the budget, so that events are usually delivered before the stream
+// entries that led to them are acknowledged. It does not wait for a sink that failed or was repeatedly
+// late until that sink has caught up.
 type Fanout struct {
 	budget time.Duration
 	queues []*queue
@@ -90,8 +88,7 @@ type Fanout struct {
 	cancel context.CancelFunc
 }
 
-// NewFanout starts a Fanout; Close stops it. It fails where the registerer
-// refuses its metrics.
+// NewFanout starts a Fanout; Close stops it. Its error means that the metrics could not be registered.
 func NewFanout(o Options, sinks ...Named) (*Fanout, error) {
 	o = o.orDefaults()
 	m, err := newMetrics(o.Registerer)
@@ -108,9 +105,9 @@ func NewFanout(o Options, sinks ...Named) (*Fanout, error) {
 	return f, nil
 }
 
-// Emit queues events for every sink and waits for the sinks within the budget.
-// What is not delivered by then, or when ctx ends, stays queued. It always
-// returns nil: a sink's trouble is logged and counted. Events must not be changed afterwards.
+// Emit queues events for every sink and waits for delivery within the budget. Events not delivered by
+// then, or when ctx ends, remain queued. A slow or failing sink never returns an error here and never
+// delays other sinks; failures are logged and counted. Events must not be modified afterwards.
 func (f *Fanout) Emit(ctx context.Context, events []wire.Enforcement) error {
 	if len(events) == 0 {
 		return nil
@@ -135,7 +132,7 @@ func (f *Fanout) Emit(ctx context.Context, events []wire.Enforcement) error {
 		case <-waits[i]:
 			q.onTime()
 		case <-timer.C:
-			timer.Reset(0) // nor is there time left for those that follow
+			timer.Reset(0) // the budget is used up for the remaining sinks too
 			q.late()
 		case <-ctx.Done():
 			return nil
@@ -144,9 +141,8 @@ func (f *Fanout) Emit(ctx context.Context, events []wire.Enforcement) error {
 	return nil
 }
 
-// Close takes no more events and waits until those queued are delivered or ctx
-// ends, which stops deliveries under way. The error names the sinks whose
-// events were lost.
+// Close stops accepting events and waits until the queued ones are delivered or ctx ends, which aborts
+// deliveries in progress. Its error names the sinks that lost events.
 func (f *Fanout) Close(ctx context.Context) error {
 	for _, q := range f.queues {
 		q.close()

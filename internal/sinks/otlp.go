@@ -22,8 +22,7 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// OTLP is a sink that sends events as OpenTelemetry log records. They say what
-// the JSON says, of which they are made.
+// OTLP is a sink that sends events as OpenTelemetry log records, converted from their JSON.
 type OTLP struct {
 	exporter sdklog.Exporter
 	provider *sdklog.LoggerProvider
@@ -31,10 +30,9 @@ type OTLP struct {
 	origin   wire.Origin
 }
 
-// NewOTLP returns a sink that sends where the standard variables say
-// (OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS, _PROTOCOL, … and their _LOGS_ forms), by default to localhost by
-// HTTP. It doesn't connect yet. The exporter sends again what a receiver asks it to, after the
-// time that it asks for; Close stops it.
+// NewOTLP returns a sink configured by the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS,
+// _PROTOCOL, … and their _LOGS_ forms); the default is HTTP to localhost. It does not open a connection.
+// The exporter retries when the receiver asks it to. Close stops it.
 func NewOTLP(ctx context.Context, getenv func(string) string, origin wire.Origin) (*OTLP, error) {
 	exporter, err := newLogExporter(ctx, getenv)
 	if err != nil {
@@ -62,7 +60,7 @@ func newLogExporter(ctx context.Context, getenv func(string) string) (sdklog.Exp
 	return otlploghttp.New(ctx)
 }
 
-// Close lets go of the exporter's connections.
+// Close closes the exporter's connections.
 func (s *OTLP) Close(ctx context.Context) error {
 	return errors.Join(s.provider.Shutdown(ctx), s.exporter.Shutdown(ctx))
 }
@@ -96,12 +94,12 @@ func (s *OTLP) Emit(ctx context.Context, events []wire.Enforcement) error {
 	return exportError(s.exporter.Export(ctx, records))
 }
 
-// maxError bounds what a receiver says of its trouble, in bytes.
+// maxError is the maximum length of a receiver's error message, in bytes.
 const maxError = 512
 
-// exportError is what the exporter says, shortened. What a receiver took only in
-// part must not be sent again (OpenTelemetry Protocol, "Partial Success"); a
-// warning is no error. The exporters' error of that is of a type of their own.
+// exportError shortens an exporter's error. A request that was accepted in part must not be retried
+// (OpenTelemetry Protocol, "Partial Success"), and a warning is not an error. The exporters report both
+// with an error type of their own.
 func exportError(err error) error {
 	if err == nil {
 		return nil
@@ -114,7 +112,7 @@ func exportError(err error) error {
 	return Failure{Final: partial, Err: fmt.Errorf("export log records: %w", errors.New(text[:min(len(text), maxError)]))}
 }
 
-// record hands one event to the SDK.
+// record passes one event to the SDK.
 func (s *OTLP) record(ctx context.Context, e wire.Enforcement) error {
 	line, err := wire.EncodeEnforcement(e, s.origin)
 	if err != nil {

@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	// maxBatch is how many events a sink is given at once, unless it wants fewer.
+	// maxBatch is the maximum number of events per delivery, unless the sink has a smaller one.
 	maxBatch = 512
-	// maxLate is how often in a row a sink may be late before Emit stops
-	// waiting for it.
+	// maxLate is how many consecutive times a sink may be late before Emit stops waiting for it.
 	maxLate = 3
-	// maxBackoff bounds the pause between deliveries, in multiples of the first.
+	// maxBackoff is the maximum pause between deliveries, in multiples of the first.
 	maxBackoff = 50
-	// logEvery is the least time between two lines about one sink's trouble.
+	// logEvery is the minimum time between two log lines about failures of one sink.
 	logEvery = 30 * time.Second
 )
 
-// A queue holds the events that wait for one sink and delivers them in order.
+// A queue holds the events for one sink and delivers them in order.
 type queue struct {
 	Named
 	opts    Options
@@ -39,18 +38,17 @@ type queue struct {
 	wake    chan struct{} // holds one: something to deliver
 	closing chan struct{} // closed: no more events come
 
-	mu      sync.Mutex
-	waiting []*delivery
-	size    int  // events in waiting
-	lates   int  // in a row
-	tripped bool // not waited for
-	closed  bool
-	reported bool     // the current failure was logged
-	logged  time.Time // when trouble was logged last
+	mu       sync.Mutex
+	waiting  []*delivery
+	size     int  // events in waiting
+	lates    int  // in a row
+	tripped  bool // not waited for
+	closed   bool
+	reported bool      // the current failure was logged
+	logged   time.Time // when trouble was logged last
 }
 
-// A delivery is the events of one Emit that are still to be taken. done is
-// closed once there is nothing more to wait for: they are, or the sink failed.
+// A delivery tracks the events of one Emit. done is closed when they are delivered or the sink has failed.
 type delivery struct {
 	events   []wire.Enforcement
 	done     chan struct{}
@@ -79,8 +77,8 @@ func newQueue(s Named, o Options, m *metrics) *queue {
 	}
 }
 
-// put queues as many of the events that the sink wants as there is room for and
-// counts the others as dropped. It returns what to wait for, or nil where the sink is not waited for.
+// put queues the events that the sink accepts and counts those that do not fit as dropped. It returns what
+// Emit should wait for, or nil.
 func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 	events = q.wanted(events)
 	q.mu.Lock()
@@ -112,7 +110,7 @@ func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 	return d.done
 }
 
-// wanted are the events that the sink wants.
+// wanted returns the events that the sink accepts.
 func (n Named) wanted(events []wire.Enforcement) []wire.Enforcement {
 	if n.Accepts == nil {
 		return events
@@ -132,14 +130,14 @@ func (q *queue) resize(by int) {
 	q.queued.Set(float64(q.size))
 }
 
-// onTime notes that the sink was waited for and not in vain.
+// onTime records that the sink delivered within the budget.
 func (q *queue) onTime() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.lates = 0
 }
 
-// late notes that the sink was waited for in vain.
+// late records that the sink did not deliver within the budget.
 func (q *queue) late() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -152,7 +150,7 @@ func (q *queue) late() {
 	}
 }
 
-// close takes no more events; run returns once those queued are delivered.
+// close stops accepting events; run returns when the queued ones are delivered.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -162,7 +160,7 @@ func (q *queue) close() {
 	}
 }
 
-// abandon counts what was never delivered as dropped.
+// abandon counts the remaining events as dropped.
 func (q *queue) abandon() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -198,7 +196,7 @@ func (q *queue) empty() bool {
 	return len(q.waiting) == 0
 }
 
-// next returns the events to give the sink together, at the head of the queue.
+// next returns the events of the next delivery, from the head of the queue.
 func (q *queue) next() []wire.Enforcement {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -212,8 +210,8 @@ func (q *queue) next() []wire.Enforcement {
 	return events
 }
 
-// deliver gives the sink the events at the head of the queue, again and again
-// until it takes them, they are given up or ctx ends.
+// deliver delivers the events at the head of the queue, with retries until it succeeds, the events are
+// dropped or ctx ends.
 func (q *queue) deliver(ctx context.Context, events []wire.Enforcement) {
 	for failures := 0; ; {
 		err := q.attempt(ctx, events)
@@ -237,7 +235,7 @@ func (q *queue) deliver(ctx context.Context, events []wire.Enforcement) {
 	}
 }
 
-// attempt is one delivery. A panic of the sink is an error like another.
+// attempt makes one delivery. A panic of the sink becomes an error.
 func (q *queue) attempt(ctx context.Context, events []wire.Enforcement) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -249,7 +247,7 @@ func (q *queue) attempt(ctx context.Context, events []wire.Enforcement) (err err
 	return q.Sink.Emit(ctx, events)
 }
 
-// delivered takes events off the queue that the sink has taken.
+// delivered removes delivered events from the queue.
 func (q *queue) delivered(events, failures int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -263,7 +261,7 @@ func (q *queue) delivered(events, failures int) {
 	}
 }
 
-// giveUp takes events off the queue that the sink won't take.
+// giveUp removes events from the queue that cannot be delivered.
 func (q *queue) giveUp(events int, err error, failures int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -276,8 +274,8 @@ func (q *queue) giveUp(events int, err error, failures int) {
 	}
 }
 
-// take takes n events off the queue; false if they were abandoned meanwhile. A sink that has
-// caught up is waited for again. q.mu is held.
+// take removes n events from the queue; false if they were abandoned meanwhile. Emit waits again for a
+// sink that has caught up. The caller holds q.mu.
 func (q *queue) take(n int) bool {
 	if q.size == 0 {
 		return false
@@ -293,14 +291,13 @@ func (q *queue) take(n int) bool {
 		}
 	}
 	if len(q.waiting) == 0 {
-		q.waiting = nil // lets go of the array
+		q.waiting = nil // frees the array
 		q.tripped, q.lates = false, 0
 	}
 	return true
 }
 
-// broken notes a failed delivery: the sink is not waited for any more until it
-// has caught up.
+// broken records a failed delivery: Emit does not wait for the sink until it has caught up.
 func (q *queue) broken(err error, failures int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -313,8 +310,7 @@ func (q *queue) broken(err error, failures int) {
 	}
 }
 
-// tell reports whether trouble may be logged now, which it may not be at every
-// turn. q.mu is held.
+// mayLog reports whether a failure may be logged now: at most once per logEvery. The caller holds q.mu.
 func (q *queue) mayLog() bool {
 	now := q.opts.Now()
 	if !q.logged.IsZero() && now.Sub(q.logged) < logEvery {
@@ -324,9 +320,9 @@ func (q *queue) mayLog() bool {
 	return true
 }
 
-// pause waits before the next delivery, longer after each failure and with
-// jitter, but at least as long as the sink asks for. Closing cuts the first pause short, so that a shutdown has
-// its chance, unless the sink asked for it.
+// pause waits before the next delivery, longer after each failure and with jitter, but at least as long as
+// the sink asks for. Closing shortens the first pause, so that a shutdown makes one more attempt, unless
+// the sink asked for the pause.
 func (q *queue) pause(ctx context.Context, failures int, least time.Duration) {
 	d := q.opts.Backoff * time.Duration(min(1<<min(failures, 10), maxBackoff))
 	closing := q.closing

@@ -1,9 +1,9 @@
-// Package sinks passes enforcement events on: to standard output as JSON
-// lines, to a Redis stream, and by a [Fanout] to several sinks of which none
-// can hold up another or the worker.
+// Package sinks delivers enforcement events: to standard output as JSON lines, to a Redis stream, to
+// webhooks and as OpenTelemetry logs. A [Fanout] delivers to several sinks, none of which can delay
+// another or the worker.
 //
-// Delivery is at least once: a sink that fails is given the same events again,
-// and receivers drop repeats by enforcement.id.
+// Delivery is at least once: failed deliveries are retried, and receivers drop duplicates by
+// enforcement.id.
 package sinks
 
 import (
@@ -18,15 +18,13 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// A Sink takes enforcement events. An error means that some of them may not
-// have arrived; giving them again is harmless. Sinks neither keep nor change
-// events, and are safe for concurrent use.
+// A Sink delivers enforcement events. An error means that some may not have arrived; the same events can
+// be emitted again. Sinks neither keep nor modify events, and are safe for concurrent use.
 type Sink interface {
 	Emit(ctx context.Context, events []wire.Enforcement) error
 }
 
-// JSONL is a sink that writes one line of JSON for each event, and a batch in
-// one Write.
+// JSONL is a sink that writes each event as one line of JSON, and a batch in one Write.
 type JSONL struct {
 	origin wire.Origin
 	mu     sync.Mutex
@@ -36,7 +34,7 @@ type JSONL struct {
 // NewJSONL returns a sink that writes to w, which it never closes.
 func NewJSONL(w io.Writer, origin wire.Origin) *JSONL { return &JSONL{w: w, origin: origin} }
 
-// Emit writes the events. A Write that has begun is not interrupted by ctx.
+// Emit writes the events. ctx does not interrupt a Write in progress.
 func (s *JSONL) Emit(ctx context.Context, events []wire.Enforcement) error {
 	var lines bytes.Buffer
 	for i := range events {
@@ -63,26 +61,25 @@ type pipeliner interface {
 	Pipeline() redis.Pipeliner
 }
 
-// StreamOptions say where the Redis sink writes.
+// StreamOptions configure the Redis sink.
 type StreamOptions struct {
 	Name   string // the stream's key, such as "audit:enforcement"
 	MaxLen int64  // entries kept, approximately
 	Origin wire.Origin
 }
 
-// Stream is a sink that adds events to a Redis stream. Entries have the fields
-// event_type, enforcement.id (where the event has one) and event, the whole
-// event as JSON: what any reader of the events stream understands.
+// Stream is a sink that adds events to a Redis stream. An entry has the fields event_type, enforcement.id
+// (if the event has one) and event, the whole event as JSON.
 type Stream struct {
 	client pipeliner
 	opts   StreamOptions
 }
 
-// NewStream returns a sink over client, which it never closes. The client's
-// own retries must be off, and it must heed deadlines (ContextTimeoutEnabled).
+// NewStream returns a sink over client, which it never closes. The client must not retry and must honour
+// context deadlines (ContextTimeoutEnabled).
 func NewStream(client pipeliner, o StreamOptions) *Stream { return &Stream{client: client, opts: o} }
 
-// Emit adds the events, in one round trip.
+// Emit adds the events in one round trip.
 func (s *Stream) Emit(ctx context.Context, events []wire.Enforcement) error {
 	pipe := s.client.Pipeline()
 	for i := range events {

@@ -23,13 +23,13 @@ const headerKey = "Idempotency-Key"
 const (
 	// maxBody bounds a request's body; an event is far smaller.
 	maxBody = 256 << 10
-	// maxAnswer is how much of an answer is read, so that the connection can be used again.
+	// maxAnswer is how much of a response is read, so that the connection can be reused.
 	maxAnswer = 16 << 10
 	// maxRetryAfter bounds how long a receiver can make us wait.
 	maxRetryAfter = 5 * time.Minute
 )
 
-// WebhookOptions say where a webhook sends events and how. URL, Timeout and Now must be given.
+// WebhookOptions configure a Webhook. URL, Timeout and Now are required.
 type WebhookOptions struct {
 	URL     string
 	Secret  string        // signs requests, unless empty; base64 after "whsec_", else its own bytes
@@ -39,8 +39,8 @@ type WebhookOptions struct {
 }
 
 // Webhook is a sink that posts each event as JSON to a URL, with the headers of the Standard Webhooks
-// specification. Only an answer of 200 to 299 takes it; redirects are not followed. Its errors are [Failure]s
-// and tell the URL's host alone, since the rest of it may be secret.
+// specification. Only status 200 to 299 is a success; redirects are not followed. Its errors are
+// [Failure]s and contain only the URL's host, since the rest may be secret.
 type Webhook struct {
 	opts   WebhookOptions
 	signer *standardwebhooks.Webhook // nil: requests are not signed
@@ -65,7 +65,7 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 
 var errSecret = errors.New("the secret begins with whsec_, but what follows is not base64")
 
-// newSigner returns what signs with a secret, or nil if there is none.
+// newSigner returns a signer for the secret, or nil if it is empty.
 func newSigner(secret string) (*standardwebhooks.Webhook, error) {
 	switch {
 	case secret == "":
@@ -108,7 +108,7 @@ func (w *Webhook) post(ctx context.Context, e wire.Enforcement) error {
 		return nil
 	}
 	return Failure{
-		Final: !worthRepeating(resp.StatusCode), After: retryAfter(resp.Header.Get("Retry-After"), w.opts.Now()),
+		Final: !retryable(resp.StatusCode), After: retryAfter(resp.Header.Get("Retry-After"), w.opts.Now()),
 		Err: fmt.Errorf("post event to %s: %w %d", req.URL.Host, errStatus, resp.StatusCode),
 	}
 }
@@ -148,7 +148,7 @@ func (w *Webhook) request(ctx context.Context, e wire.Enforcement) (*http.Reques
 	return req, nil
 }
 
-// withoutURL is what went wrong without the URL that net/http puts before it.
+// withoutURL returns the cause of err without the URL that net/http adds.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -157,8 +157,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// worthRepeating reports whether the same request may be answered otherwise later.
-func worthRepeating(status int) bool {
+// retryable reports whether the same request may succeed later, by its status.
+func retryable(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// A Batch is a list of operations sorted by window, so that a store touches
-// each window once. Its order within one window is the list's.
+// A Batch groups a list of operations by window, so that a store accesses each window once. Within a
+// window the order of the list is kept.
 type Batch struct {
 	Windows []Window
 	ops     []Op
 	next    []int32 // the operation after this one on the same window, or -1
 }
 
-// A Window is one window that a batch touches.
+// A Window is one window of a batch.
 type Window struct {
 	Spec  *Spec
 	Group string
@@ -21,7 +21,7 @@ type Window struct {
 	last  int32
 }
 
-// Group sorts ops by window.
+// Group groups ops by window.
 func Group(ops []Op) *Batch {
 	type id struct {
 		spec  *Spec
@@ -45,7 +45,7 @@ func Group(ops []Op) *Batch {
 	return b
 }
 
-// Check returns ErrNeverCleared if an operation is a clear that its Spec rules out.
+// Check returns ErrNeverCleared if an operation is a clear that its Spec does not allow.
 func (b *Batch) Check() error {
 	for i := range b.ops {
 		if op := &b.ops[i]; op.Kind == Clear && (!op.Spec.KeepsClears() || op.Tag == "" && !op.Spec.ClearsAll) {
@@ -55,9 +55,9 @@ func (b *Batch) Check() error {
 	return nil
 }
 
-// Additions returns, encoded, what the batch adds to the log of w: nothing if
-// it only reads. Where no clear can come it is never more than a window holds; elsewhere
-// only the store knows which members count.
+// Additions returns the encoded records that the batch adds to the log of w; none if it only reads.
+// Without clears it returns at most the window's capacity; with clears only the store knows which
+// members count.
 func (b *Batch) Additions(w Window) []byte {
 	capacity := w.Spec.Capacity()
 	var out []byte
@@ -82,7 +82,7 @@ func (b *Batch) compacted(w Window) []byte {
 	return view.Compact()
 }
 
-// Clears returns the clears that the batch brings to w.
+// Clears returns the batch's clears of w.
 func (b *Batch) Clears(w Window) []Record {
 	var out []Record
 	for i := w.first; i >= 0; i = b.next[i] {
@@ -94,8 +94,8 @@ func (b *Batch) Clears(w Window) []Record {
 	return out
 }
 
-// Tags returns the tags whose clears say what becomes of the batch's members of w, each
-// once: those of its additions and clears, and 0 where clears of every member may come.
+// Tags returns, without duplicates, the tags whose clears affect the batch's members of w: those of its
+// additions and clears, and 0 if clears of every member are possible.
 func (b *Batch) Tags(w Window) []uint64 {
 	var tags []uint64
 	if w.Spec.ClearsAll {
@@ -110,8 +110,8 @@ func (b *Batch) Tags(w Window) []uint64 {
 	return tags
 }
 
-// Judge applies the batch's operations on w to the view and writes their counts to counts, which is as
-// long as the batch's list. It reports whether one of them reached its threshold.
+// Judge applies the batch's operations on w to the view and writes their counts to counts, which must be
+// as long as the batch's list. It reports whether any of them reached its threshold.
 func (b *Batch) Judge(w Window, view *View, counts []Count) (reached bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
 		counts[i] = view.Apply(&b.ops[i])

@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// Clears is what is remembered of a window's clears: the newest of each tag,
-// as far as they are known. The zero value knows none. It is for one goroutine.
+// Clears holds the newest known clear of each tag of a window. The zero value is empty. It is not safe
+// for concurrent use.
 //
-// A bounded number of tags is remembered, the newest. Floor is the time up to which a
-// clear may have been forgotten for that bound: a member that arrives from before it and
-// whose own clear isn't known is spared. Only arriving so late spares a member, not standing
-// there when others' clears come: whoever fails on others' accounts is counted when
-// it happens, and no number of logins to accounts of his own changes that.
+// The number of tags is bounded; the oldest clears are forgotten first. Floor is the time up to which
+// clears may have been forgotten. A member that arrives with a time before Floor, and whose tag has no
+// known clear, is not counted ("spared"), since its clear may be among the forgotten ones. Members that
+// arrived earlier are not affected, so an attacker cannot get failures on other users' accounts spared
+// by logging in to any number of their own accounts.
 type Clears struct {
 	byTag map[uint64]int64 // milliseconds; tag 0 is of every member
 	Floor int64            // milliseconds; 0 if nothing was forgotten
 }
 
-// Set notes that the newest clear of tag is no older than at (milliseconds).
+// Set records a clear of tag at the given time (milliseconds), unless a newer one is known.
 func (c *Clears) Set(tag uint64, at int64) {
 	if at <= c.byTag[tag] {
 		return
@@ -29,7 +29,7 @@ func (c *Clears) Set(tag uint64, at int64) {
 	c.byTag[tag] = at
 }
 
-// UpTo returns the clears that are no later than at (milliseconds).
+// UpTo returns the clears at or before the given time (milliseconds).
 func (c *Clears) UpTo(at int64) Clears {
 	earlier := Clears{Floor: c.Floor}
 	for tag, t := range c.byTag {
@@ -40,8 +40,8 @@ func (c *Clears) UpTo(at int64) Clears {
 	return earlier
 }
 
-// Limit forgets clears from before expired and, of the rest, all but the newest
-// limit, by time and then tag. It returns how many the limit cost and raises Floor accordingly.
+// Limit forgets clears before expired and, of the rest, all but the newest limit, ordered by time and
+// tag. It returns how many it forgot because of limit and raises Floor accordingly.
 func (c *Clears) Limit(expired int64, limit int) (dropped int) {
 	for tag, at := range c.byTag {
 		if at < expired {
@@ -64,13 +64,13 @@ func (c *Clears) Limit(expired int64, limit int) (dropped int) {
 	return dropped
 }
 
-// covers reports whether a clear that is known takes m out.
+// covers reports whether a known clear removes m.
 func (c *Clears) covers(m Record) bool {
 	return len(c.byTag) > 0 && (m.At <= c.byTag[0] || m.At <= c.byTag[m.Tag])
 }
 
-// LogTags returns the tags whose clears say what becomes of the members in an encoded log, each
-// once, without those in known.
+// LogTags returns, without duplicates, the tags whose clears affect the members of an encoded log,
+// except those in known.
 func LogTags(spec *Spec, log string, known []uint64) []uint64 {
 	var tags []uint64
 	if spec.ClearsAll && !slices.Contains(known, 0) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A View is a window as its log and its clears tell it: the newest members that
-// were not cleared, each once. It is for one goroutine.
+// A View is the state of a window computed from its log and its clears: the newest distinct members
+// that were not cleared. It is not safe for concurrent use.
 type View struct {
 	spec     *Spec
 	capacity int
@@ -15,15 +15,15 @@ type View struct {
 	members  []Record // by time
 	clears   Clears   // those of the log included
 	logged   []Record // the clears of the log alone
-	left     []Record // members that clears took out before or when they came
+	left     []Record // members that clears removed before or on arrival
 
-	until      int64 // clears from after it are not looked at; 0: all are
+	until      int64 // later clears are ignored; 0: none are
 	overflowed bool
 	spared     int
 }
 
-// Replay returns the view of an encoded log, with the clears that are known beside it; the view
-// takes them over. Records that are cut off at the end are ignored.
+// Replay returns the view of an encoded log and of clears, which the view takes over. An incomplete
+// record at the end is ignored.
 func Replay(spec *Spec, log string, known Clears) *View {
 	v := &View{spec: spec, capacity: spec.Capacity(), length: spec.Length.Milliseconds(), clears: known}
 	v.members = make([]Record, 0, min(len(log)/RecordSize+4, v.capacity+4))
@@ -31,8 +31,8 @@ func Replay(spec *Spec, log string, known Clears) *View {
 	return v
 }
 
-// Recount returns what op, which was applied before, counts in the window of an encoded log and the clears known
-// beside it, of which it looks only at those up to its own time.
+// Recount returns the count of op, which was applied before, in the window of an encoded log and of
+// clears. It ignores clears later than op.
 func Recount(op *Op, log string, known *Clears) Count {
 	at := op.Time.UnixMilli()
 	v := &View{spec: op.Spec, capacity: op.Spec.Capacity(), length: op.Spec.Length.Milliseconds(), clears: known.UpTo(at), until: at}
@@ -62,7 +62,7 @@ func (v *View) Extend(log string) {
 	}
 }
 
-// Apply carries out op and returns its count.
+// Apply executes op and returns its count.
 func (v *View) Apply(op *Op) Count {
 	r, changes := op.record()
 	threshold := cmp.Or(op.Threshold, v.spec.Threshold)
@@ -92,12 +92,12 @@ func (v *View) Compact() []byte {
 	return out
 }
 
-// Overflowed reports whether members were dropped for want of capacity. Where a clear of one of
-// those kept isn't known, a member that counts may have been dropped in its place.
+// Overflowed reports whether members were dropped because of the capacity. If the clear of a kept member
+// is not known, a member that counts may have been dropped instead of it.
 func (v *View) Overflowed() bool { return v.overflowed }
 
-// Corrected reports whether members that the log alone would count were left out; the
-// log should be compacted to what the view holds.
+// Corrected reports whether the view left out members that the log alone would count. The log should then
+// be compacted to the view.
 func (v *View) Corrected() bool {
 	if v.spared > 0 {
 		return true
@@ -110,7 +110,7 @@ func (v *View) Corrected() bool {
 	return false
 }
 
-// NewestClear is the time of the newest clear in the log, in milliseconds; 0 if there is none.
+// NewestClear returns the time of the newest clear in the log, in milliseconds; 0 if there is none.
 func (v *View) NewestClear() int64 {
 	newest := int64(0)
 	for _, c := range v.logged {
@@ -119,20 +119,18 @@ func (v *View) NewestClear() int64 {
 	return newest
 }
 
-// Spared is how many operations added nothing because a clear of theirs may have been
-// forgotten (Clears.Floor).
+// Spared returns how many operations added nothing because their clear may have been forgotten; see
+// Clears.
 func (v *View) Spared() int { return v.spared }
 
-// spares reports whether r, which arrives now, may have been taken out by a clear that
-// was forgotten.
+// spares reports whether a forgotten clear may have removed r, which arrives now.
 func (v *View) spares(r Record) bool {
 	return v.spec.clearable(r.Tag) && r.At <= v.clears.Floor && !v.clears.covers(r) && v.index(r.Member) < 0
 }
 
-// add takes a member in and reports the time it stands at now and whether it
-// counts. A member that a producer sends again as a second entry stands at its first time;
-// only where a clear lies between the two does it depend on their order whether
-// it counts.
+// add adds a member and returns its time in the window and whether it counts. A member that a producer
+// sends twice keeps its first time. Only if there is a clear between the two times does the order of
+// arrival decide whether it counts.
 func (v *View) add(r Record) (at int64, live bool) {
 	if v.clears.covers(r) {
 		v.left = append(v.left, r)
@@ -158,7 +156,7 @@ func (v *View) add(r Record) (at int64, live bool) {
 	return r.At, true
 }
 
-// index finds a member. What comes again most often came last.
+// index finds a member. It searches from the end, where repeated members most often are.
 func (v *View) index(member uint64) int {
 	for i := len(v.members) - 1; i >= 0; i-- {
 		if v.members[i].Member == member {
@@ -168,8 +166,8 @@ func (v *View) index(member uint64) int {
 	return -1
 }
 
-// byTime orders records by time and then by member, so that every worker
-// drops the same ones for want of capacity.
+// byTime orders records by time and then by member, so that every worker drops the same members at
+// capacity.
 func byTime(a, b Record) int {
 	if a.At != b.At {
 		return cmp.Compare(a.At, b.At)
@@ -183,12 +181,12 @@ func (v *View) clear(r Record) {
 	v.members = slices.DeleteFunc(v.members, r.takesOut)
 }
 
-// takesOut reports whether r, a clear, takes the member m out.
+// takesOut reports whether r, a clear, removes the member m.
 func (r Record) takesOut(m Record) bool {
 	return (r.Tag == 0 || r.Tag == m.Tag) && m.At <= r.At
 }
 
-// around is the most members in any span of length that holds the time at.
+// around returns the largest number of members in any span of the window's length that contains at.
 func (v *View) around(at int64, threshold int) Count {
 	size, since, left := 0, int64(0), 0
 	for right, m := range v.members {
@@ -210,7 +208,7 @@ func (v *View) around(at int64, threshold int) Count {
 	return count(size, since)
 }
 
-// trailing is the members in (at-length, at].
+// trailing returns the number of members in (at-length, at].
 func (v *View) trailing(at int64, threshold int) Count {
 	first, end := 0, 0
 	for i, m := range v.members {

@@ -1,19 +1,15 @@
-// Package window is the algebra of Wardstream's counting: sliding windows of
-// distinct members that come out the same however often, and in whatever order,
-// an entry is delivered.
+// Package window implements sliding windows of distinct members whose counts do not depend on how often
+// or in which order entries are delivered.
 //
-// A window's state is a log of records, and an operation only ever adds a
-// record, so operations commute and repeating one changes nothing. What is
-// judged is computed from the records. Members are not dropped by the clock of
-// whichever event happens to arrive but by capacity (Spec.Capacity), so an
-// entry that comes late still counts rightly, memory is bounded, and a count
-// saturates above the threshold.
+// The state of a window is a log of records. An operation only adds a record, so operations commute and
+// repeating one changes nothing; counts are computed from the records. Members are dropped by capacity
+// (Spec.Capacity) and not by time, so a late entry still counts correctly, memory is bounded, and a
+// count saturates above the threshold.
 //
-// A clear takes members out, those that are yet to arrive included. The log
-// only carries it to the members that are there already; beside the log each
-// window keeps the newest clear of every tag (Clears), so that a clear is not
-// forgotten while a member that it takes out may still come, however many
-// clears of other tags there were.
+// A clear removes members, including those that arrive later with an earlier time. The log applies it to
+// members that are already present. In addition each window keeps the newest clear of every tag
+// (Clears), so that a clear is not lost while a member that it removes may still arrive, however many
+// clears of other tags there are.
 package window
 
 import (
@@ -28,98 +24,97 @@ import (
 	"time"
 )
 
-// A Spec says what one kind of window counts. It is read-only once in use.
+// A Spec describes one kind of window. It must not be changed once in use.
 type Spec struct {
 	// Name starts the key: the rule's name.
 	Name string
-	// Threshold is the highest count somebody acts on; it sizes the window.
+	// Threshold is the highest count that a rule acts on; it determines the capacity.
 	Threshold int
-	// Length is the time within which members must lie to count together.
+	// Length is the span of time within which members count together.
 	Length time.Duration
-	// Lateness is how late an entry may be handled and still be counted
-	// rightly. A claimed entry is late.
+	// Lateness is how late an entry may be handled and still be counted correctly. Claimed entries are
+	// late.
 	Lateness time.Duration
-	// Latest makes a member that comes again move to its latest time (windows
-	// of distinct values); otherwise it stays at its first (windows of events).
+	// Latest moves a repeated member to its latest time, for windows of distinct values. Otherwise it
+	// keeps its first time, for windows of events.
 	Latest bool
-	// MaxClears is how many tags a window remembers the newest clear of; 0 means
-	// DefaultMaxClears, NeverCleared that no clear ever comes, which spares the store
-	// from looking for one.
+	// MaxClears is the number of tags whose newest clear a window remembers; 0 means
+	// DefaultMaxClears. NeverCleared means that there are no clears, so that the store need not look
+	// for them.
 	MaxClears int
-	// RareTags says that most clears are of a tag that no member has in any window of the spec:
-	// a store may leave those out.
+	// RareTags means that most clears have a tag that no member has in any window of the spec. A store
+	// may skip such clears.
 	RareTags bool
-	// ClearsAll says that clears of every member, those without a Tag, come as well.
+	// ClearsAll means that there are also clears without a Tag, which remove every member.
 	ClearsAll bool
-	// Variant tells apart specs that differ in a rule's other parameters.
+	// Variant distinguishes specs that differ in a rule's other parameters.
 	Variant string
 }
 
-// DefaultMaxClears is how many tags a window remembers the newest clear of
-// unless its Spec says otherwise. It is above the number of people that share
-// one address; in Redis a window that reaches it takes some 2 MB.
+// DefaultMaxClears is the default of Spec.MaxClears. It exceeds the number of people that share one
+// address. In Redis a window with that many clears takes about 2 MB.
 const DefaultMaxClears = 16_384
 
-// NeverCleared is the MaxClears of windows that no clear comes to.
+// NeverCleared is the MaxClears of windows without clears.
 const NeverCleared = -1
 
-// KeepsClears reports whether clears come to windows of the spec.
+// KeepsClears reports whether windows of the spec can be cleared.
 func (s *Spec) KeepsClears() bool { return s.MaxClears >= 0 }
 
-// clearable reports whether a clear can take out members of the tag.
+// clearable reports whether a clear can remove members of the tag.
 func (s *Spec) clearable(tag uint64) bool { return s.KeepsClears() && (tag != 0 || s.ClearsAll) }
 
-// ClearLimit is how many tags a window remembers the newest clear of.
+// ClearLimit returns the number of tags whose newest clear a window remembers.
 func (s *Spec) ClearLimit() int { return cmp.Or(max(s.MaxClears, 0), DefaultMaxClears) }
 
-// outageBudget is how much longer than its length and lateness a window is
-// kept, so that workers that were away find it when they are back.
+// outageBudget is how much longer than length and lateness a window is kept, so that it survives an
+// outage of the workers.
 const outageBudget = 10 * time.Minute
 
-// spareCount is how far above the threshold counts stay exact at least.
+// spareCount is how far above the threshold counts are exact at least.
 const spareCount = 8
 
-// Capacity is how many members a window keeps: (k-1)·⌈(w+L)/w⌉+1 of them hold
-// every run of k within a length w, for entries up to L late; a few more keep
-// the counts just above the threshold exact. Counts saturate there.
+// Capacity returns how many members a window keeps. With threshold k, length w and lateness L,
+// (k-1)·⌈(w+L)/w⌉+1 members suffice to find every run of k within w. A few more keep counts just
+// above the threshold exact; beyond them counts saturate.
 func (s *Spec) Capacity() int {
 	k := max(s.Threshold, 1)
 	spans := int((s.Length + s.Lateness + s.Length - 1) / max(s.Length, 1))
 	return max((k-1)*spans+1, k+spareCount)
 }
 
-// TTL is how long a window is kept after its last change.
+// TTL returns how long a window is kept after its last change.
 func (s *Spec) TTL() time.Duration { return s.Length + s.Lateness + outageBudget }
 
-// layout is the version of what the keys hold: workers that keep clears in the
-// log alone and workers that keep them beside it must not share windows.
+// layout is the version of the data format in Redis. Workers of different versions must not share
+// windows.
 const layout = 2
 
-// ID names the spec in keys: its name and a hash of everything that gives the
-// records their meaning, so that a rolling deploy never mixes two meanings.
+// ID returns the spec's part of Redis keys: its name and a hash of every parameter that changes the
+// meaning of records, so that a rolling deployment never mixes two meanings.
 func (s *Spec) ID() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%d|%d|%t|%s", layout, s.Threshold, s.Length, s.Lateness, s.Latest, s.Variant))
 	return s.Name + ":" + hex.EncodeToString(sum[:8])
 }
 
-// A Kind says what an operation does.
+// A Kind is the kind of an operation.
 type Kind uint8
 
 const (
-	// Add puts Member into the window at Time. Its count is the most members,
-	// this one among them, that lie within one Length of time.
+	// Add adds Member at Time. Its count is the largest number of members, including this one, within
+	// any span of Length.
 	Add Kind = iota
 	// Read changes nothing. Its count is the members in (Time-Length, Time].
 	Read
-	// Clear takes out the members of Tag at or before Time, those that are yet
-	// to arrive included; Tag "" means every member. Its count is zero.
+	// Clear removes the members of Tag at or before Time, including those that arrive later; Tag ""
+	// means every member. Its count is zero.
 	Clear
 )
 
-// ErrNeverCleared is returned for a clear that the window's Spec rules out.
-var ErrNeverCleared = errors.New("clear of a window that is never cleared so")
+// ErrNeverCleared is returned for a clear that the window's Spec does not allow.
+var ErrNeverCleared = errors.New("the window's spec does not allow this clear")
 
-// An Op is one operation on the window that Spec keeps for Group.
+// An Op is one operation on the window of Spec and Group.
 type Op struct {
 	Spec   *Spec
 	Group  string // what is counted for, such as an address
@@ -127,23 +122,23 @@ type Op struct {
 	Time   time.Time // to the millisecond
 	Member string
 	Tag    string
-	// Threshold is the size that the operation is judged by; 0 means the Spec's. It
-	// changes nothing but the Count's Since.
+	// Threshold overrides the Spec's threshold for this operation; 0 means the Spec's. It affects only
+	// Count.Since.
 	Threshold int
 }
 
-// A Count is what an operation finds in its window.
+// A Count is the result of an operation.
 type Count struct {
 	// Size is the number of members.
 	Size int
-	// Since is where the evidence begins: the time of the oldest of the newest members
-	// that suffice for the threshold; the zero time below the threshold. A match
-	// whose evidence begins before its scope was unblocked is no reason to block again.
+	// Since is the start of the evidence: the time of the oldest of the newest members that together
+	// reach the threshold; zero below the threshold. A match whose evidence starts before its scope was
+	// unblocked does not block the scope again.
 	Since time.Time
 }
 
-// Marginal reports whether c, which op has found, reaches the threshold by so little that a few clears
-// that are yet to be handled could undo it.
+// Marginal reports whether c, the result of op, exceeds the threshold by so little that a few clears
+// still to be handled could undo it.
 func (op *Op) Marginal(c Count) bool {
 	return op.Kind != Clear && op.Spec.KeepsClears() && !c.Since.IsZero() && c.Size < cmp.Or(op.Threshold, op.Spec.Threshold)+spareCount
 }
@@ -157,14 +152,14 @@ func Sizes(counts []Count) []int {
 	return sizes
 }
 
-// A Store keeps windows. Apply carries out a batch's operations in their order
-// and returns one count for each: what the operation would have returned had
-// they come one by one. It is safe for concurrent use; after an error any part
-// of the batch may have been applied, and applying it again is harmless.
+// A Store stores windows. It is safe for concurrent use.
 //
-// Recount returns what operations that were applied before count now, by all that is known of the members
-// and of the clears up to each operation's own time: a clear from after an operation takes nothing back that
-// the operation has found, unless it has already been carried out for good. It changes nothing.
+// Apply executes operations in order and returns one count for each, as if they were executed one by
+// one. After an error any part of them may have been applied; applying them again is harmless.
+//
+// Recount returns the current counts of operations that were applied before, and changes nothing. It
+// uses all known members, and clears up to the time of each operation: a later clear does not reduce
+// the count, unless compaction has already removed the members.
 type Store interface {
 	Apply(ctx context.Context, ops []Op) ([]Count, error)
 	Recount(ctx context.Context, ops []Op) ([]Count, error)
@@ -204,8 +199,8 @@ func (r Record) Append(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(b, r.Member)
 }
 
-// Marker returns an encoded record that is unlike any other and says nothing:
-// who sees that a log still begins with it knows that nobody compacted the log since.
+// Marker returns an encoded record that is unique and has no effect. A log that still starts with it has
+// not been compacted since.
 func Marker() []byte {
 	var nonce [8]byte
 	_, _ = rand.Read(nonce[:]) // never fails
@@ -225,8 +220,8 @@ func be64(b string) uint64 {
 	return v | uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
 }
 
-// hash is 64 bits of SHA-256: an attacker who chooses members can't make two
-// of them one. "" is 0, and nothing else is 0 or clearMember.
+// hash returns 64 bits of SHA-256, so that attackers who choose members cannot make two of them equal.
+// The hash of "" is 0; no other hash is 0 or clearMember.
 func hash(s string) uint64 {
 	if s == "" {
 		return 0

@@ -1,5 +1,5 @@
-// Package memwindow keeps windows in memory: the reference for every other
-// window store, and what runs where there is no Redis.
+// Package memwindow stores windows in memory. It is the reference for other window stores and is used
+// without Redis.
 package memwindow
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// Store is a window.Store in memory. Windows go away with their TTL.
+// Store is a window.Store in memory. Windows are deleted after their TTL.
 type Store struct {
 	now func() time.Time
 
@@ -30,13 +30,12 @@ type entry struct {
 // sweepEvery bounds how long an expired window can stay in memory.
 const sweepEvery = time.Minute
 
-// New returns an empty store that tells the time by now.
+// New returns an empty store with the clock now.
 func New(now func() time.Time) *Store {
 	return &Store{now: now, windows: map[key]entry{}}
 }
 
-// Apply implements window.Store. It fails only where a window is cleared that
-// is never cleared.
+// Apply implements window.Store. Its only error is window.ErrNeverCleared.
 func (s *Store) Apply(_ context.Context, ops []window.Op) ([]window.Count, error) {
 	counts := make([]window.Count, len(ops))
 	batch := window.Group(ops)

@@ -10,15 +10,14 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// A clearQuery asks for the newest clears of some tags of one window.
+// A clearQuery reads the newest clears of some tags of one window.
 type clearQuery struct {
 	tags []uint64
 	at   *redis.FloatSliceCmd // of each tag, and the floor's; 0 where there is none
 }
 
-// floorMember is the member of the sorted set that says up to when clears were forgotten for want of
-// room, by a score that is floorOffset above that time: it comes last and is never forgotten itself. No
-// tag is nine bytes long.
+// floorMember is the member of the sorted set whose score is Clears.Floor plus floorOffset. The offset
+// makes it the highest, so that it is never trimmed. Tags are eight bytes long, so none equals it.
 const (
 	floorMember = "forgotten"
 	floorOffset = 1 << 49
@@ -36,7 +35,7 @@ func (q *clearQuery) ask(ctx context.Context, p redis.Pipeliner, key string, tag
 	q.tags, q.at = tags, p.ZMScore(ctx, key, append(members, floorMember)...)
 }
 
-// into adds the answers to known.
+// into adds the replies to known.
 func (q *clearQuery) into(known *window.Clears) {
 	if q.at == nil {
 		return
@@ -57,7 +56,7 @@ func (q *clearQuery) err() error {
 	return nil
 }
 
-// tagMember is a tag as a member of the sorted set.
+// tagMember returns a tag as a member of the sorted set.
 func tagMember(tag uint64) string {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], tag)

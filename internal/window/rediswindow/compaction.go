@@ -13,7 +13,7 @@ import (
 
 // A compaction replaces the beginning of a log.
 type compaction struct {
-	head string // the record that the log must begin with
+	head string // the record that the log must start with
 	size int    // bytes replaced
 	with []byte
 	ttl  time.Duration
@@ -23,7 +23,7 @@ type compaction struct {
 	limit     int    // of clears
 }
 
-// maintenance holds the replies to compactions, and to the trimming of clears along with them.
+// maintenance holds the replies to compactions and to the trimming of clears that goes with them.
 type maintenance struct{ compactions, trims []*redis.Cmd }
 
 func (u *maintenance) failed() bool {
@@ -31,7 +31,7 @@ func (u *maintenance) failed() bool {
 	return slices.ContainsFunc(u.compactions, failed) || slices.ContainsFunc(u.trims, failed)
 }
 
-// dropped is how many clears were forgotten though they may matter.
+// dropped returns how many clears were forgotten before they were too old to matter.
 func (u *maintenance) dropped() float64 {
 	n := 0
 	for _, c := range u.trims {
@@ -41,12 +41,12 @@ func (u *maintenance) dropped() float64 {
 	return float64(n)
 }
 
-// maxOverfull bounds the memory of compactions that wait. What is not
-// scheduled is scheduled the next time the window is touched.
+// maxOverfull bounds the pending compactions. A compaction that does not fit is scheduled when the
+// window is next used.
 const maxOverfull = 1024
 
-// settle takes note of what judging a window has shown: what was spared, and that its
-// log should be compacted along with the next batch.
+// settle counts spared members and schedules a compaction of the log with the next batch, if judging the
+// window has shown that it is necessary.
 func (s *Store) settle(t *touch, view *window.View) {
 	s.metrics.MembersSpared.Add(float64(view.Spared()))
 	log := t.log.Val()
@@ -56,7 +56,7 @@ func (s *Store) settle(t *touch, view *window.View) {
 	if t.grown != nil {
 		end := int(t.grown.Val())
 		if len(log) < end {
-			return // somebody else has compacted it
+			return // another worker has compacted it
 		}
 		view.Extend(log[end:])
 	}
@@ -74,8 +74,7 @@ func (s *Store) settle(t *touch, view *window.View) {
 	}
 }
 
-// compact sends the compactions that wait. Whether they succeed is of no
-// interest: a log that stays long is compacted another time.
+// compact queues the pending compactions. Their failure is ignored: the log is compacted another time.
 func (s *Store) compact(ctx context.Context, p redis.Pipeliner) maintenance {
 	s.mu.Lock()
 	waiting := s.overfull

@@ -16,21 +16,19 @@ import (
 )
 
 const (
-	// maxRareTags is how many tags of one spec are told apart. With more all clears pass.
+	// maxRareTags is how many tags of one spec are remembered. With more, all clears are applied.
 	maxRareTags = 4096
-	// rareTagsTTL is how much longer than its window's a tag is known.
+	// rareTagsTTL is how much longer than its window a tag is remembered.
 	rareTagsTTL = time.Hour
-	// rareTagsEvery is how often other workers' tags are asked for while there are clears
-	// of tags that are not known here.
+	// rareTagsEvery is how often other workers' tags are read while there are clears of unknown tags.
 	rareTagsEvery = 100 * time.Millisecond
-	// rareTagsOverlap covers clocks that differ.
+	// rareTagsOverlap allows for differences between clocks.
 	rareTagsOverlap = time.Minute
 )
 
-// RareTags is a window.Store that leaves clears out that take nothing out: of windows whose
-// Spec says RareTags, those of tags that no member has had in any window of the spec. The
-// workers of one Redis share what they know in a sorted set for each spec; one learns within 100 ms of
-// a tag that another has met for the first time. It is safe for concurrent use.
+// RareTags is a window.Store that skips clears without effect: in windows whose Spec has RareTags, clears
+// of tags that no member has had in any window of the spec. Workers share the tags in a sorted set per
+// spec and learn of each other's new tags within 100 ms. It is safe for concurrent use.
 type RareTags struct {
 	next   window.Store
 	client redis.UniversalClient
@@ -41,7 +39,7 @@ type RareTags struct {
 	books map[*window.Spec]*tagBook
 }
 
-// A tagBook is what is known of the tags of one spec's members.
+// A tagBook holds the known tags of one spec's members.
 type tagBook struct {
 	key   string
 	ttl   time.Duration
@@ -49,13 +47,13 @@ type tagBook struct {
 	asked time.Time
 }
 
-// NewRareTags returns a store that passes on to next what has to be applied.
+// NewRareTags returns a store that passes the operations that have an effect on to next.
 func NewRareTags(next window.Store, client redis.UniversalClient, prefix string, now func() time.Time) *RareTags {
 	return &RareTags{next: next, client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, books: map[*window.Spec]*tagBook{}}
 }
 
-// Apply implements window.Store. It costs a round trip besides next's where a member has a
-// new tag, and at most each 100 ms where clears have tags that are not known.
+// Apply implements window.Store. It takes another round trip if a member has a new tag, and at most one
+// per 100 ms if clears have unknown tags.
 func (s *RareTags) Apply(ctx context.Context, ops []window.Op) ([]window.Count, error) {
 	now := s.now()
 	if err := s.announce(ctx, ops, now); err != nil {
@@ -82,8 +80,8 @@ func (s *RareTags) Apply(ctx context.Context, ops []window.Op) ([]window.Count, 
 	return counts, nil
 }
 
-// announce takes note of the tags of members, and tells the other workers of those that are
-// new or were not told of for long: ZADD, ZREMRANGEBYRANK and PEXPIRE, O(log n) each.
+// announce records the tags of members, and shares with other workers those that are new or were last
+// shared long ago: ZADD, ZREMRANGEBYRANK and PEXPIRE, O(log n) each.
 func (s *RareTags) announce(ctx context.Context, ops []window.Op, now time.Time) error {
 	fresh := s.fresh(ops, now)
 	if len(fresh) == 0 {
@@ -127,7 +125,7 @@ func (s *RareTags) fresh(ops []window.Op, now time.Time) map[*tagBook][]uint64 {
 	return fresh
 }
 
-// forget has the tags told of another time.
+// forget makes the next announce share the tags again.
 func (s *RareTags) forget(fresh map[*tagBook][]uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +136,7 @@ func (s *RareTags) forget(fresh map[*tagBook][]uint64) {
 	}
 }
 
-// sieve returns the operations that have to be applied, and their indexes.
+// sieve returns the operations that have an effect, and their indexes.
 func (s *RareTags) sieve(ops []window.Op) (kept []window.Op, at []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,20 +162,20 @@ func (s *RareTags) sieve(ops []window.Op) (kept []window.Op, at []int) {
 	return kept, at
 }
 
-// needless reports whether op is a clear of a tag that no member is known to have had.
+// needless reports whether op is a clear of a tag that no member has had.
 func (s *RareTags) needless(op *window.Op) bool {
 	if !op.Spec.RareTags || op.Kind != window.Clear || op.Tag == "" {
 		return false
 	}
 	book := s.book(op.Spec)
-	if len(book.seen) > maxRareTags { // whoever makes so many up must not make others' clears go missing
+	if len(book.seen) > maxRareTags { // an attacker who invents tags must not suppress other users' clears
 		return false
 	}
 	_, seen := book.seen[rareTag(op.Tag)]
 	return !seen
 }
 
-// due reports whether it is time to ask for the tags of other workers, of a spec among those of ops.
+// due reports whether to read other workers' tags of any spec in ops.
 func (s *RareTags) due(ops []window.Op, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,8 +187,8 @@ func (s *RareTags) due(ops []window.Op, now time.Time) bool {
 	return false
 }
 
-// refresh reads the tags that others wrote since the last time, and forgets those that are
-// too old: ZRANGE, O(log n) and what is new.
+// refresh reads the tags that other workers wrote since the last time, and forgets old ones: ZRANGE,
+// O(log n + new tags).
 func (s *RareTags) refresh(ctx context.Context, now time.Time) error {
 	s.mu.Lock()
 	books := make([]*tagBook, 0, len(s.books))
@@ -245,7 +243,7 @@ func (s *RareTags) book(spec *window.Spec) *tagBook {
 	return book
 }
 
-// rareTag is what is kept of a tag. Two that come to the same only cost a clear that is not needed.
+// rareTag returns a hash of a tag. A collision only costs a needless clear.
 func rareTag(tag string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(tag)) // never fails

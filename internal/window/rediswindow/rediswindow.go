@@ -1,7 +1,7 @@
-// Package rediswindow keeps windows in Redis, as logs of records and sorted sets
-// of clears: a batch adds to all its windows and reads them back in one round trip, by the
-// cheapest commands there are, and the counting is done here, by the same code as in memory.
-// Where a window that clears come to reaches its threshold, one more round trip confirms it.
+// Package rediswindow stores windows in Redis as logs of records and sorted sets of clears. A batch
+// appends to all its windows and reads them back in one round trip of cheap commands; this process does
+// the counting, with the same code as in memory. If a window with clears reaches its threshold, one more
+// round trip confirms the count.
 package rediswindow
 
 import (
@@ -67,9 +67,9 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]window.Count, err
 	return counts, nil
 }
 
-// confirm looks up the clears of every member in the windows that doubtful touched, and
-// judges these anew: a member whose clear was handled before it, by another worker, may
-// stand in a log whose records of clears have been compacted away.
+// confirm reads the clears of every member in the doubtful windows and judges these again. The log may
+// hold a member whose clear another worker handled before it, and whose record of that clear has been
+// compacted away.
 func (s *Store) confirm(ctx context.Context, batch *window.Batch, doubtful []*touch, counts []window.Count) error {
 	if len(doubtful) == 0 {
 		return nil
@@ -91,7 +91,7 @@ func (s *Store) confirm(ctx context.Context, batch *window.Batch, doubtful []*to
 	return nil
 }
 
-// spec is what a window.Spec comes to in keys and commands.
+// A spec holds the keys and command arguments derived from a window.Spec.
 type spec struct {
 	id  string
 	ttl time.Duration

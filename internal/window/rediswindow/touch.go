@@ -9,7 +9,7 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// A touch is what a batch does to one window, and the replies.
+// A touch holds the commands of a batch for one window, and their replies.
 type touch struct {
 	window    window.Window
 	spec      spec
@@ -24,7 +24,7 @@ type touch struct {
 	newest *redis.IntCmd    // of adding the batch's clears; nil if there are none
 }
 
-// touchAll adds the batch to its windows and reads them, in one round trip.
+// touchAll adds the batch to its windows and reads them in one round trip.
 func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, error) {
 	touched := make([]touch, len(batch.Windows))
 	var housekeeping maintenance
@@ -42,9 +42,9 @@ func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, err
 	return touched, nil
 }
 
-// touch adds records to a window and reads it: APPEND and GETEX, which renews the TTL as
-// well; O(size of the log), some 2 µs of Redis. Where clears may come it looks theirs up after
-// adding: a clear that comes later finds the member in the log.
+// touch adds records to a window and reads it: APPEND and GETEX, which also renews the TTL; O(size of
+// the log), about 2 µs in Redis. In windows with clears it reads the clears after adding, so that any
+// later clear finds the member in the log.
 func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batch, w window.Window, t *touch) {
 	t.window, t.spec = w, s.spec(w.Spec)
 	t.key, t.added = s.keys.Window(t.spec.id, w.Group), batch.Additions(w)
@@ -77,8 +77,8 @@ func (t *touch) addClears(ctx context.Context, p redis.Pipeliner, clears []windo
 	p.PExpire(ctx, t.clearsKey, t.spec.ttl)
 }
 
-// before is the log as it was before this batch. What others added since is in it if they
-// came in between; it would have been, had they come first.
+// before returns the log without this batch's records. It includes records that other workers added
+// since, as if they had been added first.
 func (t *touch) before() string {
 	log := t.log.Val()
 	if t.grown == nil {
@@ -91,7 +91,7 @@ func (t *touch) before() string {
 	return log[:end-len(t.added)]
 }
 
-// view is the window before this batch, with the clears that are known of it.
+// view returns the window before this batch, with its known clears.
 func (t *touch) view() *window.View {
 	var known window.Clears
 	t.own.into(&known)
@@ -99,9 +99,9 @@ func (t *touch) view() *window.View {
 	return window.Replay(t.window.Spec, t.before(), known)
 }
 
-// failure returns the error that makes the pipeline's replies unusable, or nil. That a
-// window isn't there is no error, nor that a compaction failed. Where Redis refuses the
-// connection itself only the pipeline has an error, its commands don't.
+// failure returns the error that makes the pipeline's replies unusable, or nil. A missing window and a
+// failed compaction are not errors. If Redis refuses the connection, the pipeline has an error but its
+// commands do not.
 func failure(err error, touched []touch, housekeeping *maintenance) error {
 	if err == nil {
 		return nil
