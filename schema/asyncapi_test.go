@@ -74,7 +74,7 @@ func TestAsyncAPIStructure(t *testing.T) {
 		t.Errorf("asyncapi %v, info %v", root["asyncapi"], root["info"])
 	}
 	streams := map[string][2]string{ // what each operation does, and where
-		"detect": {"receive", "audit:events"}, "enforce": {"send", "audit:enforcement"}, "bury": {"send", "audit:events:dead"},
+		"detect": {"receive", "audit:events"}, "enforce": {"send", "audit:enforcement"}, "deadLetter": {"send", "audit:events:dead"},
 		"announce": {"send", "wardstream:blocks:changes"},
 	}
 	operations := at(t, root, "operations")

@@ -95,7 +95,7 @@ func TestBlockForGood(t *testing.T) {
 	in.command("block", "user", "42", "--ttl", "1h").answers(t, 0).says(t, "user 42 is blocked permanently; that block is stronger and stays")
 }
 
-func TestBlockHesitates(t *testing.T) {
+func TestBlockAsksForConfirmation(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), settings)
 	for _, args := range []string{"block ip 192.0.2.7 --ttl 1m", "block user 1", "block user 1 --ttl 1m"} {
@@ -192,8 +192,8 @@ func TestBlockWhilePostgresIsDown(t *testing.T) {
 	}
 }
 
-// TestUntold: a stream that can't be written is a warning; the block is in force.
-func TestUntold(t *testing.T) {
+// TestUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in force.
+func TestUnpublishedEventIsAWarning(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	if err := in.redis.Client.Set(t.Context(), in.enforcement(), "not a stream", 0).Err(); err != nil {

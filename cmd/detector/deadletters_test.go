@@ -27,9 +27,9 @@ func (in *installation) letters(args ...string) []letter {
 	return letters
 }
 
-// buried has a worker make dead letters of n entries without an event type, and returns their IDs
+// deadLettered has a worker make dead letters of n entries without an event type, and returns their IDs
 // there.
-func (in *installation) buried(n int) (entries []string) {
+func (in *installation) deadLettered(n int) (entries []string) {
 	in.t.Helper()
 	for i := range n {
 		entries = append(entries, in.publish("user.name", fmt.Sprint("eve", i), "source.address", attacker))
@@ -48,7 +48,7 @@ func TestDeadLettersList(t *testing.T) {
 	if letters := in.letters(); letters == nil || len(letters) != 0 {
 		t.Errorf("no dead letters as JSON: %v", letters)
 	}
-	entries := in.buried(3)
+	entries := in.deadLettered(3)
 	letters := in.letters()
 	if len(letters) != 3 {
 		t.Fatalf("dead letters %+v", letters)
@@ -74,7 +74,7 @@ func TestDeadLettersList(t *testing.T) {
 func TestDeadLettersRequeue(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
-	entries := in.buried(3)
+	entries := in.deadLettered(3)
 	letters := in.letters()
 	in.command("dead-letters", "requeue", letters[1].ID).answers(t, 0).says(t, "requeued 1 of 1\n")
 	in.command("dead-letters", "requeue", letters[1].ID, letters[2].ID).answers(t, 1).says(t, "requeued 1 of 2\n")
@@ -129,7 +129,7 @@ func TestTwoTerminalsRequeue(t *testing.T) {
 	t.Parallel()
 	const dead = 400
 	in := install(t, testenv.Redis(t), nil, "")
-	in.buried(dead)
+	in.deadLettered(dead)
 	counts := make([]struct {
 		Requeued int `json:"requeued"`
 	}, 2)
@@ -155,7 +155,7 @@ func TestTwoTerminalsRequeue(t *testing.T) {
 func TestDeadLettersPurge(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
-	in.buried(4)
+	in.deadLettered(4)
 	letters := in.letters()
 	in.command("dead-letters", "purge", letters[0].ID).answers(t, 0).says(t, "purged 1 of 1\n")
 	in.command("dead-letters", "purge", letters[0].ID, letters[1].ID).answers(t, 1).says(t, "purged 1 of 2\n")

@@ -102,18 +102,18 @@ func (in *installation) startText() string {
 		in.t.Fatal(err)
 	}
 	in.t.Cleanup(func() { _ = w.cmd.Process.Kill() })
-	buried := make(chan struct{}, 1)
+	deadLettered := make(chan struct{}, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		log.read(stderr, func(line string) {
 			if strings.Contains(line, "became a dead letter") {
-				buried <- struct{}{}
+				deadLettered <- struct{}{}
 			}
 		})
 	}()
 	select {
-	case <-buried:
+	case <-deadLettered:
 	case <-done:
 	}
 	_ = w.cmd.Process.Kill()

@@ -20,16 +20,16 @@ var version = ""
 func main() {
 	logging.Disable() // go-redis prints every failed dial; failures are reported by us
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // what lives is small: collecting less often is worth a few MiB
+		debug.SetGCPercent(400) // the live heap is small: fewer collections for a few MiB more
 	}
-	ctx, kill := heedSignals()
+	ctx, kill := signalContexts()
 	app := cli.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: version}
 	os.Exit(detectorcli.Main(ctx, kill, app))
 }
 
-// heedSignals returns a context that the first SIGTERM or SIGINT ends, and one that the
+// signalContexts returns a context that the first SIGTERM or SIGINT ends, and one that the
 // second does. A third ends the process, as it would any other.
-func heedSignals() (ctx, kill context.Context) {
+func signalContexts() (ctx, kill context.Context) {
 	ctx, stop := context.WithCancel(context.Background())
 	kill, stopAtOnce := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

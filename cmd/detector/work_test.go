@@ -20,7 +20,7 @@ rules:
 escalate: {factor: 2}
 `
 
-// busy publishes what makes a worker of everyKind block for a while and for good, alert, skip and bury.
+// busy publishes what makes a worker of everyKind block for a while and for good, alert, skip and dead-letter.
 func (in *installation) busy() {
 	in.t.Helper()
 	for i := range 4 {

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// This file says who comes to the shop and what each of them does next. It is
-// pure: the same seed yields the same people, who do the same things in the same order.
+// This file defines the simulated visitors of the shop and what each of them does next. It is
+// deterministic: the same seed yields the same visitors with the same actions in the same order.
 // Only how often an attacker is denied, and so when the next attempt comes, is
 // up to Wardstream.
 
-// An actor is somebody who sends requests to the shop.
+// An actor is a simulated client that sends requests to the shop.
 type actor struct {
 	name    string
 	hostile bool
 	address string // where from, at first
-	user    string // id of the account; "" for who never logs in
+	user    string // ID of the account; "" for an actor that never logs in
 	session string
 	next    behaviour
 }
@@ -36,7 +36,7 @@ type step struct {
 	address string // where from, if not from the actor's own
 	known   bool   // the actor is logged in
 	hostile bool
-	fields  []string // of the event the shop publishes, names and values in turn, besides who and where
+	fields  []string // of the event the shop publishes, names and values in turn, without client and path
 	note    string   // what is worth telling about it; "" is nothing
 }
 
@@ -80,7 +80,7 @@ func newActors(seed uint64) []*actor {
 	)
 }
 
-// guestAddress is nobody's: for whoever joins in from another terminal.
+// guestAddress is not used by any actor: it is for a user who joins in from another terminal.
 const guestAddress = "203.0.113.250"
 
 func sessionOf(r *rand.Rand) string { return fmt.Sprintf("%08x", r.Uint32()) }
@@ -130,7 +130,7 @@ func browse(r *rand.Rand, favourites []int) step {
 	return page("/products/{id}", fmt.Sprintf("/products/%d", favourites[r.IntN(len(favourites))]))
 }
 
-// bruteForcer tries one password after the other for somebody's account.
+// bruteForcer tries one password after the other for a customer's account.
 func bruteForcer(victim string) behaviour {
 	return func(n, denied int) step {
 		if n == 0 {

@@ -236,7 +236,7 @@ func TestQuietIsTheSummaryAlone(t *testing.T) {
 	}
 }
 
-// TestStoppedEarly: whoever interrupts it gets the summary, which is honest.
+// TestStoppedEarly: an interrupt prints the summary, which says that the demo was stopped early.
 func TestStoppedEarly(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
@@ -272,7 +272,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 	return w.Buffer.Write(p)
 }
 
-var errGone = errors.New("nobody reads any more")
+var errGone = errors.New("the reader is gone")
 
 func TestAnOutputThatFailsEndsIt(t *testing.T) {
 	t.Parallel()

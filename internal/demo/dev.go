@@ -18,7 +18,7 @@ const (
 )
 
 // DevOptions are what dev is made of. An address that is empty means its default, or if
-// that is taken any free port; one that is given must be had.
+// that is in use, any free port; an address that the user gave must be available.
 type DevOptions struct {
 	Config      *config.Config // nil: the built-in one, with all built-in rules
 	RedisAddr   string

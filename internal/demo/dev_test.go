@@ -200,11 +200,11 @@ func TestAddressesThatAreTaken(t *testing.T) {
 		t.Errorf("%q, %q, %v", cfg.HTTP.Addr, notes, err)
 	}
 	if where.redisAddr != "127.0.0.1:0" {
-		t.Errorf("an address that can be had became %s", where.redisAddr)
+		t.Errorf("a free address was replaced by %s", where.redisAddr)
 	}
 }
 
-// TestDefaultAddresses: they are taken where they can be had, else any port is, and that is said.
+// TestDefaultAddresses: a default address that is in use is replaced by any free port, with a notice.
 func TestDefaultAddresses(t *testing.T) {
 	t.Parallel()
 	cfg := &config.Config{HTTP: config.HTTP{Addr: "127.0.0.1:9090"}}

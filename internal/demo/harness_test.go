@@ -82,7 +82,7 @@ func (d *running) wait(t *testing.T, typ, about string) report {
 	}
 }
 
-// dev launches Dev where it disturbs nobody.
+// dev launches Dev on free ports.
 func dev(t *testing.T, o DevOptions) *running {
 	t.Helper()
 	if o.Config == nil {
@@ -95,7 +95,7 @@ func dev(t *testing.T, o DevOptions) *running {
 	})
 }
 
-// quietConfig is the built-in configuration, with metrics where they disturb nobody.
+// quietConfig is the built-in configuration with metrics on a free port.
 func quietConfig(t *testing.T) *config.Config {
 	t.Helper()
 	cfg, err := builtinConfig()

@@ -140,7 +140,7 @@ func (s *redisServer) xinfoGroups(c *server.Peer, stream string) bool {
 	return true
 }
 
-// correct mends what XINFO GROUPS says of one group.
+// correct fixes the reply of XINFO GROUPS for one group.
 func (s *redisServer) correct(c *server.Peer, stream string, fields []any) {
 	last := slices.Index(fields, any("last-delivered-id")) + 1
 	lag := slices.Index(fields, any("lag")) + 1

@@ -15,7 +15,7 @@ const (
 	typeRequest = "request" // an actor's request, and what became of it
 	typeFound   = "found"   // a rule matched, and a block follows
 	typeBlocked = "blocked" // a block begins
-	typeAlert   = "alert"   // a rule matched, and nobody is blocked
+	typeAlert   = "alert"   // a rule matched without blocking
 	typeRevoked = "revoked" // an operator lifted a block
 	typeOther   = "other"   // another enforcement event
 	typeSummary = "summary" // what it all came to
@@ -34,7 +34,7 @@ const manual = "manual"
 type report struct {
 	Type  string    `json:"type"`
 	Time  time.Time `json:"time"`
-	Actor string    `json:"actor,omitempty"` // "" is nobody of the simulation
+	Actor string    `json:"actor,omitempty"` // "" for a client outside the simulation
 
 	// Of requests.
 	Address string `json:"address,omitempty"`
@@ -139,7 +139,7 @@ type tally struct {
 type ledger struct {
 	tallies []*tally
 	last    sighting
-	guests  int // blocks of scopes that are no actor's
+	guests  int // blocks of scopes outside the simulation
 }
 
 func newLedger(actors []*actor) *ledger {
@@ -203,7 +203,7 @@ func (l *ledger) of(who func(*actor) bool) *tally {
 	return nil
 }
 
-// is reports whether a scope is the actor's. An address that several share is nobody's in particular.
+// is reports whether a scope belongs to the actor alone. It is false for shared addresses.
 func (a *actor) is(s checker.Scope) bool {
 	switch s.Type {
 	case checker.ScopeIP:

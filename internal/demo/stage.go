@@ -23,7 +23,7 @@ type stage struct {
 }
 
 // raise starts a stage, which goes on until ctx ends, it is told to end, or
-// something fails. Whoever starts it must receive until happened is closed.
+// something fails. The caller must receive until happened is closed.
 func raise(ctx context.Context, w *world, actors []*actor, pace float64) *stage {
 	s := &stage{happened: make(chan happening)}
 	ctx, s.end = context.WithCancel(ctx)

@@ -13,7 +13,7 @@ import (
 type text struct {
 	screen *screen
 	clock  func(time.Time) string // the first column
-	total  time.Duration          // how long it will take; 0 is until somebody ends it
+	total  time.Duration          // how long it will take; 0 means until the user stops it
 
 	visits, hostile, turned int // requests of visitors; of attackers; of these, denied
 }

@@ -125,7 +125,7 @@ func prefersJSON(lines []string) bool {
 	return asJSON > asText
 }
 
-// mediaRange reads one element of Accept. A weight that is no number counts as 0.
+// mediaRange parses one element of Accept. A weight that is not a number counts as 0.
 func mediaRange(element string) (media string, weight float64) {
 	media, params, _ := strings.Cut(element, ";")
 	weight = 1

@@ -56,7 +56,8 @@ func counterOf(name, help string, count func() uint64) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
 }
 
-// drainTimeout bounds the stop while Redis is away: nobody waits long for what only tells of requests.
+// drainTimeout bounds the shutdown during an outage of Redis: these events only describe requests and do
+// not justify a long wait.
 const drainTimeout = 2 * time.Second
 
 // drain sends what is left, and says what was lost.
@@ -82,9 +83,9 @@ func (f *feed) close(ctx context.Context) error {
 
 // requests publishes the requests that are let pass, as audit.http.request.pre.
 type requests struct {
-	publisher *publisher.Publisher
-	proxies   checker.TrustedProxies
-	nobody    prometheus.Counter // requests of which nobody is known whom they would count against
+	publisher    *publisher.Publisher
+	proxies      checker.TrustedProxies
+	unattributed prometheus.Counter // requests of which nobody is known whom they would count against
 }
 
 const typeRequest = "audit.http.request.pre"
@@ -146,7 +147,7 @@ func (r *requests) publish(s *checker.Subject, method string, d checker.Decision
 	set("user.name", s.Username)
 	set("session.id", s.Session)
 	if len(attributes) == 0 {
-		r.nobody.Inc()
+		r.unattributed.Inc()
 		return
 	}
 	set("url.path", s.Path)

@@ -45,7 +45,7 @@ func (g *gate) cameFrom(from peer, named bool) {
 	}
 }
 
-// tellOfLonePeer warns of a proxy that nobody named.
+// tellOfLonePeer warns of a proxy that is not configured as trusted.
 func (g *gate) tellOfLonePeer() {
 	if warning := g.lone.verdict(g.now()); warning != "" {
 		g.log.Warn("a proxy is probably missing in trusted_proxies", "detail", warning)

@@ -42,7 +42,7 @@ func listenUnix(path, mode string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 		if conn, err := net.Dial("unix", path); err == nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("listen on %s: somebody answers there", path)
+			return nil, fmt.Errorf("listen on %s: the socket is already in use", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("remove a socket left behind: %w", err)

@@ -49,7 +49,7 @@ func (l *lonePeer) saw(now time.Time, peer netip.Addr, named bool) (first bool) 
 	return first
 }
 
-// verdict returns what to tell the operator at now, or "".
+// verdict returns the warning for the operator at now, or "".
 func (l *lonePeer) verdict(now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -45,11 +45,11 @@ type Server struct {
 // A service is a listener and what answers on it.
 type service struct {
 	listener net.Listener
-	server   answerer
+	server   listenerServer
 }
 
-// An answerer is a [lenienthttp.Server], or gRPC's made to look like one.
-type answerer interface {
+// A listenerServer serves one listener: a [lenienthttp.Server], or a gRPC server behind an adapter.
+type listenerServer interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
 	Close() error
@@ -162,7 +162,7 @@ func (s *Server) httpServer(h http.Handler, headers ...string) *lenienthttp.Serv
 }
 
 // add opens a listener for a server, and returns its address. as is nil where operators, not proxies, ask.
-func (s *Server) add(addr, flag string, server answerer, o *Options, as *proxied) (string, error) {
+func (s *Server) add(addr, flag string, server listenerServer, o *Options, as *proxied) (string, error) {
 	l, err := listen(addr, o)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", flag, err)

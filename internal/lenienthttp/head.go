@@ -33,7 +33,7 @@ type head struct {
 	method string
 	target string // in origin form, such as /nginx?x=1; "" if there is none
 	minor  int    // of HTTP/1.minor
-	body   bool   // a body is announced; nobody will read it
+	body   bool   // a body is announced; it is never read
 	fields []field
 
 	lost             bool // where the next request begins isn't known, or whether the client understands us
@@ -43,7 +43,7 @@ type head struct {
 	buf  []byte // a line that was read in pieces
 }
 
-// A field is a header that somebody wants to read: its canonical name and the values of its lines.
+// A field is a header that the server keeps: its canonical name and the values of its lines.
 type field struct {
 	name  string
 	lines []string
@@ -249,7 +249,7 @@ func (h *head) field(r *bufio.Reader) (more bool, err error) {
 	}
 }
 
-// skipField reads the rest of a header that nobody wants.
+// skipField skips the rest of a header that the server does not keep.
 func (h *head) skipField(r *bufio.Reader, last bool) error {
 	for {
 		if !last {

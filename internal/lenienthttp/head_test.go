@@ -81,7 +81,7 @@ func TestFields(t *testing.T) {
 		"control characters":            {"X-A: a\x00\x01\xff\r\n", []string{"a\x00\x01\xff"}},
 		"a long one loses its left end": {"X-A: " + long + "7\r\n", []string{elided + (long + "7")[len(long)+1-maxValues:]}},
 		"long folds, too":               {"X-A: " + strings.Repeat("1,\r\n ", maxValues) + "7\r\n", nil},
-		"long ones that nobody wants":   {"X-C: " + long + "\r\nX-A: a\r\n", []string{"a"}},
+		"long ones that are not kept":   {"X-C: " + long + "\r\nX-A: a\r\n", []string{"a"}},
 	} {
 		h, rest, err := parsed(t, "GET / HTTP/1.1\r\n"+tc.text+"\r\nnext")
 		if err != nil || rest != "next" {

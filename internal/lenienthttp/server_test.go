@@ -96,8 +96,8 @@ func TestServerKeepsConnections(t *testing.T) {
 	}
 }
 
-// TestServerWaitsForNoBody: the answer comes whatever the body does, and the connection ends with it, since
-// nobody knows where the next request would begin.
+// TestServerWaitsForNoBody: the response does not wait for the body. The connection ends after it, since the
+// start of the next request is unknown.
 func TestServerWaitsForNoBody(t *testing.T) {
 	t.Parallel()
 	_, addr := serve(t, echo)
@@ -165,7 +165,7 @@ func TestServerOutlivesAPanic(t *testing.T) {
 	}
 }
 
-// TestServerTimesOut: who is slow to say what they want is given up, and so is who says nothing.
+// TestServerTimesOut: a client that sends its request slowly, or none, is disconnected.
 func TestServerTimesOut(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

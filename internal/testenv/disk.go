@@ -57,7 +57,7 @@ func (d *disk) limit(binary string, args []string) (string, []string) {
 
 var errNoDisk = errors.New("the server has no disk of its own")
 
-// FillDisk leaves no room on the server's disk. Where it is no disk but a limit, no file can grow past a segment of WAL
+// FillDisk leaves no room on the server's disk. If there is a limit instead of a disk, no file can grow past a segment of WAL
 // afterwards, and the server has crashed and is back.
 func (e *PrivatePostgresEnv) FillDisk() error {
 	d := e.server.disk

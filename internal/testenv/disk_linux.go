@@ -39,7 +39,7 @@ func fill(name string) error {
 		switch err := syscall.Fallocate(int(f.Fd()), 0, size, free); err {
 		case nil:
 			size += free
-		case syscall.ENOSPC, syscall.EINTR: // somebody else took some
+		case syscall.ENOSPC, syscall.EINTR: // another process used some
 		default:
 			return fmt.Errorf("fill disk: %w", err)
 		}

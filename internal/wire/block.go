@@ -55,7 +55,7 @@ var (
 	errBlockID  = errors.New("block ID must be of printable ASCII, without quotes and backslashes")
 	errNoObject = errors.New("value is no JSON object")
 	errNoJSON   = errors.New("value is not JSON")
-	errStatus   = errors.New("status_code is no number")
+	errStatus   = errors.New("status_code is not a number")
 )
 
 // EncodeBlock writes the value of a block key.

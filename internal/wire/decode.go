@@ -132,7 +132,7 @@ func (d *Decoder) Decode(stream, id string, fields []string) (event.Event, error
 	return e, nil
 }
 
-// check refuses entries that are not worth reading, and notes which hold bytes that are no text.
+// check rejects entries that cannot be decoded, and notes which contain invalid UTF-8.
 func (d *Decoder) check(s *scratch, fields []string) error {
 	if len(fields) == 0 || len(fields)%2 != 0 {
 		return malformed(Empty, "the entry has no fields")
@@ -174,7 +174,7 @@ func plainASCII(text string) bool {
 
 // finish derives what an event has besides attributes.
 func (d *Decoder) finish(e *event.Event, s *scratch, fields []string) error {
-	var m marks
+	var m wellKnown
 	m.find(e.Attrs)
 	if e.Type = m.eventType(e); e.Type == "" {
 		if s.flat {

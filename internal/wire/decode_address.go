@@ -14,7 +14,7 @@ type IPv6Port string
 
 // What the last group may be.
 const (
-	PortUnknown IPv6Port = ""        // nobody knows: the event has no ip scope, which is reported
+	PortUnknown IPv6Port = ""        // ambiguous: the event has no ip scope, which is reported
 	PortNever   IPv6Port = "address" // producers send no ports without brackets
 	PortAlways  IPv6Port = "port"    // producers send a port with every address
 )

@@ -10,7 +10,7 @@ import (
 
 // readBatch reads the one log record of an OTLP/JSON export request in place of the request. A document that has a type is left alone.
 func (s *scratch) readBatch(text string) error {
-	var m marks
+	var m wellKnown
 	m.find(s.attrs)
 	if m.eventType(&event.Event{Attrs: s.attrs}) != "" {
 		return nil

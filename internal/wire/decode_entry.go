@@ -57,7 +57,7 @@ func (s *scratch) restart() {
 // -1 if the entry is flat. The field "event" that holds an object always is the
 // event. "data" and "payload", or else "body", "message" and "value", hold other things too, such as what a client
 // sent: they are the event only if it is one of them alone and the entry has no
-// event_type or event_name of its own, so that nobody's payload can pass for attributes.
+// event_type or event_name of its own, so that a client's payload cannot pass for attributes.
 func document(fields []string) (at int, text string) {
 	typed := false
 	var found, candidates [2]int // of either kind of name

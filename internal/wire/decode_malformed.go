@@ -16,11 +16,11 @@ const (
 	Oversized     = "oversized"
 )
 
-// Malformed says why an entry can't be decoded, whoever delivers it how often.
+// Malformed is the error of an entry that cannot be decoded, however often it is delivered.
 type Malformed struct {
 	// Class is one of the constants above.
 	Class string
-	// Reason is a sentence for whoever reads the dead letter. It holds nothing
+	// Reason is a sentence for the reader of the dead letter. It holds nothing
 	// of the entry itself.
 	Reason string
 }

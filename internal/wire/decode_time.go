@@ -43,7 +43,7 @@ func timestampNames() []string {
 }
 
 // date sets e's time to that of its own timestamp.
-func (m *marks) date(e *event.Event) error {
+func (m *wellKnown) date(e *event.Event) error {
 	v := m.timestamp
 	if v == nil || v == "" {
 		for _, name := range timestampNames() {

@@ -223,7 +223,7 @@ func (o Origin) Attributes() map[string]string {
 	return with
 }
 
-var errNoEnforcement = errors.New("event_type is none of an enforcement event")
+var errNoEnforcement = errors.New("event_type is not an enforcement event's")
 
 // DecodeEnforcement reads what [EncodeEnforcement] wrote. Attributes it does
 // not know are ignored.

@@ -9,8 +9,9 @@ import (
 )
 
 // PrintableJSON returns encoded JSON with everything escaped that a terminal would not show as it is, such as control
-// characters past ASCII and marks of direction: somebody else has chosen the text in it, with a mind to
-// whoever reads it. JSON leaves those alone, and says the same either way. It may return raw itself.
+// characters past ASCII and direction marks: a client may have chosen the text to attack the terminal of
+// its reader. JSON does not escape those by itself, and the value is the same either way. It may return raw
+// itself.
 func PrintableJSON(raw []byte) []byte {
 	start := 0
 	for start < len(raw) && raw[start] < 0x7f {

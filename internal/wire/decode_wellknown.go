@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// marks are the attributes that say what an event is rather than what happened.
-type marks struct {
+// wellKnown holds the attributes with a meaning of their own: type, ID, time, trace and scopes.
+type wellKnown struct {
 	typ, name, camelName, dotName, otelName any
 	id, timestamp                           any
 	parent, traceID, spanID, flags          any
@@ -21,7 +21,7 @@ type marks struct {
 const documents = 4
 
 // find looks all of them up in one pass.
-func (m *marks) find(attrs []event.Attr) {
+func (m *wellKnown) find(attrs []event.Attr) {
 	for i := range attrs {
 		v := attrs[i].Value
 		switch attrs[i].Name {
@@ -71,7 +71,7 @@ func (m *marks) find(attrs []event.Attr) {
 
 // eventType is event_type, else event_name, else the attribute in which OpenTelemetry has put names: trimmed. A number or boolean is taken by
 // its text, what is blank counts as absent.
-func (m *marks) eventType(e *event.Event) string {
+func (m *wellKnown) eventType(e *event.Event) string {
 	for _, v := range [...]any{m.typ, m.name, m.camelName, m.dotName, m.otelName} {
 		if v == nil {
 			continue
@@ -106,7 +106,7 @@ const builtinScopes = 5
 
 // scopesOf returns the event's scopes: ip, user, username, session, route, then
 // the operator's.
-func (d *Decoder) scopesOf(e *event.Event, m *marks) []checker.Scope {
+func (d *Decoder) scopesOf(e *event.Event, m *wellKnown) []checker.Scope {
 	types := [builtinScopes]string{
 		checker.ScopeIP, checker.ScopeUser, checker.ScopeUsername, checker.ScopeSession, checker.ScopeRoute,
 	}
@@ -167,7 +167,7 @@ func namesID(name string) bool {
 
 // traceParent is the producer's W3C context: the attribute traceparent, else
 // what a LogRecord says of trace and span. What is not well-formed is dropped.
-func (m *marks) traceParent() string {
+func (m *wellKnown) traceParent() string {
 	if text, ok := m.parent.(string); ok {
 		return validTraceParent(text)
 	}
