@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -85,7 +85,7 @@ func (v *validator) checkStream() {
 		if slices.Index(names, name) < i {
 			v.Refuse(key, "%s is there twice; keep one", strictconfig.Quote(name))
 		}
-		if of, ok := strings.CutSuffix(name, deadletter.Suffix); ok && slices.Contains(names, of) {
+		if of, ok := strings.CutSuffix(name, rediskey.DeadSuffix); ok && slices.Contains(names, of) {
 			v.Refuse(key, "is the dead-letter stream of %s; requeue dead letters with detector dead-letters requeue", strictconfig.Quote(of))
 		}
 	}
@@ -96,7 +96,7 @@ func (v *validator) checkEvents() {
 		v.checkName("events.stream", v.c.Events.Stream, 256)
 	}
 	for _, name := range v.c.Stream.Names {
-		if v.c.Events.Stream == name+deadletter.Suffix {
+		if v.c.Events.Stream == rediskey.DeadLetters(name) {
 			v.Refuse("events.stream", "is the dead-letter stream of %s; name another", strictconfig.Quote(name))
 		}
 	}

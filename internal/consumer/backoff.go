@@ -10,8 +10,8 @@ const (
 	backoffFirst = 50 * time.Millisecond
 	backoffCap   = time.Second // soon enough after an election that nobody waits for a block
 
-	// outagePause is how long to wait between attempts to read from a server that is gone: trying costs little, and the
-	// stream should be read again as soon as it can be.
+	// outagePause is how long to wait between attempts to read from a server that is gone: trying
+	// costs little, and the stream should be read again as soon as it can be.
 	outagePause = 100 * time.Millisecond
 
 	// complainEvery is how often the log says that reading fails still.

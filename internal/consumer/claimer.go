@@ -13,7 +13,8 @@ import (
 // rests; Redis looks at ten entries for each that may be claimed, 0.1 ms a page of 512.
 const maxClaimPages = 64
 
-// A claimer takes over entries that other consumers have left untouched. Between pages the loop reads.
+// A claimer takes over entries that other consumers have left untouched. Between pages the loop
+// reads.
 type claimer struct {
 	*member
 	page     *pageSize

@@ -57,9 +57,10 @@ func New(o Options, h Handler) (*Consumer, error) {
 	return c, nil
 }
 
-// Run reads, and has entries handled, until ctx ends. Then it reads no more, finishes and acks the current
-// batches within the grace period, and leaves the group without dropping what is pending. It goes on whatever
-// Redis does meanwhile. The error says that a batch could not be finished; it will be delivered again.
+// Run reads, and has entries handled, until ctx ends. Then it reads no more, finishes and acks the
+// current batches within the grace period, and leaves the group without dropping what is pending.
+// It goes on whatever Redis does meanwhile. The error says that a batch could not be finished; it
+// will be delivered again.
 func (c *Consumer) Run(ctx context.Context) error {
 	work, endWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop, endReading := context.WithCancel(ctx)

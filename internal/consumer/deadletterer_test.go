@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // rejecting returns a handler that calls entries with a field "bad" dead.
@@ -82,7 +83,7 @@ func TestManyDeadLetters(t *testing.T) {
 	b.start(o, h)
 	b.allHandled(ids, h)
 	// Redis trims whole blocks of 100.
-	if n := b.client.XLen(context.Background(), b.stream+deadletter.Suffix).Val(); n < 300 || n > 400 {
+	if n := b.client.XLen(context.Background(), rediskey.DeadLetters(b.stream)).Val(); n < 300 || n > 400 {
 		t.Errorf("%d dead letters are kept", n)
 	}
 	if err := b.client.ScriptFlush(context.Background()).Err(); err != nil {
@@ -96,7 +97,7 @@ func TestDeadLetterThatCannotBeWrittenWaits(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()
-	dead := b.stream + deadletter.Suffix
+	dead := rediskey.DeadLetters(b.stream)
 	if err := b.client.Set(ctx, dead, "in the way", 0).Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,8 @@ const (
 
 var errVerdicts = errors.New("the handler returned a wrong number of verdicts")
 
-// A decider calls the handler and notes its verdicts. An entry is pending until the handler says otherwise.
+// A decider calls the handler and notes its verdicts. An entry is pending until the handler says
+// otherwise.
 type decider struct {
 	*member
 	handler       Handler

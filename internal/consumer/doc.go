@@ -24,19 +24,19 @@
 //	                 attempt finds (poison.go) ─────────┘
 //	                 ── "killed the worker"
 //
-//	trimmed while pending (redeliverer.go), or before anyone read it (lag.go) ──▶ lost: counted, warned about
+//	trimmed while pending (redeliverer.go), or before anyone read it (lagmonitor.go) ──▶ lost: counted, warned about
 //
-// The zero [Verdict] is Pending: an entry is acked only after Handle has said that its effects are there, and
-// forgetting to say so costs a redelivery. Every step may happen twice. A failure of the infrastructure (an
-// error from Handle, from Redis) leaves entries Pending and never counts against them: they stay with this
-// consumer, which keeps them from being claimed by heartbeats, and are handled again with exponential backoff,
-// while reading goes on until too many wait.
+// The zero [Verdict] is Pending: an entry is acked only after Handle has said that its effects are
+// there, and forgetting to say so costs a redelivery. Every step may happen twice. A failure of the
+// infrastructure (an error from Handle, from Redis) leaves entries Pending and never counts against
+// them: they stay with this consumer, which keeps them from being claimed by heartbeats, and are
+// handled again with exponential backoff, while reading goes on until too many wait.
 //
 // # The files
 //
 // A [Consumer] (consumer.go, options.go, connect.go) runs one read loop or a few for each stream
-// (readloop.go). A read loop does everything to entries, one step after the other, so that memory is bounded.
-// Its roles share a member (member.go), and each has its own type:
+// (readloop.go). A read loop does everything to entries, one step after the other, so that memory
+// is bounded. Its roles share a member (member.go), and each has its own type:
 //
 //   - membership.go joins and leaves the group, lease.go reserves the consumer's name.
 //   - reader.go reads new entries and shedder.go those that are late, in the order that turn.go keeps among
@@ -49,9 +49,10 @@
 //     backlog.go counts what is not yet fetched; backpressure.go says when to take no more.
 //   - heartbeater.go runs beside the read loop and keeps what is in flight from being claimed.
 //
-// Once a stream, maintenance.go does the housekeeping: lag.go and sampler.go measure, trimmer.go trims to
-// the retention, janitor.go removes consumers that are gone, redate.go corrects deliveries in the future.
-// metrics.go has the metrics, failures.go tells errors apart, lua.go is what scripts begin with.
+// Once a stream, maintainer.go does the housekeeping: lagmonitor.go and sampler.go measure, trimmer.go
+// trims to the retention, janitor.go removes consumers that are gone, redater.go corrects deliveries
+// in the future. metrics.go has the metrics, failures.go tells errors apart, lua.go is what scripts
+// begin with.
 //
 // Redis 6.2 is enough, or Valkey; Redis Cluster and Sentinel work.
 package consumer

@@ -62,7 +62,8 @@ func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
 	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
 }
 
-// TestNothingWaitsOnceAllIsRecovered: a worker that has found what was pending for it says so, though nothing new comes.
+// TestNothingWaitsOnceAllIsRecovered: a worker that has found what was pending for it says so,
+// though nothing new comes.
 func TestNothingWaitsOnceAllIsRecovered(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

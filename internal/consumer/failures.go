@@ -24,7 +24,8 @@ func isOutOfMemory(err error) bool {
 	return errors.As(err, &reply) && (strings.HasPrefix(reply.Error(), "OOM ") || strings.Contains(reply.Error(), "-OOM command"))
 }
 
-// isTransient reports whether what failed may be over at any time: an outage, an election, a restart.
+// isTransient reports whether what failed may be over at any time: an outage, an election, a
+// restart.
 func isTransient(err error) bool {
 	if !resp.IsError(err, "") {
 		return true

@@ -25,8 +25,8 @@ type fetcher struct {
 	page *pageSize
 }
 
-// A fetch says what to read.
-type fetch struct {
+// A readRequest says what to read.
+type readRequest struct {
 	after    string        // an ID, for the consumer's own pending entries after that; or unread
 	block    time.Duration // how long to wait for entries
 	overtime time.Duration // how much longer than usual the reply may take
@@ -34,7 +34,7 @@ type fetch struct {
 }
 
 // fetch reads entries. The deadline ends a read whose reply never comes.
-func (f *fetcher) fetch(ctx context.Context, what fetch) ([]Entry, error) {
+func (f *fetcher) fetch(ctx context.Context, what readRequest) ([]Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, what.block+f.timeout+what.overtime)
 	defer cancel()
 	args := []any{"XREADGROUP", "GROUP", f.group, f.name, "COUNT", f.page.entries}

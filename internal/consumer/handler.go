@@ -36,14 +36,14 @@ type Verdict struct {
 
 // A Handler takes a batch of entries of one stream and returns one Verdict for each, in order.
 //
-// An error means that infrastructure failed (Redis, Postgres): the entries with Status Pending are tried again
-// later, and that never counts against them. An entry left Pending without an error has failed by itself: after
-// Options.MaxDeliveries times it becomes a dead letter. An entry that causes a panic becomes one at once, and no
-// other does.
+// An error means that infrastructure failed (Redis, Postgres): the entries with Status Pending are
+// tried again later, and that never counts against them. An entry left Pending without an error has
+// failed by itself: after Options.MaxDeliveries times it becomes a dead letter. An entry that
+// causes a panic becomes one at once, and no other does.
 //
-// ctx is cancelled if the process can wait no longer. Handle is called by Options.Loops goroutines for each
-// stream. What must happen in the stream's order waits for the batch's turn and passes it on afterwards; all else
-// runs concurrently with other batches.
+// ctx is cancelled if the process can wait no longer. Handle is called by Options.Loops goroutines
+// for each stream. What must happen in the stream's order waits for the batch's turn and passes it
+// on afterwards; all else runs concurrently with other batches.
 type Handler interface {
 	Handle(ctx context.Context, turn *Turn, batch []Entry) ([]Verdict, error)
 }

@@ -10,8 +10,8 @@ import (
 // heartbeatIDs is how many entries one XCLAIM names.
 const heartbeatIDs = 1000
 
-// A heartbeater keeps the entries in flight from being claimed by others: the idle clock of an entry
-// starts when it is delivered, not when it is handled.
+// A heartbeater keeps the entries in flight from being claimed by others: the idle clock of an
+// entry starts when it is delivered, not when it is handled.
 type heartbeater struct {
 	*member
 	inFlight *inFlight

@@ -34,8 +34,8 @@ func pointers(items []item) []*item {
 	return p
 }
 
-// An inFlight holds the entries of a read loop: those that are being handled and those that wait for
-// their next attempt. The read loop changes it; the heartbeater reads it.
+// An inFlight holds the entries of a read loop: those that are being handled and those that wait
+// for their next attempt. The read loop changes it; the heartbeater reads it.
 type inFlight struct {
 	mu      sync.Mutex
 	current []item
@@ -57,8 +57,8 @@ func (f *inFlight) finish(r retry) {
 	f.retries.add(r)
 }
 
-// takeDue takes out the retries that are due at now, at most limit items unless one retry has more, and
-// how many attempts the most tried of them has had.
+// takeDue takes out the retries that are due at now, at most limit items unless one retry has more,
+// and how many attempts the most tried of them has had.
 func (f *inFlight) takeDue(now time.Time, limit int) (items []item, attempts int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// loop returns a read loop that has joined the group and that the test steps itself, so that nothing
-// depends on when heartbeats come.
+// loop returns a read loop that has joined the group and that the test steps itself, so that
+// nothing depends on when heartbeats come.
 func (b *fixture) loop(o Options, h Handler) *readLoop {
 	b.t.Helper()
 	c, err := New(o, h)
@@ -62,9 +62,9 @@ func outageFor(down *bool) *recorder {
 	}}
 }
 
-// TestInFlightEntriesAreNotHandledTwice: what waits in memory for its next attempt is neither claimed by
-// the loop that has it nor taken for something that another process of its name left, though its heartbeat
-// was late; what others left in the same page is handled.
+// TestInFlightEntriesAreNotHandledTwice: what waits in memory for its next attempt is neither
+// claimed by the loop that has it nor taken for something that another process of its name left,
+// though its heartbeat was late; what others left in the same page is handled.
 func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	t.Parallel()
 	for name, find := range map[string]func(*readLoop) error{
@@ -103,8 +103,8 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	}
 }
 
-// TestHeartbeatIsNoDelivery: an entry that takes long stays its consumer's, is not idle, and is no nearer
-// to becoming a poison candidate, however often its heartbeat comes.
+// TestHeartbeatIsNoDelivery: an entry that takes long stays its consumer's, is not idle, and is no
+// nearer to becoming a poison candidate, however often its heartbeat comes.
 func TestHeartbeatIsNoDelivery(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -149,8 +149,8 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	}
 }
 
-// TestMarkerOfAPoisonCandidateExpires: whether the attempt fails, ends the process or is made again, the marker
-// has a TTL that outlasts the time until another consumer claims the entry.
+// TestMarkerOfAPoisonCandidateExpires: whether the attempt fails, ends the process or is made
+// again, the marker has a TTL that outlasts the time until another consumer claims the entry.
 func TestMarkerOfAPoisonCandidateExpires(t *testing.T) {
 	t.Parallel()
 	for name, owner := range map[string]string{"new": "", "of this process": "own", "of another process": "another"} {
@@ -180,8 +180,8 @@ func TestMarkerOfAPoisonCandidateExpires(t *testing.T) {
 	}
 }
 
-// TestRetriesOfAnOutageAreNoFailuresOfTheEntry: what fails with an error of the stores is delivered once,
-// however many attempts it takes.
+// TestRetriesOfAnOutageAreNoFailuresOfTheEntry: what fails with an error of the stores is delivered
+// once, however many attempts it takes.
 func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -208,8 +208,9 @@ func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 	}
 }
 
-// TestOutageTakesNoMoreThanMemoryHolds: while two batches wait for their next attempt nothing is claimed from others, who might
-// be able to handle it, and what is pending here stays in Redis; new entries go on being read.
+// TestOutageTakesNoMoreThanMemoryHolds: while two batches wait for their next attempt nothing is
+// claimed from others, who might be able to handle it, and what is pending here stays in Redis; new
+// entries go on being read.
 func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

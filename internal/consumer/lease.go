@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// Two processes of one consumer name would take each other's pending entries for their own and handle them a second
-// time. So a running process holds a lease on its name, a key that it renews. A process that finds a lease waits until it is
-// renewed, which shows that its holder runs, or expires. Where the holder ran on this host and has ended it does not wait.
+// Two processes of one consumer name would take each other's pending entries for their own and
+// handle them a second time. So a running process holds a lease on its name, a key that it renews.
+// A process that finds a lease waits until it is renewed, which shows that its holder runs, or
+// expires. Where the holder ran on this host and has ended it does not wait.
 
 const (
 	leaseTTL   = 10 * time.Second
@@ -61,8 +64,9 @@ type LeaseOptions struct {
 	Group  string
 	// Name is the consumer name to acquire.
 	Name string
-	// Unique acquires Name with a number appended, "host.2", where another process has Name. The same numbers come
-	// again after a restart, so that what was pending is found at once. Otherwise a name that is in use is an error.
+	// Unique acquires Name with a number appended, "host.2", where another process has Name. The
+	// same numbers come again after a restart, so that what was pending is found at once. Otherwise
+	// a name that is in use is an error.
 	Unique bool
 	Logger *slog.Logger
 }
@@ -76,8 +80,8 @@ type Lease struct {
 	value string
 }
 
-// Acquire waits for the lease on a name, for up to ten seconds where its last holder ended without releasing it.
-// The error is [ErrNameInUse], or Redis's, or that of ctx.
+// Acquire waits for the lease on a name, for up to ten seconds where its last holder ended without
+// releasing it. The error is [ErrNameInUse], or Redis's, or that of ctx.
 func Acquire(ctx context.Context, o LeaseOptions) (*Lease, error) {
 	l := &Lease{o: o, value: strings.Join([]string{newToken(), thisHost(), strconv.Itoa(os.Getpid())}, " ")}
 	for n := 1; ; n++ {
@@ -97,7 +101,9 @@ func Acquire(ctx context.Context, o LeaseOptions) (*Lease, error) {
 	}
 }
 
-func (l *Lease) key() string { return l.o.Prefix + ":consumer:" + l.o.Group + ":" + l.Name }
+func (l *Lease) key() string {
+	return rediskey.Keys{Prefix: l.o.Prefix}.Consumer(l.o.Group, l.Name)
+}
 
 // acquire reports whether the lease is ours; false means that a running process has it.
 func (l *Lease) acquire(ctx context.Context) (bool, error) {
@@ -130,7 +136,8 @@ func (l *Lease) acquire(ctx context.Context) (bool, error) {
 	return false, nil // it neither expires nor is renewed: not one of ours
 }
 
-// Keep renews the lease until ctx ends, then releases it. Failures are only logged: the worker goes on.
+// Keep renews the lease until ctx ends, then releases it. Failures are only logged: the worker goes
+// on.
 func (l *Lease) Keep(ctx context.Context) {
 	ticker := time.NewTicker(leaseEvery)
 	defer ticker.Stop()
@@ -193,8 +200,8 @@ func stateOf(value string) holding {
 	return alive
 }
 
-// thisHost identifies the space of process IDs: the host, and the container on it. Where that is unknown it returns what
-// equals no other.
+// thisHost identifies the space of process IDs: the host, and the container on it. Where that is
+// unknown it returns what equals no other.
 func thisHost() string {
 	host, err := os.Hostname()
 	space, spaceErr := os.Readlink("/proc/self/ns/pid")

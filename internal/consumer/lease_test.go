@@ -38,7 +38,8 @@ func deadProcess(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// TestProcessesOfOneHostHaveNamesOfTheirOwn: the host's name, and the same numbers again for those that come back.
+// TestProcessesOfOneHostHaveNamesOfTheirOwn: the host's name, and the same numbers again for those
+// that come back.
 func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -60,7 +61,8 @@ func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestChosenNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be known.
+// TestChosenNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be
+// known.
 func TestChosenNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -125,7 +127,8 @@ func TestLeaseOfAnotherHostIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestLeaseIsRenewed: also where Redis has lost it, and not where another has it by now, which is said once.
+// TestLeaseIsRenewed: also where Redis has lost it, and not where another has it by now, which is
+// said once.
 func TestLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A member is one consumer of one stream's group: what a role needs to reach Redis as that consumer,
-// and to report what it did. All roles of a read loop share it; it never changes.
+// A member is one consumer of one stream's group: what a role needs to reach Redis as that
+// consumer, and to report what it did. All roles of a read loop share it; it never changes.
 type member struct {
 	clients Clients
 	stream  string

@@ -7,7 +7,8 @@ import (
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// A membership is that of a consumer in its group: it joins, notices that the group is gone, and leaves.
+// A membership is that of a consumer in its group: it joins, notices that the group is gone, and
+// leaves.
 type membership struct {
 	*member
 	joined bool // the group is there, as far as known

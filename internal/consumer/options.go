@@ -31,9 +31,9 @@ type Options struct {
 	Streams []string
 	// Group is the consumer group; it is made where it isn't there.
 	Group string
-	// Consumer names this process in the group; the index of the loop is added.
-	// It must differ between processes that run at once, and should be the
-	// same after a restart, so that what was pending is found at once. The default is the host's name.
+	// Consumer names this process in the group; the index of the loop is added. It must differ
+	// between processes that run at once, and should be the same after a restart, so that what was
+	// pending is found at once. The default is the host's name.
 	Consumer string
 	// Prefix starts the keys of the markers of poison candidates, and of samples.
 	Prefix string

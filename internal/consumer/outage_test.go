@@ -270,8 +270,8 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 	}
 }
 
-// TestTrimmedEntryThatTwoFindIsCountedOnce: a loop reads of trimmed entries among its own while another claims them. Only the one that
-// takes them off the pending list counts them.
+// TestTrimmedEntryThatTwoFindIsCountedOnce: a loop reads of trimmed entries among its own while
+// another claims them. Only the one that takes them off the pending list counts them.
 func TestTrimmedEntryThatTwoFindIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// TestBehind: while the oldest unprocessed entry is too old a metric says so, and a warning now and then.
+// TestBehind: while the oldest unprocessed entry is too old a metric says so, and a warning now and
+// then.
 func TestBehind(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -75,8 +76,8 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	}
 }
 
-// TestTried: a handler is told of entries that it, or another, may have been given before: claimed ones, and those
-// that an outage or a neighbour's panic brings again.
+// TestTried: a handler is told of entries that it, or another, may have been given before: claimed
+// ones, and those that an outage or a neighbour's panic brings again.
 func TestTried(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// TestOversizedEntryIsDeadLetteredUnread: an entry so large that it may have ended the process that read it is not read again, but a dead
-// letter without fields. Its neighbours are handled.
+// TestOversizedEntryIsDeadLetteredUnread: an entry so large that it may have ended the process that
+// read it is not read again, but a dead letter without fields. Its neighbours are handled.
 func TestOversizedEntryIsDeadLetteredUnread(t *testing.T) {
 	t.Parallel()
 	for name, owner := range map[string]string{"recovered": "w-0", "claimed": "gone"} {
@@ -53,7 +53,8 @@ func TestOversizedEntryIsDeadLetteredUnread(t *testing.T) {
 	}
 }
 
-// TestOversizedDeadLetterHasNoFields: an entry that is a dead letter when it comes first is not sent about either.
+// TestOversizedDeadLetterHasNoFields: an entry that is a dead letter when it comes first is not
+// sent about either.
 func TestOversizedDeadLetterHasNoFields(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -23,8 +23,9 @@ import (
 // nothing is the reply of a blocking read that got no entry.
 var nothing = []byte("*-1\r\n")
 
-// A waiter stands between a client and Redis, and has blocking reads take as long as no server should: it plays Redis 7.2.0
-// to 7.2.4, which begin to wait anew, or a service that doesn't wait at all.
+// A waiter stands between a client and Redis, and has blocking reads take as long as no server
+// should: it plays Redis 7.2.0 to 7.2.4, which begin to wait anew, or a service that doesn't wait
+// at all.
 type waiter struct {
 	addr   string
 	anew   bool
@@ -123,7 +124,8 @@ func (b *fixture) paced(w *waiter) (Options, *logRecorder) {
 	return o, said
 }
 
-// TestReadPastItsDeadlineIsNoFailure: readiness doesn't hang on how long a read takes, if the server answers otherwise.
+// TestReadPastItsDeadlineIsNoFailure: readiness doesn't hang on how long a read takes, if the
+// server answers otherwise.
 func TestReadPastItsDeadlineIsNoFailure(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
@@ -149,7 +151,8 @@ func TestReadPastItsDeadlineIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestReadsThatDoNotWaitAreSpacedOut: a service that answers blocking reads at once isn't asked without end.
+// TestReadsThatDoNotWaitAreSpacedOut: a service that answers blocking reads at once isn't asked
+// without end.
 func TestReadsThatDoNotWaitAreSpacedOut(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
@@ -193,7 +196,8 @@ func TestPaceRests(t *testing.T) {
 	}
 }
 
-// TestWorkerIsSoonBackAfterAnOutage: however long Redis was gone, the worker asks it again at short intervals.
+// TestWorkerIsSoonBackAfterAnOutage: however long Redis was gone, the worker asks it again at short
+// intervals.
 func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -230,7 +234,8 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestWorkerFollowsANameToAnotherServer: the old server lives on with its connections, where nothing comes any more.
+// TestWorkerFollowsANameToAnotherServer: the old server lives on with its connections, where
+// nothing comes any more.
 func TestWorkerFollowsANameToAnotherServer(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)
@@ -245,7 +250,8 @@ func TestWorkerFollowsANameToAnotherServer(t *testing.T) {
 	b.allHandled(b.add(5), h)
 }
 
-// TestClusterPrimaryKilled: the worker goes on reading, and handling, once the replica of the stream's primary is elected.
+// TestClusterPrimaryKilled: the worker goes on reading, and handling, once the replica of the
+// stream's primary is elected.
 func TestClusterPrimaryKilled(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)

@@ -1,6 +1,7 @@
 package consumer
 
-// readBytes is about how much one reply should be at most; where entries are large, fewer are asked for.
+// readBytes is about how much one reply should be at most; where entries are large, fewer are asked
+// for.
 const readBytes = 8 << 20
 
 // A pageSize is how many entries to ask Redis for at once. It belongs to the read loop's goroutine.

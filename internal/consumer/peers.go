@@ -39,10 +39,11 @@ type peers struct {
 // maxStuck bounds the memory of consumers that come and go.
 const maxStuck = 1000
 
-// settle waits, at most peerPatience, until no peer has an entry pending from before id: its effects may be still to
-// come. It reports whether peers are at work, which may have changed something just before. A peer for which waiting
-// timed out is not waited for again until it makes progress. Each look is XPENDING, O(consumers), and one more for the
-// consumers that have entries pending.
+// settle waits, at most peerPatience, until no peer has an entry pending from before id: its
+// effects may be still to come. It reports whether peers are at work, which may have changed
+// something just before. A peer for which waiting timed out is not waited for again until it makes
+// progress. Each look is XPENDING, O(consumers), and one more for the consumers that have entries
+// pending.
 func (p *peers) settle(ctx context.Context, id string) (atWork bool, err error) {
 	if p.alone() {
 		return false, nil
@@ -88,8 +89,8 @@ func (p *peers) seenLately() bool {
 	return time.Since(p.seen) < peerMemory
 }
 
-// before returns the oldest entry of each peer that has one from before id, but for those that are stuck
-// with it.
+// before returns the oldest entry of each peer that has one from before id, but for those that are
+// stuck with it.
 func (p *peers) before(ctx context.Context, id string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()

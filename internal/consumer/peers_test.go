@@ -23,8 +23,8 @@ func (b *fixture) settles(p *peers, id string) bool {
 	return atWork
 }
 
-// TestPeersAreWaitedFor: a decision about an entry waits for what other processes hold from before it, for
-// nothing of its own process, and for nothing that comes later.
+// TestPeersAreWaitedFor: a decision about an entry waits for what other processes hold from before
+// it, for nothing of its own process, and for nothing that comes later.
 func TestPeersAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -48,8 +48,8 @@ func TestPeersAreWaitedFor(t *testing.T) {
 	}
 }
 
-// TestStuckPeerIsWaitedForOnce: a peer that makes no progress costs one wait, and another when it has an
-// entry that it didn't have then.
+// TestStuckPeerIsWaitedForOnce: a peer that makes no progress costs one wait, and another when it
+// has an entry that it didn't have then.
 func TestStuckPeerIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// An entry that ends the process it is handled in (it exhausts memory, say) takes the whole batch with it
-// each time. What gives it away is the count of deliveries, which also rises when workers are killed for
-// other reasons. So an entry that was delivered too often, a poison candidate, is handled alone, after
-// setting a marker. The marker is removed when the attempt ends, however it ends; a worker that finds one
-// knows that the process ended first.
+// An entry that ends the process it is handled in (it exhausts memory, say) takes the whole batch
+// with it each time. What gives it away is the count of deliveries, which also rises when workers
+// are killed for other reasons. So an entry that was delivered too often, a poison candidate, is
+// handled alone, after setting a marker. The marker is removed when the attempt ends, however it
+// ends; a worker that finds one knows that the process ended first.
 
 // markerTTL is how long a marker is kept: longer than it takes until another consumer claims
 // the entry, whatever the outage.
@@ -19,13 +21,11 @@ const markerTTL = 24 * time.Hour
 // A poisonGuard keeps the markers of poison candidates.
 type poisonGuard struct {
 	*member
-	prefix string // of the keys
-	token  string // tells this process's markers from those of others
+	keys  rediskey.Keys
+	token string // tells this process's markers from those of others
 }
 
-func (g *poisonGuard) key(id string) string {
-	return g.prefix + ":suspect:" + g.stream + ":" + id
-}
+func (g *poisonGuard) key(id string) string { return g.keys.Suspect(g.stream, id) }
 
 // mark sets the marker of an item; killed is true if it was there already, unless
 // this process set it and could not remove it.

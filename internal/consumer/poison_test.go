@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // childVariable makes the test binary a worker that ends in the middle of an entry
@@ -55,7 +55,7 @@ func child() int {
 	defer cancel()
 	go func() { _ = c.Run(ctx) }()
 	for ctx.Err() == nil {
-		dead := clients.Ops.XLen(ctx, stream+deadletter.Suffix).Val()
+		dead := clients.Ops.XLen(ctx, rediskey.DeadLetters(stream)).Val()
 		pending, err := clients.Ops.XPending(ctx, stream, testGroup).Result()
 		if err == nil && dead == 1 && pending.Count == 0 {
 			return 0

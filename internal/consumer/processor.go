@@ -2,8 +2,8 @@ package consumer
 
 import "context"
 
-// A processor takes a batch from its delivery to its acks: it has the entries handled, carries out their
-// verdicts and schedules a retry of what stays pending.
+// A processor takes a batch from its delivery to its acks: it has the entries handled, carries out
+// their verdicts and schedules a retry of what stays pending.
 type processor struct {
 	*member
 	decider  *decider
@@ -79,8 +79,8 @@ func (p *processor) decideAlone(ctx context.Context, it *item) {
 	p.poison.unmark(ctx, it)
 }
 
-// scheduleRetry keeps what isn't settled for its next attempt: in memory as far as it fits, else in Redis alone,
-// where it stays pending and is recovered, or claimed by another consumer, later.
+// scheduleRetry keeps what isn't settled for its next attempt: in memory as far as it fits, else in
+// Redis alone, where it stays pending and is recovered, or claimed by another consumer, later.
 func (p *processor) scheduleRetry(ctx context.Context, items []item, attempts int) {
 	var left []item // a copy: the heartbeater reads items
 	for i := range items {
@@ -99,8 +99,8 @@ func (p *processor) scheduleRetry(ctx context.Context, items []item, attempts in
 	p.inFlight.finish(retry{items: left, attempts: attempts, due: p.now().Add(backoff(attempts))})
 }
 
-// finish does what can be done for the items that wait before the read loop ends: those that only lack their
-// ack get it, and markers go. The rest stays pending, for the consumer that claims it.
+// finish does what can be done for the items that wait before the read loop ends: those that only
+// lack their ack get it, and markers go. The rest stays pending, for the consumer that claims it.
 func (p *processor) finish(ctx context.Context) {
 	items, _ := p.inFlight.takeDue(p.now().Add(2*backoffCap), retryBatches*p.pressure.batchSize)
 	p.settler.settle(ctx, pointers(items))

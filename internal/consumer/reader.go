@@ -15,8 +15,8 @@ type reader struct {
 	block    time.Duration // the most to wait for entries
 }
 
-// next returns new entries and their turn. It waits for some, or for another loop to have read, until
-// there is something else to do; then it returns nothing.
+// next returns new entries and their turn. It waits for some, or for another loop to have read,
+// until there is something else to do; then it returns nothing.
 func (r *reader) next(ctx context.Context, until time.Time) ([]Entry, *Turn, error) {
 	if !r.sequence.begin(ctx, max(r.idle(until), time.Millisecond)) {
 		return nil, nil, nil // another loop reads, and says how that goes
@@ -48,11 +48,12 @@ func (r *reader) read(ctx context.Context, until time.Time) ([]Entry, error) {
 	return entries, err
 }
 
-// readBlocking reads new entries and waits for some. A read that goes on past its deadline is no failure if the server
-// answers: the next may take longer. What its reply may have brought is recovered.
+// readBlocking reads new entries and waits for some. A read that goes on past its deadline is no
+// failure if the server answers: the next may take longer. What its reply may have brought is
+// recovered.
 func (r *reader) readBlocking(ctx context.Context, block time.Duration) ([]Entry, error) {
 	p, begin := &r.sequence.pace, time.Now()
-	entries, err := r.fetcher.fetch(ctx, fetch{after: unread, block: block, overtime: p.overtime})
+	entries, err := r.fetcher.fetch(ctx, readRequest{after: unread, block: block, overtime: p.overtime})
 	took := time.Since(begin)
 	switch {
 	case err != nil && ctx.Err() == nil && isTimeout(err) && r.serverAnswers(ctx):

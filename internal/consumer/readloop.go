@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/sourcegraph/conc"
+
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// A readLoop is one consumer of one stream. Its goroutine does everything to entries, one step after the
-// other: what is in memory is what one batch needs and what waits for a retry. Each role has a type of
-// its own; the read loop says whose turn it is.
+// A readLoop is one consumer of one stream. Its goroutine does everything to entries, one step
+// after the other: what is in memory is what one batch needs and what waits for a retry. Each role
+// has a type of its own; the read loop says whose turn it is.
 type readLoop struct {
 	*member
 	membership  *membership
@@ -56,7 +58,7 @@ func newReadLoop(o *Options, h Handler, seq *sequence, m *member, token string) 
 			member: m, inFlight: flight, backlog: left, pressure: pressure,
 			decider: &decider{member: m, handler: h, maxDeliveries: o.MaxDeliveries, pressure: pressure},
 			settler: &settler{member: m, dead: dead, pressure: pressure},
-			poison:  &poisonGuard{member: m, prefix: o.Prefix, token: token},
+			poison:  &poisonGuard{member: m, keys: rediskey.Keys{Prefix: o.Prefix}, token: token},
 		},
 		inFlight: flight, backlog: left, pressure: pressure,
 	}

@@ -25,7 +25,7 @@ func (r *recoverer) next(ctx context.Context) ([]Entry, error) {
 		r.backlog.after = firstID
 	}
 	alone := r.fetcher.page.entries == 1
-	page, err := r.fetcher.fetch(ctx, fetch{after: r.backlog.after, limit: r.maxReply})
+	page, err := r.fetcher.fetch(ctx, readRequest{after: r.backlog.after, limit: r.maxReply})
 	if alone && errors.Is(err, resp.ErrTooLarge) {
 		return nil, r.deadLetterUnreadable(ctx)
 	}
@@ -41,8 +41,8 @@ func (r *recoverer) next(ctx context.Context) ([]Entry, error) {
 	return page, nil
 }
 
-// deadLetterUnreadable makes a dead letter, without fields, of the next entry to be recovered, which is
-// too large to be read even alone.
+// deadLetterUnreadable makes a dead letter, without fields, of the next entry to be recovered,
+// which is too large to be read even alone.
 func (r *recoverer) deadLetterUnreadable(ctx context.Context) error {
 	next, err := r.pendingAfter(ctx, r.backlog.after)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 // A redeliverer prepares entries that were delivered before for being handled again.
 type redeliverer struct{ *member }
 
-// prepare returns the entries that are in the stream still, with how often they were delivered. Those
-// that have been trimmed since are acked and counted as lost.
+// prepare returns the entries that are in the stream still, with how often they were delivered.
+// Those that have been trimmed since are acked and counted as lost.
 func (r *redeliverer) prepare(ctx context.Context, entries []Entry) ([]Entry, error) {
 	there := entries[:0:0]
 	var trimmed []string
@@ -32,8 +32,8 @@ func (r *redeliverer) prepare(ctx context.Context, entries []Entry) ([]Entry, er
 	return there, nil
 }
 
-// ackTrimmed acks entries that were trimmed from the stream while pending, and counts those that its own
-// ack took from the pending list: each is counted once, however many consumers find it.
+// ackTrimmed acks entries that were trimmed from the stream while pending, and counts those that
+// its own ack took from the pending list: each is counted once, however many consumers find it.
 func (r *redeliverer) ackTrimmed(ctx context.Context, ids []string) error {
 	if len(ids) == 0 {
 		return nil
@@ -48,7 +48,8 @@ func (r *redeliverer) ackTrimmed(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// countTrimmed records entries that were trimmed from the stream while still pending: so many, among ids.
+// countTrimmed records entries that were trimmed from the stream while still pending: so many,
+// among ids.
 func (r *redeliverer) countTrimmed(lost int, ids []string) {
 	if lost > 0 {
 		r.metrics.lostPending.Add(float64(lost))

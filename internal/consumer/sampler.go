@@ -8,18 +8,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// sampleScript measures how far the group is behind, and whether entries were trimmed before the group read them.
+// sampleScript measures how far the group is behind, and whether entries were trimmed before the
+// group read them.
 //
-// Redis 7 counts the entries added to a stream (entries-added) and those a group has read (entries-read). What is neither
-// read nor there was trimmed unread. Only entries-added can be relied on: what XREADGROUP delivers reaches the append-only
-// file and the replicas without entries-read, so that after a restart or a failover it is what it was at the last rewrite
-// or full synchronization. master_replid changes at both. So the script counts losses only under a master_replid
-// under which entries-read was found right, or set right, before; it is right from then on until that changes.
+// Redis 7 counts the entries added to a stream (entries-added) and those a group has read
+// (entries-read). What is neither read nor there was trimmed unread. Only entries-added can be
+// relied on: what XREADGROUP delivers reaches the append-only file and the replicas without
+// entries-read, so that after a restart or a failover it is what it was at the last rewrite or full
+// synchronization. master_replid changes at both. So the script counts losses only under a
+// master_replid under which entries-read was found right, or set right, before; it is right from
+// then on until that changes.
 //
-// Where the entry last delivered is there, or an earlier one, nothing after it was trimmed, whatever is counted.
+// Where the entry last delivered is there, or an earlier one, nothing after it was trimmed,
+// whatever is counted.
 //
 //	KEYS: the stream
 //	ARGV: group, the master_replid under which entries-read was last known to be right, 1 to set entries-read right
@@ -116,7 +121,7 @@ type sampler struct {
 }
 
 func newSampler(client redis.UniversalClient, prefix, stream, group string) *sampler {
-	return &sampler{client: client, stream: stream, group: group, key: prefix + ":counted:" + stream + ":" + group}
+	return &sampler{client: client, stream: stream, group: group, key: rediskey.Keys{Prefix: prefix}.Counted(stream, group)}
 }
 
 // A sample is how far a group is behind.
@@ -195,8 +200,9 @@ type Lag struct {
 	Pending int64 // entries delivered but not acked
 }
 
-// LastSeen returns how long ago a worker last measured the stream, which each does every ten seconds; false if none did
-// lately. Redis before 7.2 does not report which consumers wait for entries.
+// LastSeen returns how long ago a worker last measured the stream, which each does every ten
+// seconds; false if none did lately. Redis before 7.2 does not report which consumers wait for
+// entries.
 func LastSeen(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (time.Duration, bool) {
 	left, err := client.PTTL(ctx, newSampler(client, prefix, stream, group).key).Result()
 	if err != nil || left <= 0 {
@@ -205,8 +211,8 @@ func LastSeen(ctx context.Context, client redis.UniversalClient, prefix, stream,
 	return max(countedTTL-left, 0), true
 }
 
-// MeasureLag measures how far a group is behind in a stream, and changes nothing. Prefix is the consumer's. It returns
-// false if the group does not exist.
+// MeasureLag measures how far a group is behind in a stream, and changes nothing. Prefix is the
+// consumer's. It returns false if the group does not exist.
 func MeasureLag(ctx context.Context, client redis.UniversalClient, prefix, stream, group string) (Lag, bool, error) {
 	s := newSampler(client, prefix, stream, group)
 	s.readOnly = true

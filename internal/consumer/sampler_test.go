@@ -43,8 +43,9 @@ func (b *fixture) trimTo(n int64) {
 	}
 }
 
-// miscounted is a server on which 300 entries were handled of late, and that has been restarted, or has taken over, so that
-// its own count of those that were read ends before them: entries-read says 100.
+// miscounted is a server on which 300 entries were handled of late, and that has been restarted, or
+// has taken over, so that its own count of those that were read ends before them: entries-read says
+// 100.
 func miscounted(t *testing.T, how string) *fixture {
 	t.Helper()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
@@ -122,8 +123,8 @@ func inStep(b *fixture, replica *redis.Client, n int64) {
 	})
 }
 
-// TestNothingIsLostThoughRedisLostCount: what was handled before a restart or a failover is neither lost nor behind, however
-// Redis counts.
+// TestNothingIsLostThoughRedisLostCount: what was handled before a restart or a failover is neither
+// lost nor behind, however Redis counts.
 func TestNothingIsLostThoughRedisLostCount(t *testing.T) {
 	t.Parallel()
 	none := func(*fixture) {}
@@ -195,7 +196,8 @@ func TestLagThatRedisDoesNotKnowIsAnEstimate(t *testing.T) {
 	}
 }
 
-// TestLastSeenTellsOfAWorkerThatWaits: a worker that samples was there, whether or not Redis counts.
+// TestLastSeenTellsOfAWorkerThatWaits: a worker that samples was there, whether or not Redis
+// counts.
 func TestLastSeenTellsOfAWorkerThatWaits(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -17,8 +17,8 @@ type settler struct {
 	pressure *backpressure
 }
 
-// settle acks done entries and makes dead letters of dead ones. Items whose verdict can't be carried out
-// keep it for the next attempt.
+// settle acks done entries and makes dead letters of dead ones. Items whose verdict can't be
+// carried out keep it for the next attempt.
 func (s *settler) settle(ctx context.Context, items []*item) {
 	var done, dead []*item
 	for _, it := range items {

@@ -12,9 +12,10 @@ import (
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// A Shedding says which entries are skipped once they are older than MaxLag: those that have one field named Field with one
-// of Values, and none named Unless. Where Redis cannot decide that, because the value holds a line end, quotes or bytes that
-// are not text, the entry is read and the handler decides.
+// A Shedding says which entries are skipped once they are older than MaxLag: those that have one
+// field named Field with one of Values, and none named Unless. Where Redis cannot decide that,
+// because the value holds a line end, quotes or bytes that are not text, the entry is read and the
+// handler decides.
 type Shedding struct {
 	Field  string
 	Values []string // one that ends in * stands for all that begin so
@@ -24,23 +25,24 @@ type Shedding struct {
 }
 
 const (
-	// shedEntries is how many entries one call of shedScript looks at, which blocks Redis for a millisecond; shedCalls is
-	// how many calls make up one read at most.
+	// shedEntries is how many entries one call of shedScript looks at, which blocks Redis for a
+	// millisecond; shedCalls is how many calls make up one read at most.
 	shedEntries = 128
 	shedCalls   = 16
 
 	// clockSlack is how far the clock of Redis may be ahead of ours.
 	clockSlack = time.Second
 
-	// shedRest is how long entries are read the usual way where the script is refused, shedPause where it keeps most: it
-	// costs Redis more than a plain read then, and saves little.
+	// shedRest is how long entries are read the usual way where the script is refused, shedPause
+	// where it keeps most: it costs Redis more than a plain read then, and saves little.
 	shedRest  = time.Minute
 	shedPause = time.Second
 )
 
-// shedScript reads new entries, and skips those that are late and say in one field that they may be skipped. Skipped ones
-// are never delivered nor pending; all others are, as by a plain read. XCLAIM, which makes them so, is tried first: if
-// Redis refuses it, it does so before anything is taken from the stream. Redis carries out and replicates a script as a whole.
+// shedScript reads new entries, and skips those that are late and say in one field that they may be
+// skipped. Skipped ones are never delivered nor pending; all others are, as by a plain read.
+// XCLAIM, which makes them so, is tried first: if Redis refuses it, it does so before anything is
+// taken from the stream. Redis carries out and replicates a script as a whole.
 //
 //	KEYS: the stream
 //	ARGV: group, consumer, how many entries to look at, age in ms from which they are late, the field, the one
@@ -115,7 +117,8 @@ type shedder struct {
 	due  time.Time // when the script may be called again
 }
 
-// applies reports whether the next new entries are late, as far as is known, so that some may be skipped in Redis.
+// applies reports whether the next new entries are late, as far as is known, so that some may be
+// skipped in Redis.
 func (s *shedder) applies() bool {
 	return s.late && !s.due.After(s.now())
 }
@@ -123,7 +126,8 @@ func (s *shedder) applies() bool {
 // observe notes whether entries that were read the usual way are late.
 func (s *shedder) observe(entries []Entry) { s.late = s.isLate(entries) }
 
-// isLate reports whether the first of entries is late, and some may be skipped. By our clock, generously: the script asks Redis'.
+// isLate reports whether the first of entries is late, and some may be skipped. By our clock,
+// generously: the script asks Redis'.
 func (s *shedder) isLate(entries []Entry) bool {
 	if s.maxLag == 0 || len(s.shedding.Values) == 0 || len(entries) == 0 {
 		return false
@@ -133,8 +137,8 @@ func (s *shedder) isLate(entries []Entry) bool {
 	return s.now().Add(clockSlack).Sub(time.UnixMilli(ms)) >= s.maxLag
 }
 
-// read reads, as a fetcher does, of new entries those that are not skipped. If it fails, what it has
-// read already is pending, and recovered.
+// read reads, as a fetcher does, of new entries those that are not skipped. If it fails, what it
+// has read already is pending, and recovered.
 func (s *shedder) read(ctx context.Context) ([]Entry, error) {
 	var entries []Entry
 	for range shedCalls {

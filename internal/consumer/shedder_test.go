@@ -33,7 +33,8 @@ func (b *fixture) addOld(age time.Duration, n int, fields ...string) string {
 	return id
 }
 
-// TestSheddingSkipsListedLateEntries: late entries that say in one field that they may be skipped are, and no others.
+// TestSheddingSkipsListedLateEntries: late entries that say in one field that they may be skipped
+// are, and no others.
 func TestSheddingSkipsListedLateEntries(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -93,8 +94,8 @@ func TestSheddingSkipsListedLateEntries(t *testing.T) {
 	}
 }
 
-// TestSheddingLosesNothing: what isn't skipped is pending for the worker that read it, as often delivered as if it had been read
-// the usual way, and another claims it should the first die.
+// TestSheddingLosesNothing: what isn't skipped is pending for the worker that read it, as often
+// delivered as if it had been read the usual way, and another claims it should the first die.
 func TestSheddingLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -141,7 +142,8 @@ func TestSheddingLosesNothing(t *testing.T) {
 	b.allHandled(kept, first, second)
 }
 
-// TestSheddingThatRedisRefusesReadsAsUsual: where the script is refused it has taken nothing from the stream, and entries are read the usual way for a while.
+// TestSheddingThatRedisRefusesReadsAsUsual: where the script is refused it has taken nothing from
+// the stream, and entries are read the usual way for a while.
 func TestSheddingThatRedisRefusesReadsAsUsual(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"xclaim", "evalsha", "time"} {
@@ -172,7 +174,8 @@ func TestSheddingThatRedisRefusesReadsAsUsual(t *testing.T) {
 	}
 }
 
-// TestSheddingThatDoesNotPayPauses: where the script skips next to nothing, what follows is read the usual way.
+// TestSheddingThatDoesNotPayPauses: where the script skips next to nothing, what follows is read
+// the usual way.
 func TestSheddingThatDoesNotPayPauses(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

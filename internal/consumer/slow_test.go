@@ -11,8 +11,9 @@ import (
 // slowFor is how long the slow entry takes at least; claims come after a third of it.
 var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntry's entry takes")
 
-// TestSlowEntry: while an entry takes long nobody claims it or its neighbours, other loops and workers go on, and the
-// loop's health says where it stands. In the end everything was handled once.
+// TestSlowEntry: while an entry takes long nobody claims it or its neighbours, other loops and
+// workers go on, and the loop's health says where it stands. In the end everything was handled
+// once.
 func TestSlowEntry(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -16,9 +16,9 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestTrimmingModel: whatever groups have done with a stream, trimming takes an entry exactly if it is older than
-// the retention and every group was delivered a later one and has nothing pending at or before it. The server keeps each entry by
-// itself; others keep up to 99 more.
+// TestTrimmingModel: whatever groups have done with a stream, trimming takes an entry exactly if it
+// is older than the retention and every group was delivered a later one and has nothing pending at
+// or before it. The server keeps each entry by itself; others keep up to 99 more.
 func TestTrimmingModel(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--stream-node-max-entries", "1")
@@ -78,7 +78,8 @@ func (m *trimModel) must(err error) {
 	}
 }
 
-// add adds entries whose IDs are near one another, of the same millisecond and not, of as many digits and of more.
+// add adds entries whose IDs are near one another, of the same millisecond and not, of as many
+// digits and of more.
 func (m *trimModel) add() {
 	if !m.recent && rapid.IntRange(0, 5).Draw(m.rt, "recent") == 0 {
 		m.recent, m.last = true, entryID{ms: uint64(time.Now().Add(-trimRetention / 2).UnixMilli())}
@@ -244,7 +245,8 @@ func (m *trimModel) trim() {
 	}
 }
 
-// done reports whether no group needs the entry, nor one before it. Without our group nobody knows what is needed.
+// done reports whether no group needs the entry, nor one before it. Without our group nobody knows
+// what is needed.
 func (m *trimModel) done(id entryID) bool {
 	for _, g := range m.groups {
 		for pending := range g.pending {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// turnPatience bounds how long a batch waits for those that were read before it: one slow entry must not delay
-// the whole stream.
+// turnPatience bounds how long a batch waits for those that were read before it: one slow entry
+// must not delay the whole stream.
 const turnPatience = time.Second
 
 // A sequence keeps the read loops of one stream in the stream's order: one of them reads
@@ -65,8 +65,8 @@ type Turn struct {
 	gaveUp bool // to wait
 }
 
-// Wait returns when every batch that was read before has passed, and reports whether that
-// is so: it gives up, once, after a second, or when ctx ends. It is for the goroutine that handles the batch.
+// Wait returns when every batch that was read before has passed, and reports whether that is so: it
+// gives up, once, after a second, or when ctx ends. It is for the goroutine that handles the batch.
 func (t *Turn) Wait(ctx context.Context) bool {
 	if t == nil || t.before == nil {
 		return true
@@ -91,8 +91,8 @@ func (t *Turn) Wait(ctx context.Context) bool {
 	return false
 }
 
-// Pass lets the next batch take its turn. It may be called any number of times; without a call the next batch
-// waits until Handle returns.
+// Pass lets the next batch take its turn. It may be called any number of times; without a call the
+// next batch waits until Handle returns.
 func (t *Turn) Pass() {
 	if t != nil {
 		t.once.Do(func() { close(t.passed) })
@@ -100,9 +100,9 @@ func (t *Turn) Pass() {
 }
 
 // Settle waits, up to a quarter of a second, until no other process of the group is handling an
-// entry from before id, which is one of the batch's. It reports whether other processes are at work: what was
-// counted before may have changed. It is for the few decisions that an earlier entry could still
-// revoke. An error is one of Redis.
+// entry from before id, which is one of the batch's. It reports whether other processes are at
+// work: what was counted before may have changed. It is for the few decisions that an earlier entry
+// could still revoke. An error is one of Redis.
 func (t *Turn) Settle(ctx context.Context, id string) (peersAtWork bool, err error) {
 	if t == nil || t.peers == nil {
 		return false, nil

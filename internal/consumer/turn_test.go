@@ -49,8 +49,8 @@ func (r *registrar) noted() []string {
 	return slices.Clone(r.ids)
 }
 
-// TestReadLoopsTakeTurnsInStreamOrder has four loops, each slow at random, note a backlog in their turns, whether
-// the handler passes its turn on or leaves that to the consumer.
+// TestReadLoopsTakeTurnsInStreamOrder has four loops, each slow at random, note a backlog in their
+// turns, whether the handler passes its turn on or leaves that to the consumer.
 func TestReadLoopsTakeTurnsInStreamOrder(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]func(*Turn, []Entry) error{

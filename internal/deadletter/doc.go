@@ -1,10 +1,7 @@
 // Package deadletter keeps stream entries that could not be handled in a stream of their own, the
-// dead-letter stream: a consumer writes them with a [Writer], and an operator lists, edits, requeues
-// and purges them with a [Queue].
+// dead-letter stream: a consumer writes them with a [Writer], and an operator lists, edits,
+// requeues and purges them with a [Queue].
 package deadletter
-
-// Suffix ends the name of a dead-letter stream, after the name of the stream.
-const Suffix = ":dead"
 
 // maxScriptFields is how many names and values a script can add as an entry: Lua unpacks at most
 // 8,000 values.

@@ -35,8 +35,8 @@ type Letter struct {
 	Fields     []string  // the entry's, names and values in turn
 }
 
-// encode returns the fields of a letter in the dead-letter stream. The entry's own fields are left out
-// if they are larger than maxBytes: the entry is in its stream as long as that is kept.
+// encode returns the fields of a letter in the dead-letter stream. The entry's own fields are left
+// out if they are larger than maxBytes: the entry is in its stream as long as that is kept.
 func (l Letter) encode(maxBytes int) []string {
 	reason := l.Reason
 	if len(reason) > MaxReason {
@@ -54,7 +54,8 @@ func (l Letter) encode(maxBytes int) []string {
 		fieldStream, l.Stream, fieldAt, l.At.UTC().Format(time.RFC3339Nano))
 }
 
-// decode reads a letter. What something else put into the dead-letter stream has only its ID and fields.
+// decode reads a letter. What something else put into the dead-letter stream has only its ID and
+// fields.
 func decode(e resp.Entry) Letter {
 	letter := Letter{ID: e.ID, Fields: ownFields(e.Fields)}
 	for added := e.Fields[len(letter.Fields):]; len(added) > 1; added = added[2:] {
@@ -74,8 +75,8 @@ func decode(e resp.Entry) Letter {
 	return letter
 }
 
-// ownFields returns the fields without those that encode added, which are the last: a producer's own
-// fields of such names stay.
+// ownFields returns the fields without those that encode added, which are the last: a producer's
+// own fields of such names stay.
 func ownFields(fields []string) []string {
 	cut := len(fields) - 2*addedFields
 	if cut >= 0 && fields[cut] == fieldReason && fields[cut+2*addedFields-2] == fieldAt {

@@ -16,8 +16,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 const testGroup = "detectors"
 
-// A bench is a stream of a test's own.
-type bench struct {
+// A fixture is a stream of a test's own.
+type fixture struct {
 	*Queue
 
 	t      testing.TB
@@ -26,21 +26,21 @@ type bench struct {
 	writer Writer
 }
 
-func newBench(t testing.TB) *bench {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	env := testenv.Redis(t)
 	stream := env.Prefix + ":events"
 	if err := env.Client.XGroupCreateMkStream(context.Background(), stream, testGroup, "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{
+	return &fixture{
 		t: t, client: env.Client, stream: stream, Queue: NewQueue(env.Client, stream),
 		writer: Writer{Client: env.Client, Stream: stream, Group: testGroup, MaxLen: 1000, MaxSize: 1 << 20, Timeout: 10 * time.Second},
 	}
 }
 
 // add adds n entries and returns their IDs.
-func (b *bench) add(n int, fields ...string) []string {
+func (b *fixture) add(n int, fields ...string) []string {
 	b.t.Helper()
 	ids := make([]string, n)
 	for i := range ids {
@@ -55,7 +55,7 @@ func (b *bench) add(n int, fields ...string) []string {
 }
 
 // deliver reads what is new, as a consumer does, and returns it as letters.
-func (b *bench) deliver() []Letter {
+func (b *fixture) deliver() []Letter {
 	b.t.Helper()
 	ctx := context.Background()
 	before := b.entries("0-0")
@@ -71,7 +71,7 @@ func (b *bench) deliver() []Letter {
 }
 
 // entries returns the fields, in their order, of the stream's entries after the one of an ID.
-func (b *bench) entries(after string) map[string][]string {
+func (b *fixture) entries(after string) map[string][]string {
 	b.t.Helper()
 	raw := NewQueue(b.client, b.stream)
 	raw.dead = b.stream
@@ -87,7 +87,7 @@ func (b *bench) entries(after string) map[string][]string {
 }
 
 // die makes dead letters of what is new in the stream and returns them.
-func (b *bench) die() []Letter {
+func (b *fixture) die() []Letter {
 	b.t.Helper()
 	outcomes, err := b.writer.Write(context.Background(), b.deliver())
 	if err != nil {
@@ -102,7 +102,7 @@ func (b *bench) die() []Letter {
 }
 
 // all returns all dead letters.
-func (b *bench) all() []Letter {
+func (b *fixture) all() []Letter {
 	b.t.Helper()
 	letters, err := b.List(context.Background(), "", 100_000)
 	if err != nil {

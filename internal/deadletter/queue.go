@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
@@ -15,14 +16,13 @@ type Queue struct {
 	stream, dead string
 }
 
-// NewQueue returns the dead letters of stream, whose dead-letter stream's name ends in
-// [Suffix].
+// NewQueue returns the dead letters of stream.
 func NewQueue(client redis.UniversalClient, stream string) *Queue {
-	return &Queue{client: client, stream: stream, dead: stream + Suffix}
+	return &Queue{client: client, stream: stream, dead: rediskey.DeadLetters(stream)}
 }
 
-// List returns at most n dead letters, the oldest first, after the one whose ID is after, or from the
-// first if that is empty.
+// List returns at most n dead letters, the oldest first, after the one whose ID is after, or from
+// the first if that is empty.
 func (q *Queue) List(ctx context.Context, after string, n int64) ([]Letter, error) {
 	from := "-"
 	if after != "" {

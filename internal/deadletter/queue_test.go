@@ -6,16 +6,18 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 func TestDeadLettersAreListedInPages(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	ids := b.add(25)
 	b.die()
 	// An entry among them that no Writer wrote.
-	foreign := b.client.XAdd(ctx, &redis.XAddArgs{Stream: b.stream + Suffix, Values: []string{"a", "b"}}).Val()
+	foreign := b.client.XAdd(ctx, &redis.XAddArgs{Stream: rediskey.DeadLetters(b.stream), Values: []string{"a", "b"}}).Val()
 	var listed []string
 	after := ""
 	for {
@@ -41,7 +43,7 @@ func TestDeadLettersAreListedInPages(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	b.add(20)
 	letters := b.die()

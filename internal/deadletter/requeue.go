@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// fieldEventID identifies an event to windows that count events. A requeued entry has a new entry ID;
-// with the old one as its event ID it still counts once.
+// fieldEventID identifies an event to windows that count events. A requeued entry has a new entry
+// ID; with the old one as its event ID it still counts once.
 const fieldEventID = "event_id"
 
 const requeuePage = 100 // dead letters read at once
@@ -35,9 +35,9 @@ var (
 	ErrNoFields      = errors.New("no field would be left")
 )
 
-// Requeue puts dead letters back into their stream, as they were, and returns how many. Those that are
-// not there are skipped, so requeueing twice is harmless. An entry without an event_id gets its old ID
-// as one, so that it cannot be counted twice.
+// Requeue puts dead letters back into their stream, as they were, and returns how many. Those that
+// are not there are skipped, so requeueing twice is harmless. An entry without an event_id gets its
+// old ID as one, so that it cannot be counted twice.
 func (q *Queue) Requeue(ctx context.Context, ids ...string) (int, error) {
 	return q.requeueIDs(ctx, Edit{}, ids)
 }
@@ -125,8 +125,9 @@ func (q *Queue) move(ctx context.Context, letter Letter) (bool, error) {
 	return err == nil, err
 }
 
-// moveSeparately adds the entry, then deletes the dead letter. It is for a Cluster, where the two streams
-// may be on two nodes. A crash in between leaves the dead letter; requeued again, its event_id is the same.
+// moveSeparately adds the entry, then deletes the dead letter. It is for a Cluster, where the two
+// streams may be on two nodes. A crash in between leaves the dead letter; requeued again, its
+// event_id is the same.
 func (q *Queue) moveSeparately(ctx context.Context, id string, fields []any) error {
 	if err := q.client.XAdd(ctx, &redis.XAddArgs{Stream: q.stream, Values: fields}).Err(); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 
 func TestRequeue(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	plain := b.add(3, "bad", "1", fieldAt, "theirs")
 	named := b.add(1, "event_id", "e-1")
@@ -62,7 +62,7 @@ func TestRequeue(t *testing.T) {
 }
 
 // dying is a hook that makes a dead letter of everything that is requeued, at once.
-type dying struct{ b *bench }
+type dying struct{ b *fixture }
 
 func (d *dying) DialHook(next redis.DialHook) redis.DialHook { return next }
 
@@ -83,7 +83,7 @@ func (d *dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // TestRequeueAllEnds has what is requeued come back at once.
 func TestRequeueAllEnds(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	b.add(250)
 	b.die()
@@ -101,10 +101,11 @@ func TestRequeueAllEnds(t *testing.T) {
 	}
 }
 
-// TestRequeueEdited: a dead letter comes back as it was changed, under the ID that it would have counted by.
+// TestRequeueEdited: a dead letter comes back as it was changed, under the ID that it would have
+// counted by.
 func TestRequeueEdited(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	id := b.add(1, "bad", "1")[0]
 	letter := b.die()[0]

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
@@ -117,7 +118,7 @@ func (w *Writer) writePipelined(ctx context.Context, letters []Letter, outcomes 
 
 func (w *Writer) queue(ctx context.Context, pipe redis.Pipeliner, letter Letter) *redis.Cmd {
 	var args []any
-	dead := w.Stream + Suffix
+	dead := rediskey.DeadLetters(w.Stream)
 	if w.separate(letter) {
 		args = append(args, "XADD", dead, "MAXLEN", "~", w.MaxLen, "*")
 	} else {
@@ -130,9 +131,9 @@ func (w *Writer) queue(ctx context.Context, pipe redis.Pipeliner, letter Letter)
 	return pipe.Do(ctx, args...)
 }
 
-// separate says whether the dead letter is added first and the entry acked then: in a Cluster the two
-// streams may be on two nodes, and a script takes only so many arguments. A crash in between makes a
-// second dead letter, which does no harm.
+// separate says whether the dead letter is added first and the entry acked then: in a Cluster the
+// two streams may be on two nodes, and a script takes only so many arguments. A crash in between
+// makes a second dead letter, which does no harm.
 func (w *Writer) separate(letter Letter) bool {
 	_, cluster := w.Client.(*redis.ClusterClient)
 	return cluster || len(letter.Fields) > maxScriptFields

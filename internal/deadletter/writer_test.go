@@ -7,14 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// TestWriteOutcomes: an entry that is pending becomes a dead letter, once; one that another has acked
-// does not; one whose dead letter cannot be written stays pending.
+// TestWriteOutcomes: an entry that is pending becomes a dead letter, once; one that another has
+// acked does not; one whose dead letter cannot be written stays pending.
 func TestWriteOutcomes(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	b := newFixture(t)
 	ctx := context.Background()
 	if err := b.client.ScriptFlush(ctx).Err(); err != nil {
 		t.Fatal(err)
@@ -34,8 +35,8 @@ func TestWriteOutcomes(t *testing.T) {
 	if p, err := b.client.XPending(ctx, b.stream, testGroup).Result(); err != nil || p.Count != 0 {
 		t.Errorf("pending %+v, %v", p, err)
 	}
-	b.client.Del(ctx, b.stream+Suffix)
-	b.client.Set(ctx, b.stream+Suffix, "in the way", 0)
+	b.client.Del(ctx, rediskey.DeadLetters(b.stream))
+	b.client.Set(ctx, rediskey.DeadLetters(b.stream), "in the way", 0)
 	b.add(100)
 	outcomes, err := b.writer.Write(ctx, b.deliver())
 	if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") || len(outcomes) != 100 || slices.ContainsFunc(outcomes, func(o Outcome) bool { return o != Unwritten }) {

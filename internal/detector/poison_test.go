@@ -14,6 +14,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window"
@@ -104,7 +105,7 @@ func poisonChild() int {
 			}
 		}
 		groups, err := client.XInfoGroups(ctx, stream).Result()
-		if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && client.XLen(ctx, stream+deadletter.Suffix).Val() == dead {
+		if err == nil && len(groups) == 1 && groups[0].Lag == 0 && groups[0].Pending == 0 && client.XLen(ctx, rediskey.DeadLetters(stream)).Val() == dead {
 			cancel()
 			if <-ended == nil {
 				return 0

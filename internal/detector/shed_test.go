@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -154,7 +154,7 @@ func TestBacklog(t *testing.T) {
 					t.Errorf("%s is not blocked", attackerAddress(i))
 				}
 			}
-			if n := env.Client.XLen(t.Context(), stream+deadletter.Suffix).Val(); n != 0 {
+			if n := env.Client.XLen(t.Context(), rediskey.DeadLetters(stream)).Val(); n != 0 {
 				t.Errorf("%d dead letters", n)
 			}
 		})

@@ -4,17 +4,17 @@ import "fmt"
 
 // ReadGroup reads the reply of XREADGROUP for one stream. No entries and no error: none came.
 func ReadGroup(raw []byte) ([]Entry, error) {
-	r := NewReader(raw)
-	streams, none, err := r.Array()
+	r := reader{buf: raw}
+	streams, none, err := r.array()
 	switch {
 	case err != nil:
 		return nil, err
 	case none:
-		return nil, r.End()
+		return nil, r.end()
 	case streams != 1:
 		return nil, fmt.Errorf("%w: %d streams", ErrMalformed, streams)
 	}
-	if err := r.Tuple(2); err != nil { // its name and entries
+	if err := r.tuple(2); err != nil { // its name and entries
 		return nil, err
 	}
 	if _, err := r.bulk(); err != nil {
@@ -24,16 +24,19 @@ func ReadGroup(raw []byte) ([]Entry, error) {
 }
 
 // Range reads the reply of XRANGE.
-func Range(raw []byte) ([]Entry, error) { return NewReader(raw).lastEntries() }
+func Range(raw []byte) ([]Entry, error) {
+	r := reader{buf: raw}
+	return r.lastEntries()
+}
 
 // lastEntries reads entries, none of them null, that end the reply.
-func (r *Reader) lastEntries() ([]Entry, error) {
-	entries, absent, err := r.Entries()
+func (r *reader) lastEntries() ([]Entry, error) {
+	entries, absent, err := r.entries()
 	if err == nil && absent > 0 {
 		err = fmt.Errorf("%w: %d absent entries", ErrMalformed, absent)
 	}
 	if err == nil {
-		err = r.End()
+		err = r.end()
 	}
 	if err != nil {
 		return nil, err
@@ -51,23 +54,23 @@ type Claimed struct {
 
 // AutoClaim reads the reply of XAUTOCLAIM.
 func AutoClaim(raw []byte) (Claimed, error) {
-	r := NewReader(raw)
-	n, _, err := r.Array()
+	r := reader{buf: raw}
+	n, _, err := r.array()
 	if err == nil && n < 2 {
 		err = fmt.Errorf("%w: a claim of %d parts", ErrMalformed, n)
 	}
 	var c Claimed
 	if err == nil {
-		c.Cursor, err = r.Text()
+		c.Cursor, err = r.text()
 	}
 	if err == nil {
-		c.Entries, c.Absent, err = r.Entries()
+		c.Entries, c.Absent, err = r.entries()
 	}
 	if err == nil && n > 2 { // not in Redis 6.2
-		c.Deleted, err = r.Texts()
+		c.Deleted, err = r.texts()
 	}
 	if err == nil && n <= 3 { // what a later Redis adds is passed over
-		err = r.End()
+		err = r.end()
 	}
 	if err != nil {
 		return Claimed{}, err
@@ -77,11 +80,11 @@ func AutoClaim(raw []byte) (Claimed, error) {
 
 // CountAndEntries reads the reply of a script that returns a count and a list of entries.
 func CountAndEntries(raw []byte) (int, []Entry, error) {
-	r := NewReader(raw)
-	if err := r.Tuple(2); err != nil {
+	r := reader{buf: raw}
+	if err := r.tuple(2); err != nil {
 		return 0, nil, err
 	}
-	count, err := r.Count()
+	count, err := r.count()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -13,16 +13,16 @@ type Entry struct {
 	Fields []string // names and values in turn; nil if the entry has been trimmed while pending
 }
 
-// Entries reads an array of entries and counts the nulls among them. A null array is malformed.
-func (r *Reader) Entries() (entries []Entry, absent int, err error) {
-	n, null, err := r.Array()
+// entries reads an array of entries and counts the nulls among them. A null array is malformed.
+func (r *reader) entries() (entries []Entry, absent int, err error) {
+	n, null, err := r.array()
 	if err != nil || null {
 		return nil, 0, errors.Join(ErrMalformed, err)
 	}
 	there := 0
 	entries = make([]Entry, n)
 	for range n {
-		if r.Null() {
+		if r.null() {
 			absent++
 			continue
 		}
@@ -35,8 +35,8 @@ func (r *Reader) Entries() (entries []Entry, absent int, err error) {
 }
 
 // entry reads [id, [name, value, …]] or [id, null].
-func (r *Reader) entry(e *Entry) error {
-	if err := r.Tuple(2); err != nil {
+func (r *reader) entry(e *Entry) error {
+	if err := r.tuple(2); err != nil {
 		return err
 	}
 	start := r.pos
@@ -44,11 +44,11 @@ func (r *Reader) entry(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if r.Null() {
+	if r.null() {
 		e.ID = string(r.buf[id.start:id.end])
 		return nil
 	}
-	n, _, err := r.Array()
+	n, _, err := r.array()
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 // ErrTooLarge says that a reply is larger than it may be.
 var ErrTooLarge = errors.New("the reply is too large")
 
-// Fetch sends a command to the node that has key and returns its reply. It sends it once: unlike the
-// Cluster client it does not repeat it after a failure of the network, but like that follows
+// Fetch sends a command to the node that has key and returns its reply. It sends it once: unlike
+// the Cluster client it does not repeat it after a failure of the network, but like that follows
 // redirections. A reply of more than limit bytes, where limit is not 0, is not read to its end, and
 // [ErrTooLarge]. An error reply is an [Error].
 func Fetch(ctx context.Context, client redis.UniversalClient, key string, limit int, args ...any) ([]byte, error) {
@@ -66,8 +66,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// redirected has the Cluster client find the node, which also makes it learn where slots are now. It
-// follows redirections only of replies that it decodes itself, so that the reply is encoded again.
+// redirected has the Cluster client find the node, which also makes it learn where slots are now.
+// It follows redirections only of replies that it decodes itself, so that the reply is encoded
+// again.
 func redirected(ctx context.Context, client *redis.ClusterClient, args []any) ([]byte, error) {
 	reply, err := client.Do(ctx, args...).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {

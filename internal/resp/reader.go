@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// A Reader reads one reply, part by part. It is for one goroutine. Its errors are [ErrMalformed], or
-// the [Error] that the reply is.
-type Reader struct {
+// A reader reads one reply, part by part. What it returns does not refer to buf. Its errors are
+// [ErrMalformed], or the [Error] that the reply is.
+type reader struct {
 	buf   []byte
 	pos   int
 	spans []span // of the entry being read
@@ -16,12 +16,9 @@ type Reader struct {
 // A span is a part of the reply.
 type span struct{ start, end int }
 
-// NewReader returns a reader of the reply raw. What it returns does not refer to raw.
-func NewReader(raw []byte) *Reader { return &Reader{buf: raw} }
-
-// Array reads the head of an array and returns how many elements follow; absent reports a null array.
-// Each element takes a byte at least, which bounds the length that a reply can claim.
-func (r *Reader) Array() (n int, absent bool, err error) {
+// array reads the head of an array and returns how many elements follow; absent reports a null
+// array. Each element takes a byte at least, which bounds the length that a reply can claim.
+func (r *reader) array() (n int, absent bool, err error) {
 	n, err = r.head('*')
 	if err != nil || n == -1 {
 		return 0, n == -1, err
@@ -32,17 +29,17 @@ func (r *Reader) Array() (n int, absent bool, err error) {
 	return n, false, nil
 }
 
-// Tuple reads the head of an array that has n elements.
-func (r *Reader) Tuple(n int) error {
-	got, _, err := r.Array()
+// tuple reads the head of an array that has n elements.
+func (r *reader) tuple(n int) error {
+	got, _, err := r.array()
 	if err == nil && got != n {
 		err = fmt.Errorf("%w: %d elements for %d at byte %d", ErrMalformed, got, n, r.pos)
 	}
 	return err
 }
 
-// Text reads a string.
-func (r *Reader) Text() (string, error) {
+// text reads a string.
+func (r *reader) text() (string, error) {
 	s, err := r.bulk()
 	if err != nil {
 		return "", err
@@ -50,23 +47,23 @@ func (r *Reader) Text() (string, error) {
 	return string(r.buf[s.start:s.end]), nil
 }
 
-// Texts reads an array of strings.
-func (r *Reader) Texts() ([]string, error) {
-	n, _, err := r.Array()
+// texts reads an array of strings.
+func (r *reader) texts() ([]string, error) {
+	n, _, err := r.array()
 	if err != nil {
 		return nil, err
 	}
 	texts := make([]string, n)
 	for i := range texts {
-		if texts[i], err = r.Text(); err != nil {
+		if texts[i], err = r.text(); err != nil {
 			return nil, err
 		}
 	}
 	return texts, nil
 }
 
-// Count reads an integer that is not negative.
-func (r *Reader) Count() (int, error) {
+// count reads an integer that is not negative.
+func (r *reader) count() (int, error) {
 	n, err := r.head(':')
 	if err == nil && n < 0 {
 		err = fmt.Errorf("%w: a negative count", ErrMalformed)
@@ -74,8 +71,8 @@ func (r *Reader) Count() (int, error) {
 	return n, err
 }
 
-// Null reads a null, string or array, if that is next, and reports whether it was.
-func (r *Reader) Null() bool {
+// null reads a null, string or array, if that is next, and reports whether it was.
+func (r *reader) null() bool {
 	const length = len("$-1\r\n")
 	if len(r.buf)-r.pos < length || r.buf[r.pos+1] != '-' {
 		return false
@@ -87,8 +84,8 @@ func (r *Reader) Null() bool {
 	return true
 }
 
-// End checks that nothing follows.
-func (r *Reader) End() error {
+// end checks that nothing follows.
+func (r *reader) end() error {
 	if r.pos != len(r.buf) {
 		return fmt.Errorf("%w: %d bytes too many", ErrMalformed, len(r.buf)-r.pos)
 	}
@@ -96,7 +93,7 @@ func (r *Reader) End() error {
 }
 
 // bulk reads a string, as its place in the reply.
-func (r *Reader) bulk() (span, error) {
+func (r *reader) bulk() (span, error) {
 	n, err := r.head('$')
 	if err != nil {
 		return span{}, err
@@ -113,7 +110,7 @@ func (r *Reader) bulk() (span, error) {
 const maxLength = 1 << 40
 
 // head reads a line of kind and a number, -1 included.
-func (r *Reader) head(kind byte) (int, error) {
+func (r *reader) head(kind byte) (int, error) {
 	if r.pos >= len(r.buf) {
 		return 0, fmt.Errorf("%w: it ends early", ErrMalformed)
 	}
@@ -140,7 +137,7 @@ func (r *Reader) head(kind byte) (int, error) {
 }
 
 // unexpected returns the error for a line that is not of kind: that of Redis, if the reply is one.
-func (r *Reader) unexpected(kind byte) error {
+func (r *reader) unexpected(kind byte) error {
 	rest := r.buf[r.pos:]
 	if rest[0] == '-' && r.pos == 0 {
 		return errorReply(rest)

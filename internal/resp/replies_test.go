@@ -79,8 +79,8 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// TestAutoClaimOfRedis62 reads what that version replies for entries that were trimmed while pending,
-// which no later one does.
+// TestAutoClaimOfRedis62 reads what that version replies for entries that were trimmed while
+// pending, which no later one does.
 func TestAutoClaimOfRedis62(t *testing.T) {
 	t.Parallel()
 	reply, err := AutoClaim(encoded(t, []any{"0-0", []any{nil, []any{"5-1", []any{"a", "b"}}, nil}}))

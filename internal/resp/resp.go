@@ -1,8 +1,9 @@
-// Package resp sends commands to Redis and reads their replies from the bytes of the protocol, RESP2.
+// Package resp sends commands to Redis and reads their replies from the bytes of the protocol,
+// RESP2.
 //
 // go-redis decodes replies too, but at several times the cost, and a read is in the way of every
-// entry. It also cannot bound the size of a reply, and turns the fields of stream entries into maps,
-// which lose their order and repeated names.
+// entry. It also cannot bound the size of a reply, and turns the fields of stream entries into
+// maps, which lose their order and repeated names.
 package resp
 
 import (
@@ -23,8 +24,8 @@ func (e Error) Error() string { return string(e) }
 // RedisError makes it a redis.Error.
 func (Error) RedisError() {}
 
-// IsError reports whether err is an error reply of Redis that starts with code. The empty code stands
-// for every error reply.
+// IsError reports whether err is an error reply of Redis that starts with code. The empty code
+// stands for every error reply.
 func IsError(err error, code string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code)

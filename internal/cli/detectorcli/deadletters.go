@@ -17,6 +17,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/deadletter"
 	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 // maxNamedIDs is how many dead letters can be named at once.
@@ -69,7 +70,7 @@ var errStream = errors.New("is none of the configured streams")
 
 // deadStreams are the streams whose dead letters are meant.
 func deadStreams(cfg *config.Config, named string) ([]string, error) {
-	named = strings.TrimSuffix(named, deadletter.Suffix)
+	named = strings.TrimSuffix(named, rediskey.DeadSuffix)
 	switch {
 	case named == "":
 		return cfg.Stream.Names, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 const aclCheck = "redis access"
@@ -45,7 +45,7 @@ func on(pattern, name string, args ...any) need { return need{name: name, args: 
 
 func streamNeeds(stream, group string) []need {
 	nobody := "doctor-" + rand.Text()
-	dead := stream + deadletter.Suffix
+	dead := rediskey.DeadLetters(stream)
 	return []need{
 		on(stream, "xreadgroup", "XREADGROUP", "GROUP", group, nobody, "COUNT", "x", "STREAMS", stream, ">"),
 		on(stream, "xautoclaim", "XAUTOCLAIM", stream, group, nobody, "x", "0"),

@@ -12,6 +12,7 @@ import (
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/deadletter"
+	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
 const (
@@ -135,7 +136,7 @@ func (x *examination) deadLetters(ctx context.Context, stream string) {
 	switch {
 	case denied(err): // the worker needn't count them
 	case err != nil:
-		x.unknown(deadCheck, stream+deadletter.Suffix, err)
+		x.unknown(deadCheck, rediskey.DeadLetters(stream), err)
 	case n > 0:
 		x.add(deadCheck, Warn, "detector dead-letters list shows them", "%s has %d", stream, n)
 	default:

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A lagMonitor publishes how far the group is behind, and warns if that is too far or entries were lost.
+// A lagMonitor publishes how far the group is behind, and warns if that is too far or entries were
+// lost.
 type lagMonitor struct {
 	*member
 	sampler   *sampler

@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestClaimsWhatWasDeliveredInTheFuture: once Redis' clock was set back, what a dead consumer left is claimed all the
-// same, and not once the clock has caught up.
+// TestClaimsWhatWasDeliveredInTheFuture: once Redis' clock was set back, what a dead consumer left
+// is claimed all the same, and not once the clock has caught up.
 func TestClaimsWhatWasDeliveredInTheFuture(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedisWithClock(t)

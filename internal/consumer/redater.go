@@ -15,10 +15,11 @@ const (
 	noEntry = "-"
 )
 
-// redateScript dates deliveries in the future to now. Where the clock of Redis was set back, such entries would not be
-// idle, and so not be claimed, before it has caught up. Redis reports no idle time below 0, so 0 may mean either; for an
-// entry that was really delivered just now nothing changes. Owners and counts of deliveries stay. Entries that are no
-// longer in the stream are left alone: XCLAIM would drop them, and they are yet to be counted as lost.
+// redateScript dates deliveries in the future to now. Where the clock of Redis was set back, such
+// entries would not be idle, and so not be claimed, before it has caught up. Redis reports no idle
+// time below 0, so 0 may mean either; for an entry that was really delivered just now nothing
+// changes. Owners and counts of deliveries stay. Entries that are no longer in the stream are left
+// alone: XCLAIM would drop them, and they are yet to be counted as lost.
 //
 //	KEYS: the stream
 //	ARGV: group, the ID after which to look ('-' is the start), how many entries to look at
@@ -39,8 +40,8 @@ if #page < tonumber(ARGV[3]) then return '-' end
 return page[#page][1]
 `)
 
-// A redater keeps a clock of Redis that was set back from delaying claims: it dates deliveries that are
-// in the future to now.
+// A redater keeps a clock of Redis that was set back from delaying claims: it dates deliveries that
+// are in the future to now.
 type redater struct {
 	*member
 	after string // the entry up to which the pending list has been looked at

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A maintainer does a stream's housekeeping, one task after the other. It touches no entry that is in
-// flight, and every worker may do it at once.
+// A maintainer does a stream's housekeeping, one task after the other. It touches no entry that is
+// in flight, and every worker may do it at once.
 type maintainer struct {
 	*member
 	tasks []task
@@ -49,7 +49,8 @@ func (m *maintainer) run(ctx context.Context) {
 	}
 }
 
-// attempt runs a task within the deadline of one command. Its failure is only logged: it comes again.
+// attempt runs a task within the deadline of one command. Its failure is only logged: it comes
+// again.
 func (m *maintainer) attempt(ctx context.Context, t task) {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
