@@ -78,9 +78,7 @@ func (u WebhookURL) parse() (*url.URL, error) {
 	return parsed, nil
 }
 
-var (
-	errWebhookURL = errors.New("is no URL that events can be posted to; write https://host/path and percent-encode special characters")
-)
+var errWebhookURL = errors.New("is no URL that events can be posted to; write https://host/path and percent-encode special characters")
 
 const (
 	maxWebhooks    = 16

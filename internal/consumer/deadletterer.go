@@ -28,8 +28,8 @@ func (d *deadLetterer) write(ctx context.Context, items []*item) error {
 		letters[i] = deadletter.Letter{EntryID: it.ID, Reason: it.verdict.Reason, Deliveries: it.Deliveries, At: d.now(), Fields: it.Fields}
 	}
 	outcomes, err := d.writer.Write(ctx, letters)
-	for i, outcome := range outcomes {
-		it := items[i]
+	for i := range min(len(outcomes), len(items)) {
+		it, outcome := items[i], outcomes[i]
 		it.settled = outcome != deadletter.Unwritten
 		if outcome == deadletter.Written {
 			d.metrics.deadLetter(it.verdict.Reason)

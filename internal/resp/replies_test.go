@@ -100,9 +100,17 @@ func TestAutoClaimRefusesMalformed(t *testing.T) {
 		}
 	}
 	for _, bad := range []any{
-		nil, "x", []any{}, []any{"0-0"}, []any{int64(1), []any{}}, []any{"0-0", "x"}, []any{"0-0", []any{"x"}},
-		[]any{"0-0", []any{[]any{"1-1"}}}, []any{"0-0", []any{[]any{int64(1), []any{}}}}, []any{"0-0", []any{[]any{"1-1", []any{"a"}}}},
-		[]any{"0-0", []any{}, "x"}, []any{"0-0", []any{}, []any{int64(1)}},
+		nil, "x",
+		[]any{},
+		[]any{"0-0"},
+		[]any{int64(1), []any{}},
+		[]any{"0-0", "x"},
+		[]any{"0-0", []any{"x"}},
+		[]any{"0-0", []any{[]any{"1-1"}}},
+		[]any{"0-0", []any{[]any{int64(1), []any{}}}},
+		[]any{"0-0", []any{[]any{"1-1", []any{"a"}}}},
+		[]any{"0-0", []any{}, "x"},
+		[]any{"0-0", []any{}, []any{int64(1)}},
 	} {
 		if reply, err := AutoClaim(encoded(t, bad)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("AutoClaim(%v) = %+v, %v", bad, reply, err)
