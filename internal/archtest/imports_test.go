@@ -41,6 +41,8 @@ var allowed = map[string][]string{
 	"internal/resp":               {},
 	"internal/rediskey":           {"pkg/checker"}, // the names of keys, for all of these alike
 	"internal/sinks":              {"internal/wire"},
+	"internal/sinks/sinkset":      {"internal/config", "internal/sinks", "internal/wire"},
+	"internal/streamclock":        {"internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
 	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},
 	"internal/store/pgstore":      {"pkg/checker", "internal/store", "internal/wire"},
@@ -59,10 +61,18 @@ var allowed = map[string][]string{
 
 	// What puts it together.
 	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/rediskey", "internal/redisurl", "internal/rules", "internal/spelling", "internal/storeurl", "internal/strictconfig", "internal/wire"},
+	"internal/backends": {
+		"pkg/checker", "internal/config", "internal/consumer", "internal/event", "internal/postgresurl", "internal/store/pgstore",
+		"internal/store/redisstore", "internal/store/tiered", "schema",
+	},
 	"internal/detector": {
-		"pkg/checker", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event", "internal/sinks",
-		"internal/postgresurl", "internal/redisconn", "internal/rules", "internal/store", "internal/store/pgstore", "internal/store/redisstore",
-		"internal/store/tiered", "internal/window", "internal/window/rediswindow", "internal/wire", "schema",
+		"pkg/checker", "internal/backends", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event",
+		"internal/redisconn", "internal/rules", "internal/sinks", "internal/sinks/sinkset", "internal/store", "internal/store/tiered",
+		"internal/streamclock", "internal/window", "internal/window/rediswindow", "internal/wire",
+	},
+	"internal/operator": {
+		"pkg/checker", "internal/backends", "internal/config", "internal/enforce", "internal/sinks", "internal/sinks/sinkset", "internal/store",
+		"internal/streamclock", "internal/wire",
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
@@ -71,11 +81,11 @@ var allowed = map[string][]string{
 	},
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share
 	"internal/cli/detectorcli": {
-		"pkg/checker", "internal/cli", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/rediskey", "internal/rules", "internal/spelling", "internal/store", "internal/strictconfig",
+		"pkg/checker", "internal/backends", "internal/cli", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
+		"internal/enforce", "internal/event", "internal/operator", "internal/rediskey", "internal/rules", "internal/spelling", "internal/store", "internal/strictconfig",
 	},
 	"internal/cli/display": {},
-	"internal/cli/doctor":  {"internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/detector", "internal/rediskey", "internal/rules", "internal/wire"},
+	"internal/cli/doctor":  {"internal/backends", "internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/detector", "internal/rediskey", "internal/rules", "internal/wire"},
 	"internal/demo": {
 		"pkg/checker", "internal/cli/display", "internal/config", "internal/detector", "internal/ingress", "internal/rediskey",
 		"internal/store", "internal/store/memstore", "internal/wire",
@@ -113,9 +123,10 @@ var allowedInTests = map[string][]string{
 		"pkg/checker", "pkg/checker/redislookup", "internal/cli", "internal/config", "internal/detector", "internal/event", "internal/ingress",
 		"internal/rediskey", "internal/wire",
 	},
-	"internal/cli/detectorcli":  {"internal/ingress"},                                           // what its commands find in Redis
-	"internal/detector":         {"internal/bench", "internal/deadletter", "internal/rediskey"}, // a workload, and where it ends
+	"internal/cli/detectorcli":  {"internal/ingress"},                                                                                                                       // what its commands find in Redis
+	"internal/detector":         {"internal/bench", "internal/deadletter", "internal/operator", "internal/rediskey", "internal/store/pgstore", "internal/store/redisstore"}, // a workload, and where it ends
 	"internal/doctest":          {"internal/config"},
+	"internal/operator":         {"internal/store/redisstore"},
 	"internal/sinks":            {"pkg/checker"},
 	"internal/ingress":          {"internal/event", "internal/rediskey", "internal/store", "internal/store/redisstore", "internal/wire"}, // to write blocks, and read what it publishes
 	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                                          // from the entry to the match

@@ -3,6 +3,8 @@ package detector
 import (
 	"context"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/streamclock"
 )
 
 // clamp gives events with a future timestamp the current time, by the clock that
@@ -14,7 +16,7 @@ import (
 // Redis is asked only where the worker's own clock says that there may be such an
 // event. Without an answer no event of the batch goes on.
 func (p *Pipeline) clamp(ctx context.Context, b *batch) {
-	if !b.anyAfter(p.now().Add(clockSkew)) {
+	if !b.anyAfter(p.now().Add(streamclock.Skew)) {
 		b.advance(admitted, clamped)
 		return
 	}

@@ -13,12 +13,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/sourcegraph/conc"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store/tiered"
+	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -44,7 +46,7 @@ type Detector struct {
 	log        *slog.Logger
 	now        func() time.Time
 	registry   *prometheus.Registry
-	stores     *Stores
+	stores     *backends.Stores
 	watch      *redisconn.Watch // of the Redis server; nil: Cluster, Sentinel or in-process
 	lease      *consumer.Lease  // nil: no other worker can have the name
 	server     *http.Server     // nil: metrics and health are not served
@@ -95,7 +97,7 @@ func (d *Detector) open(ctx context.Context, o Options) error {
 
 // openStores opens Redis and Postgres and takes the consumer name.
 func (d *Detector) openStores(ctx context.Context, o Options) (err error) {
-	if d.stores, err = openStores(ctx, d.cfg, o.Durable); err != nil {
+	if d.stores, err = backends.OpenWithDurable(ctx, d.cfg, o.Durable); err != nil {
 		return err
 	}
 	d.cleanups.add("stores", func(context.Context) error { d.stores.Close(); return nil })
@@ -133,7 +135,7 @@ func (d *Detector) newConsumer() error {
 func (d *Detector) newPipeline(m *pipelineMetrics, windows window.Store) *Pipeline {
 	return &Pipeline{
 		decoder: wire.NewDecoder(d.cfg.Decoder), rules: d.cfg.RuleSet, policy: d.cfg.Policy, shedder: newShedder(&d.cfg.Stream, d.stores.Clients.Ops),
-		clock:     redisClock{d.stores.Clients.Ops},
+		clock:     streamclock.Clock{Client: d.stores.Clients.Ops},
 		windows:   windows,
 		cooldowns: cooldown.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now),
 		blocks:    d.stores.Blocks, sinks: d.fanout, now: d.now, metrics: m, warnings: newEventWarnings(d.log, d.now, d.registry),

@@ -2,7 +2,6 @@ package detector
 
 import (
 	"context"
-	"time"
 
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -40,26 +39,9 @@ func (p *Pipeline) emit(ctx context.Context, b *batch) {
 
 // blockApplied is the event of a block that began or became permanent.
 func (p *Pipeline) blockApplied(b *batch, w *blockWrite, block checker.Block) wire.Enforcement {
-	e, cause := appliedEvent(block), &b.events[w.match.at]
+	e, cause := wire.BlockApplied(block), &b.events[w.match.at]
 	e.Time, e.Observed, e.TraceParent = cause.Time, p.now(), cause.TraceParent
 	return e
-}
-
-// appliedEvent is the event of a block, whether a rule or an operator asked for it.
-func appliedEvent(block checker.Block) wire.Enforcement {
-	e := wire.Enforcement{
-		Type: wire.TypeBlockApplied, ID: block.ID, Time: block.CreatedAt, Scope: block.Scope, Rule: block.Rule,
-		Action: wire.ActionPermanent,
-	}
-	if !block.Permanent() {
-		e.Action, e.TTL, e.ExpiresAt = wire.ActionTemp, ttlSeconds(block), block.ExpiresAt
-	}
-	return e
-}
-
-// ttlSeconds is a block's length in whole seconds, as events carry it.
-func ttlSeconds(b checker.Block) int {
-	return int(b.ExpiresAt.Sub(b.CreatedAt).Round(time.Second).Seconds())
 }
 
 // alertEvent is the event of an alert.

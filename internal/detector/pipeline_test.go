@@ -17,10 +17,12 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/cooldown"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
+	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
@@ -89,7 +91,7 @@ func newBench(t *testing.T, text string) *bench {
 	}
 	b.durable = &faultyDurable{Blocks: durable}
 	b.Pipeline = &Pipeline{
-		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: redisClock{b.redis.Client},
+		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: streamclock.Clock{Client: b.redis.Client},
 		windows: rediswindow.New(b.redis.Client, b.redis.Prefix, nil), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
 		metrics: newPipelineMetrics(b.registry), uncounted: newUncounted(b.registry, slog.New(slog.DiscardHandler), time.Now),
@@ -321,8 +323,8 @@ func TestAnUnblockStands(t *testing.T) {
 	b := newBench(t, bruteForce)
 	attack := b.failures(5, "203.0.113.9")
 	b.must("DDDDD", attack...)
-	op := &Operator{Blocks: b.blocks, Sinks: b, StatusCode: 429, Message: "m", Now: time.Now}
-	lifted, err := op.Unblock(t.Context(), UnblockRequest{Scope: checker.Scope{Type: "ip", Value: "203.0.113.9"}, By: "ops", Reason: "customer"})
+	op := &operator.Operator{Blocks: b.blocks, Sinks: b, StatusCode: 429, Message: "m", Now: time.Now}
+	lifted, err := op.Unblock(t.Context(), operator.UnblockRequest{Scope: checker.Scope{Type: "ip", Value: "203.0.113.9"}, By: "ops", Reason: "customer"})
 	if err != nil || len(lifted) != 1 {
 		t.Fatalf("lifted %v (%v)", lifted, err)
 	}
@@ -393,8 +395,8 @@ func TestUnblockStartsEveryRuleFromZero(t *testing.T) {
 				if handle(c.needs-1) || !handle(c.needs) {
 					t.Fatal("before the unblock the threshold isn't what the test takes it for")
 				}
-				op := &Operator{Blocks: b.blocks, Sinks: b, StatusCode: 429, Message: "m", Now: time.Now}
-				if _, err := op.Unblock(t.Context(), UnblockRequest{Scope: checker.Scope{Type: "ip", Value: address}, By: "ops"}); err != nil {
+				op := &operator.Operator{Blocks: b.blocks, Sinks: b, StatusCode: 429, Message: "m", Now: time.Now}
+				if _, err := op.Unblock(t.Context(), operator.UnblockRequest{Scope: checker.Scope{Type: "ip", Value: address}, By: "ops"}); err != nil {
 					t.Fatal(err)
 				}
 				b.start = time.Now().Add(10 * time.Millisecond)

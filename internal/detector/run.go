@@ -45,7 +45,7 @@ func (d *Detector) startBackground(ctx context.Context) {
 	}
 	running.Go(func() { d.watch.Run(ctx) })
 	running.Go(func() { publishSettings(ctx, d.cfg, d.stores.Clients.Ops, d.log) })
-	running.Go(func() { d.stores.warnContradictions(ctx, d.log) })
+	running.Go(func() { warnContradictions(ctx, d.stores, d.log) })
 	running.Go(func() {
 		d.uncounted.run(ctx, d.stores.Clients.Ops, wire.Keys{Prefix: d.cfg.KeyPrefix}.Uncounted(d.cfg.Stream.Consumer))
 	})

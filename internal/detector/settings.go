@@ -7,22 +7,21 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/wire"
-	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 const (
 	// settingsTTL outlives an outage of all detectors; settingsEvery is how often they are written.
 	settingsTTL   = 24 * time.Hour
 	settingsEvery = 10 * time.Second
-	// maxContradictions is how many blocks that the allowlist contradicts are named.
+	// maxContradictions is how many blocks that the allowlist contradicts are logged.
 	maxContradictions = 20
 )
 
-// publishSettings writes what ingress must agree upon until ctx ends: one SET each time. That
-// it can't is logged once for each outage.
+// publishSettings writes the settings that ingress must share, one SET every
+// settingsEvery, until ctx ends. A failure is logged once for each outage.
 func publishSettings(ctx context.Context, cfg *config.Config, client redis.UniversalClient, log *slog.Logger) {
 	raw, err := wire.Settings{Allowlist: cfg.Allowlist, IPv6Prefix: cfg.IPv6Prefix}.Encode()
 	if err != nil {
@@ -46,29 +45,8 @@ func publishSettings(ctx context.Context, cfg *config.Config, client redis.Unive
 	}
 }
 
-// Contradictions returns the active blocks of what the configuration's allowlist names, at most limit; 0: all.
-// Ingress doesn't enforce them.
-func (s *Stores) Contradictions(ctx context.Context, limit int) ([]checker.Block, error) {
-	if len(s.cfg.Allowlist) == 0 {
-		return nil, nil
-	}
-	blocks, err := s.Blocks.List(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	var found []checker.Block
-	for _, b := range blocks {
-		if s.cfg.Policy.Allowlist.Holds(b.Scope, &event.Event{}) {
-			if found = append(found, b); len(found) == limit {
-				break
-			}
-		}
-	}
-	return found, nil
-}
-
 // warnContradictions logs the blocks that the allowlist contradicts.
-func (s *Stores) warnContradictions(ctx context.Context, log *slog.Logger) {
+func warnContradictions(ctx context.Context, s *backends.Stores, log *slog.Logger) {
 	found, err := s.Contradictions(ctx, maxContradictions)
 	if err != nil {
 		if ctx.Err() == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -54,7 +55,7 @@ func newShedder(s *config.Stream, client redis.UniversalClient) shedder {
 	if s.Overload == config.InOrder {
 		return shedder{}
 	}
-	return shedder{maxLag: s.MaxLag, sheds: s.Sheds, clock: redisClock{client}}
+	return shedder{maxLag: s.MaxLag, sheds: s.Sheds, clock: streamclock.Clock{Client: client}}
 }
 
 // lateBefore is the time before which entries of the batch are late; zero if
@@ -63,7 +64,7 @@ func (s shedder) lateBefore(ctx context.Context, batch []consumer.Entry, ours ti
 	if s.clock == nil || len(batch) == 0 {
 		return time.Time{}, nil
 	}
-	if first, ok := wire.EntryTime(batch[0].ID); !ok || ours.Add(clockSkew).Sub(first) < s.maxLag {
+	if first, ok := wire.EntryTime(batch[0].ID); !ok || ours.Add(streamclock.Skew).Sub(first) < s.maxLag {
 		return time.Time{}, nil
 	}
 	now, err := s.clock.Time(ctx, batch[0].Stream)

@@ -111,10 +111,10 @@ func TestSheddingAgrees(t *testing.T) {
 	tells(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %v", testutil.ToFloat64(b.metrics.shed)))
 }
 
-// stoppedClock is a Redis that can't tell the time.
+// stoppedClock is a Redis that does not tell the time.
 type stoppedClock struct{}
 
-func (stoppedClock) Time(context.Context, string) (time.Time, error) { return time.Time{}, errTime }
+func (stoppedClock) Time(context.Context, string) (time.Time, error) { return time.Time{}, errDown }
 
 func TestWithoutTheTimeNothingIsShed(t *testing.T) {
 	t.Parallel()
@@ -122,7 +122,7 @@ func TestWithoutTheTimeNothingIsShed(t *testing.T) {
 	b.shedder.clock = stoppedClock{}
 	b.start = time.Now().Add(-time.Hour)
 	got, err := b.handle(append(b.failures(5, "203.0.113.9"), b.entry("event_type", "http.response.success"))...)
-	if got != "DDDDDD" || !errors.Is(err, errTime) || testutil.ToFloat64(b.metrics.evaluated) != 6 {
+	if got != "DDDDDD" || !errors.Is(err, errDown) || testutil.ToFloat64(b.metrics.evaluated) != 6 {
 		t.Errorf("verdicts %s, %v", got, err)
 	}
 }

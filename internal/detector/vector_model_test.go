@@ -13,6 +13,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
+// manualRule is the rule name of blocks by operators.
+const manualRule = "manual"
+
 // A vectorModel says a second time, as plainly as can be, what Wardstream makes
 // of a case: one event after the other, every window a list that is counted
 // anew, no store but a map. Where a template deviates from the recording on

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
@@ -45,7 +46,7 @@ type vectorRun struct {
 	keep     func()          // what a detector beside does: keeps Redis's copy of permanent blocks fresh
 	pipeline *Pipeline
 	safe     *Pipeline // the rules that the library ran at ingress
-	operator *Operator
+	operator *operator.Operator
 	checker  *checker.Checker
 	proxies  checker.TrustedProxies
 
@@ -139,7 +140,7 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 			uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now),
 		}
 	}
-	r.operator = &Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}
+	r.operator = &operator.Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}
 	r.model = newVectorModel(c)
 	r.checker, r.proxies = c.Config.checker(t, r.blocks, now)
 	return r

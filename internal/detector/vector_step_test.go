@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -193,7 +194,7 @@ func (r *vectorRun) check(pairs [][2]string) vectorResult {
 
 func (r *vectorRun) block(s *vectorStep) vectorResult {
 	r.t.Helper()
-	_, err := r.operator.Block(r.t.Context(), BlockRequest{
+	_, err := r.operator.Block(r.t.Context(), operator.BlockRequest{
 		Scope: checker.Scope{Type: s.Block.ScopeType, Value: s.Block.scopeValue()}, TTL: time.Duration(s.Block.TTL) * time.Second,
 		Reason: s.Block.Reason, By: s.Block.Actor, StatusCode: s.Block.StatusCode, Message: s.Block.Message, Metadata: s.Block.Metadata,
 	})
@@ -205,7 +206,7 @@ func (r *vectorRun) block(s *vectorStep) vectorResult {
 
 func (r *vectorRun) unblock(s *vectorStep) vectorResult {
 	r.t.Helper()
-	lifted, err := r.operator.Unblock(r.t.Context(), UnblockRequest{
+	lifted, err := r.operator.Unblock(r.t.Context(), operator.UnblockRequest{
 		Scope: checker.Scope{Type: s.Unblock.ScopeType, Value: strings.TrimSpace(s.Unblock.ScopeValue)}, By: s.Unblock.RevokedBy, Reason: s.Unblock.Reason,
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -13,9 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // TestConsumerIsConfigured: every key of stream, and shutdown.grace, reaches the consumer.
@@ -29,7 +28,7 @@ shutdown: {grace: 17s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Detector{cfg: cfg, stores: &Stores{}, now: time.Now, registry: prometheus.NewRegistry()}
+	d := &Detector{cfg: cfg, stores: &backends.Stores{}, now: time.Now, registry: prometheus.NewRegistry()}
 	m := newPipelineMetrics(d.registry)
 	o := d.consumerOptions(m)
 	if !slices.Equal(o.Streams, []string{"a", "b"}) || o.Group != "g" || o.Consumer != "c" || o.Prefix != "p" {
@@ -43,86 +42,6 @@ shutdown: {grace: 17s}
 	}
 	if o.Shed.Count(3); !slices.Equal(o.Shed.Values, []string{"a", "b*"}) || testutil.ToFloat64(m.shed) != 3 {
 		t.Errorf("sheds %q, counts %v", o.Shed.Values, testutil.ToFloat64(m.shed))
-	}
-}
-
-// TestSinksAreConfigured: which sinks there are, how they are treated, and who they say that they are.
-func TestSinksAreConfigured(t *testing.T) {
-	t.Parallel()
-	env := testenv.Redis(t)
-	for name, tt := range map[string]struct {
-		events string
-		env    map[string]string
-		want   []string
-	}{
-		"default":      {"", nil, []string{"stream"}},
-		"none":         {`{stream: ""}`, nil, nil},
-		"all":          {`{otlp: true, webhooks: [{url: "https://a"}, {url: "https://b", events: [audit.enforcement.alert]}]}`, nil, []string{"stream", "otlp", "webhook_1", "webhook_2"}},
-		"SDK disabled": {`{otlp: true}`, map[string]string{"OTEL_SDK_DISABLED": "true"}, []string{"stream"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nevents: "+tt.events), config.Options{Hostname: "h"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			stores, err := OpenStores(t.Context(), cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer stores.Close()
-			sinks, err := openSinks(t.Context(), cfg, stores, func(n string) string { return tt.env[n] }, originOf(cfg, "v"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			for _, s := range sinks.named {
-				got = append(got, s.Name)
-				far := s.Name != "stream"
-				if s.Detached != far || (s.Deliveries > 0) != (s.Name != "stream" && s.Name != "otlp") {
-					t.Errorf("%+v", s)
-				}
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("sinks %q, want %q", got, tt.want)
-			}
-			if err := sinks.close(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	cfg, err := config.Parse("test.yaml", []byte("events: {service_name: guard, resource: {host.name: x}}"), config.Options{Hostname: "h"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if o := originOf(cfg, "v"); o.Version != "v" || !reflect.DeepEqual(o.Resource, map[string]string{"service.name": "guard", "host.name": "x"}) {
-		t.Errorf("origin %+v", o)
-	}
-}
-
-// TestStreamSinkIsConfigured: events.stream and events.stream_max_len.
-func TestStreamSinkIsConfigured(t *testing.T) {
-	t.Parallel()
-	env := testenv.Redis(t)
-	cfg, err := config.Parse("test.yaml", []byte("redis: {url: \""+env.URL+"\"}\nevents: {stream: '"+env.Prefix+":told', stream_max_len: 100}"), config.Options{Hostname: "h"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stores, err := OpenStores(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stores.Close()
-	sinks, err := openSinks(t.Context(), cfg, stores, environment, originOf(cfg, "v"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sinks.named[0].Sink.Emit(t.Context(), slices.Repeat([]wire.Enforcement{{Type: wire.TypeAlert}}, 800)); err != nil {
-		t.Fatal(err)
-	}
-	// The bound is approximate: Redis drops whole nodes of 100 entries.
-	if n, err := env.Client.XLen(t.Context(), env.Prefix+":told").Result(); err != nil || n < 100 || n > 300 {
-		t.Errorf("%d entries are kept: %v", n, err)
 	}
 }
 

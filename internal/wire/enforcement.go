@@ -75,6 +75,19 @@ type Enforcement struct {
 	TraceParent string // of the event or request that led to this
 }
 
+// BlockApplied is the event of a block that began or became permanent, by a rule or an operator.
+func BlockApplied(block checker.Block) Enforcement {
+	e := Enforcement{
+		Type: TypeBlockApplied, ID: block.ID, Time: block.CreatedAt, Scope: block.Scope, Rule: block.Rule,
+		Action: ActionPermanent,
+	}
+	if !block.Permanent() {
+		e.Action, e.ExpiresAt = ActionTemp, block.ExpiresAt
+		e.TTL = int(block.ExpiresAt.Sub(block.CreatedAt).Round(time.Second).Seconds())
+	}
+	return e
+}
+
 // An Origin says who emits: the resource's attributes (service.name is
 // "wardstream" unless given) and the version of the software.
 type Origin struct {

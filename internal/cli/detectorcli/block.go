@@ -14,10 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -73,8 +74,8 @@ output, are told (audit.enforcement.block_applied).`,
 		if err != nil {
 			return err
 		}
-		return a.withOperator(ctx, cfg, func(ctx context.Context, _ *detector.Stores, operator *detector.Operator) error {
-			return a.block(ctx, cfg, operator, o, scope)
+		return a.withOperator(ctx, cfg, func(ctx context.Context, _ *backends.Stores, op *operator.Operator) error {
+			return a.block(ctx, cfg, op, o, scope)
 		})
 	})
 }
@@ -87,7 +88,7 @@ func scopeArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a app) block(ctx context.Context, cfg *config.Config, operator *detector.Operator, o blockOrder, scope checker.Scope) error {
+func (a app) block(ctx context.Context, cfg *config.Config, op *operator.Operator, o blockOrder, scope checker.Scope) error {
 	if !o.temporary && cfg.Postgres.URL == "" {
 		a.Warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
 	}
@@ -95,11 +96,11 @@ func (a app) block(ctx context.Context, cfg *config.Config, operator *detector.O
 		a.Warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
-	block, err := operator.Block(ctx, detector.BlockRequest{
+	block, err := op.Block(ctx, operator.BlockRequest{
 		Scope: scope, TTL: time.Duration(o.ttl), Reason: o.reason, By: orMe(o.by), StatusCode: o.status, Message: o.message,
 	})
 	switch {
-	case errors.Is(err, detector.ErrUntold), errors.Is(err, detector.ErrInRedisOnly):
+	case errors.Is(err, operator.ErrNotPublished), errors.Is(err, operator.ErrInRedisOnly):
 		a.Warn("%v", err)
 	case err != nil && !o.temporary && cfg.Postgres.URL != "":
 		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))

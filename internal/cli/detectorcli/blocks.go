@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -53,7 +53,7 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 			return fmt.Errorf("--limit %d: must be 0 or more", limit)
 		}
 		if len(args) == 0 {
-			return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+			return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *backends.Stores) error {
 				return a.listBlocks(ctx, s, *output, which, limit)
 			})
 		}
@@ -61,13 +61,13 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 		if err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
+		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *backends.Stores) error {
 			return a.showBlock(ctx, cfg, s, *output, scope)
 		})
 	})
 }
 
-func (a app) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stores, f cli.Format, scope checker.Scope) error {
+func (a app) showBlock(ctx context.Context, cfg *config.Config, s *backends.Stores, f cli.Format, scope checker.Scope) error {
 	if err := knownScope(ctx, cfg, s, scope); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (a app) showBlock(ctx context.Context, cfg *config.Config, s *detector.Stor
 	return a.printBlocks(f, blocks, "")
 }
 
-func (a app) listBlocks(ctx context.Context, s *detector.Stores, f cli.Format, which selector, limit int) error {
+func (a app) listBlocks(ctx context.Context, s *backends.Stores, f cli.Format, which selector, limit int) error {
 	ask := 0 // all
 	if which == (selector{}) && limit > 0 {
 		ask = limit + 1 // one more says that there are more

@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/cli/doctor"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
 )
 
 // A report is what the doctor found.
@@ -34,7 +34,7 @@ would keep a detector from working.`,
 	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
 	return a.configured(cmd, pick("redis-url", "postgres-url", "key-prefix", "mode", "streams", "group", "consumer"), func(ctx context.Context, cfg *config.Config, _ []string) error {
-		s, err := detector.OpenStores(ctx, cfg)
+		s, err := backends.Open(ctx, cfg)
 		if err != nil {
 			return err
 		}

@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/deadletter"
-	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
@@ -56,7 +56,7 @@ handled, how often they were delivered, and what they hold.`,
 		if err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *backends.Stores) error {
 			views, err := a.readLetters(ctx, s, streams, limit)
 			if err != nil {
 				return err
@@ -83,7 +83,7 @@ func deadStreams(cfg *config.Config, named string) ([]string, error) {
 // letterPage is how many dead letters are read at once.
 const letterPage = 100
 
-func (a app) readLetters(ctx context.Context, s *detector.Stores, streams []string, limit int) ([]letterView, error) {
+func (a app) readLetters(ctx context.Context, s *backends.Stores, streams []string, limit int) ([]letterView, error) {
 	views := []letterView{}
 	for _, stream := range streams {
 		dead := deadletter.NewQueue(s.Clients.Ops, stream)
@@ -247,7 +247,7 @@ count it once, however often it is requeued. The exit code is 1 if one that was 
 		if err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *backends.Stores) error {
 			dead := deadletter.NewQueue(s.Clients.Ops, stream)
 			n, err := requeue(ctx, dead, &chosen, edit)
 			if err != nil {
@@ -291,7 +291,7 @@ stream. The exit code is 1 if one that was named isn't there.`,
 		case f.Changed("older-than") && chosen.olderThan < 0:
 			return errors.New("--older-than: must not be negative")
 		}
-		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *detector.Stores) error {
+		return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *backends.Stores) error {
 			n, err := chosen.purge(ctx, s, stream)
 			if err != nil {
 				return fmt.Errorf("%w (%d are purged)", err, n)
@@ -301,7 +301,7 @@ stream. The exit code is 1 if one that was named isn't there.`,
 	})
 }
 
-func (s *selection) purge(ctx context.Context, stores *detector.Stores, stream string) (int64, error) {
+func (s *selection) purge(ctx context.Context, stores *backends.Stores, stream string) (int64, error) {
 	dead := deadletter.NewQueue(stores.Clients.Ops, stream)
 	switch {
 	case s.all:

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
 )
 
 func (a app) migrateCommand() *cobra.Command {
@@ -25,7 +25,7 @@ search_path. Any number of processes may do so at once: one works, the others wa
 	output := cli.OutputFlag(cmd)
 	a.complete(cmd)
 	return a.configured(cmd, pick("postgres-url"), func(ctx context.Context, cfg *config.Config, _ []string) error {
-		s, err := detector.OpenStores(ctx, cfg)
+		s, err := backends.Open(ctx, cfg)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -74,8 +75,7 @@ func scopeOf(cfg *config.Config, typ, value string) (checker.Scope, error) {
 	if len(value) > maxScopeValue || !utf8.ValidString(value) || strings.ContainsFunc(value, isControl) {
 		return checker.Scope{}, fmt.Errorf("value of %s: %w", typ, errText)
 	}
-	operator := detector.Operator{IPv6Prefix: cfg.IPv6Prefix}
-	scope, ok := operator.Canonical(checker.Scope{Type: typ, Value: value})
+	scope, ok := operator.Canonical(checker.Scope{Type: typ, Value: value}, cfg.IPv6Prefix)
 	switch {
 	case ok:
 		return scope, nil
@@ -99,7 +99,7 @@ func noType(cfg *config.Config, typ string) error {
 
 // knownScope refuses a scope of a type that the configuration doesn't know, unless
 // it is blocked: under another configuration, that is.
-func knownScope(ctx context.Context, cfg *config.Config, s *detector.Stores, scope checker.Scope) error {
+func knownScope(ctx context.Context, cfg *config.Config, s *backends.Stores, scope checker.Scope) error {
 	if slices.Contains(cfg.Policy.Blockable, scope.Type) {
 		return nil
 	}
@@ -111,7 +111,7 @@ func knownScope(ctx context.Context, cfg *config.Config, s *detector.Stores, sco
 }
 
 // lookUp returns the blocks that deny a scope: its own, and those of the ranges that an address is in, narrowest first.
-func lookUp(ctx context.Context, s *detector.Stores, scope checker.Scope) ([]checker.Block, error) {
+func lookUp(ctx context.Context, s *backends.Stores, scope checker.Scope) ([]checker.Block, error) {
 	scopes := append([]checker.Scope{scope}, rangesAround(scope)...)
 	found, err := s.Blocks.Lookup(ctx, scopes)
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
@@ -88,9 +89,9 @@ const (
 )
 
 // withOperator is withStores for what blocks and unblocks by hand.
-func (a app) withOperator(ctx context.Context, cfg *config.Config, do func(ctx context.Context, s *detector.Stores, o *detector.Operator) error) error {
-	return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *detector.Stores) error {
-		o, err := detector.NewOperator(ctx, cfg, s, a.Build().Version)
+func (a app) withOperator(ctx context.Context, cfg *config.Config, do func(ctx context.Context, s *backends.Stores, o *operator.Operator) error) error {
+	return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *backends.Stores) error {
+		o, err := operator.New(ctx, cfg, s, a.Build().Version)
 		if err != nil {
 			return err
 		}
@@ -99,10 +100,10 @@ func (a app) withOperator(ctx context.Context, cfg *config.Config, do func(ctx c
 }
 
 // withStores opens the stores, makes sure that Redis answers, and calls do, which ends after the timeout.
-func withStores(ctx context.Context, cfg *config.Config, timeout time.Duration, do func(ctx context.Context, s *detector.Stores) error) error {
+func withStores(ctx context.Context, cfg *config.Config, timeout time.Duration, do func(ctx context.Context, s *backends.Stores) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	s, err := detector.OpenStores(ctx, cfg)
+	s, err := backends.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}

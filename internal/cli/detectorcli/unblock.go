@@ -9,9 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -38,12 +39,12 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {
 			return err
 		}
-		return a.withOperator(ctx, cfg, func(ctx context.Context, s *detector.Stores, o *detector.Operator) error {
+		return a.withOperator(ctx, cfg, func(ctx context.Context, s *backends.Stores, o *operator.Operator) error {
 			if err := knownScope(ctx, cfg, s, scope); err != nil {
 				return err
 			}
-			lifted, err := o.Unblock(ctx, detector.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
-			if errors.Is(err, detector.ErrUntold) {
+			lifted, err := o.Unblock(ctx, operator.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
+			if errors.Is(err, operator.ErrNotPublished) {
 				a.Warn("%v", err)
 			} else if err != nil {
 				return fmt.Errorf("%w; it may be lifted in part: do it again", err)
@@ -55,7 +56,7 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 }
 
 // warnOfRanges says which ranges still block an address.
-func (a app) warnOfRanges(ctx context.Context, s *detector.Stores, scope checker.Scope) {
+func (a app) warnOfRanges(ctx context.Context, s *backends.Stores, scope checker.Scope) {
 	blocks, err := lookUp(ctx, s, scope)
 	if err != nil {
 		return // what was asked for is done

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/detector"
 )
 
 // A Status is how something is.
@@ -37,7 +37,7 @@ const stepTimeout = 15 * time.Second
 // An examination gathers findings.
 type examination struct {
 	cfg      *config.Config
-	stores   *detector.Stores
+	stores   *backends.Stores
 	findings []Finding
 }
 
@@ -49,7 +49,7 @@ func (x *examination) ok(check, found string, args ...any) { x.add(check, OK, ""
 
 // Examine looks at the configuration and at the stores it names. What depends on
 // something that failed isn't looked at.
-func Examine(ctx context.Context, cfg *config.Config, stores *detector.Stores) []Finding {
+func Examine(ctx context.Context, cfg *config.Config, stores *backends.Stores) []Finding {
 	x := &examination{cfg: cfg, stores: stores}
 	x.configuration()
 	if x.step(ctx, x.redis) {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/backends"
 )
 
 const (
@@ -29,13 +29,13 @@ type node struct {
 	info map[string]string
 	save string // the snapshots configured; "?" if it doesn't tell
 
-	server detector.Server
+	server backends.Server
 }
 
 // redis looks at the servers.
 func (x *examination) redis(ctx context.Context) bool {
 	version, err := x.stores.CheckRedis(ctx)
-	if errors.Is(err, detector.ErrClusterNode) {
+	if errors.Is(err, backends.ErrClusterNode) {
 		x.add(redisCheck, Fail, "write redis+cluster://host1,host2 into redis.url", "%s is a node of a Redis Cluster", x.cfg.Redis.URL)
 		return false
 	}
@@ -91,7 +91,7 @@ func ask(ctx context.Context, client redis.UniversalClient, addr string) (node, 
 	if err != nil {
 		return n, fmt.Errorf("ask for its state: %w", err)
 	}
-	n.server = detector.ReadServer(text)
+	n.server = backends.ReadServer(text)
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			n.info[name] = value

@@ -1,4 +1,4 @@
-package detector
+package operator
 
 import (
 	"context"
@@ -42,8 +42,7 @@ func TestCanonical(t *testing.T) {
 		{0, "user", "  ", ""},
 		{0, "", "42", ""},
 	} {
-		o := Operator{IPv6Prefix: c.prefix}
-		scope, ok := o.Canonical(checker.Scope{Type: c.typ, Value: c.value})
+		scope, ok := Canonical(checker.Scope{Type: c.typ, Value: c.value}, c.prefix)
 		if ok != (c.out != "") || scope.Value != c.out {
 			t.Errorf("/%d %s %q is %v, %v; want %q", c.prefix, c.typ, c.value, scope, ok, c.out)
 		}
@@ -60,24 +59,25 @@ func redisBlocks(t *testing.T) *redisstore.Blocks {
 	return blocks
 }
 
-// deaf is a sink that fails.
-type deaf struct{}
+// failingSink publishes nothing.
+type failingSink struct{}
 
-var errDeaf = errors.New("deaf")
+var errSink = errors.New("the sink is down")
 
-func (deaf) Emit(context.Context, []wire.Enforcement) error { return errDeaf }
+func (failingSink) Emit(context.Context, []wire.Enforcement) error { return errSink }
 
-// TestOperatorUntold: an event that can't be told doesn't undo what was done, and the error says both.
-func TestOperatorUntold(t *testing.T) {
+// TestOperatorEventNotPublished: a block or unblock whose event is not published is done all
+// the same, and the error says both.
+func TestOperatorEventNotPublished(t *testing.T) {
 	t.Parallel()
-	o := Operator{Blocks: redisBlocks(t), Sinks: deaf{}, Now: time.Now}
+	o := Operator{Blocks: redisBlocks(t), Sinks: failingSink{}, Now: time.Now}
 	scope := checker.Scope{Type: "user", Value: "42"}
 	block, err := o.Block(t.Context(), BlockRequest{Scope: scope, By: "ann"})
-	if !errors.Is(err, ErrUntold) || !errors.Is(err, errDeaf) || block.Scope != scope || block.Metadata["actor"] != "ann" {
+	if !errors.Is(err, ErrNotPublished) || !errors.Is(err, errSink) || block.Scope != scope || block.Metadata["actor"] != "ann" {
 		t.Errorf("block %+v, %v", block, err)
 	}
 	lifted, err := o.Unblock(t.Context(), UnblockRequest{Scope: scope})
-	if !errors.Is(err, ErrUntold) || len(lifted) != 1 {
+	if !errors.Is(err, ErrNotPublished) || len(lifted) != 1 {
 		t.Errorf("lifted %+v, %v", lifted, err)
 	}
 	if lifted, err = o.Unblock(t.Context(), UnblockRequest{Scope: scope}); err != nil || len(lifted) != 0 {
@@ -85,8 +85,8 @@ func TestOperatorUntold(t *testing.T) {
 	}
 }
 
-// TestOperatorRefuses: routes are counted and never blocked, and what is no scope isn't one.
-func TestOperatorRefuses(t *testing.T) {
+// TestOperatorRefusesWhatIsNotAScope: routes, too, are counted and never blocked.
+func TestOperatorRefusesWhatIsNotAScope(t *testing.T) {
 	t.Parallel()
 	o := Operator{Blocks: redisBlocks(t), Sinks: sinks.Direct{}, Now: time.Now}
 	for _, scope := range []checker.Scope{{}, {Type: "route", Value: "/a"}, {Type: "ip", Value: "nonsense"}, {Type: "user", Value: " "}} {

@@ -1,6 +1,7 @@
-package detector
+package operator
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
+	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -50,7 +52,9 @@ func TestAnUnblockStandsThoughClocksDiffer(t *testing.T) {
 			if got := put(event); got != store.Began {
 				t.Fatalf("outcome %v, want a block", got)
 			}
-			o := Operator{Blocks: blocks, Sinks: sinks.Direct{}, Now: time.Now, moment: streamMoment{env.Client, []string{"s", "none"}}}
+			o := Operator{Blocks: blocks, Sinks: sinks.Direct{}, Now: time.Now, EventClock: func(ctx context.Context, now time.Time) (time.Time, error) {
+				return streamclock.Clock{Client: env.Client}.Latest(ctx, []string{"s", "none"}, now)
+			}}
 			if lifted, err := o.Unblock(t.Context(), UnblockRequest{Scope: scope}); err != nil || len(lifted) != 1 {
 				t.Fatalf("lifted %v (%v)", lifted, err)
 			}
