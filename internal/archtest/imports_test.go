@@ -66,9 +66,10 @@ var allowed = map[string][]string{
 		"internal/store/redisstore", "internal/store/tiered", "schema",
 	},
 	"internal/detector": {
-		"pkg/checker", "internal/backends", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce", "internal/event",
-		"internal/redisconn", "internal/rules", "internal/sinks", "internal/sinks/sinkset", "internal/store", "internal/store/tiered",
-		"internal/streamclock", "internal/window", "internal/window/rediswindow", "internal/wire",
+		"pkg/checker", "internal/backends", "internal/config", "internal/consumer", "internal/cooldown", "internal/enforce",
+		"internal/event", "internal/redisconn", "internal/rediskey", "internal/rules", "internal/sinks", "internal/sinks/sinkset",
+		"internal/store", "internal/store/tiered", "internal/streamclock", "internal/window", "internal/window/rediswindow",
+		"internal/wire",
 	},
 	"internal/operator": {
 		"pkg/checker", "internal/backends", "internal/config", "internal/enforce", "internal/sinks", "internal/sinks/sinkset", "internal/store",

@@ -14,6 +14,7 @@ import (
 	"github.com/wardstream/wardstream/internal/consumer"
 	"github.com/wardstream/wardstream/internal/enforce"
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -314,7 +315,7 @@ func newDecoder(path string, o Options) *strictconfig.Decoder {
 func defaults(hostname string) *Config {
 	limits := wire.DefaultLimits()
 	return &Config{
-		Mode: "enforce", KeyPrefix: wire.DefaultPrefix,
+		Mode: "enforce", KeyPrefix: rediskey.DefaultPrefix,
 		Redis:    Redis{URL: "redis://localhost:6379/0"},
 		Postgres: Postgres{Table: "permanent_blocks"},
 		Stream: Stream{

@@ -11,7 +11,6 @@ import (
 
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/strictconfig"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // A validator checks the settings against one another and makes of them what
@@ -50,7 +49,7 @@ func (v *validator) validate() {
 }
 
 func (v *validator) checkNames() {
-	if wire.CheckPrefix(v.c.KeyPrefix) != nil {
+	if rediskey.CheckPrefix(v.c.KeyPrefix) != nil {
 		v.Refuse("key_prefix", "%s is no key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}", strictconfig.Quote(v.c.KeyPrefix))
 	}
 	v.checkName("stream.group", v.c.Stream.Group, 128)

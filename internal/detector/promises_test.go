@@ -10,6 +10,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -65,7 +66,7 @@ func TestCooldownOfAnAlert(t *testing.T) {
 	for params, want := range map[string]time.Duration{"window: 7m": 7 * time.Minute, "cooldown: 2h": 2 * time.Hour} {
 		b := newBench(t, "rules: [{name: resource_enumeration, threshold: 1, "+params+"}]\n")
 		b.must("D", b.entry("event_type", "http.response.success", "source.address", "203.0.113.9", "http.route", "/u/<id>", "url.path", "/u/1"))
-		key := wire.Keys{Prefix: b.redis.Prefix}.Cooldown("resource_enumeration", "203.0.113.9 /u/<id>")
+		key := rediskey.Keys{Prefix: b.redis.Prefix}.Cooldown("resource_enumeration", "203.0.113.9 /u/<id>")
 		if ttl := b.redis.Client.PTTL(t.Context(), key).Val(); ttl > want || ttl < want-time.Minute {
 			t.Errorf("%s: no alert for %s, want %s", params, ttl, want)
 		}

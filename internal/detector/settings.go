@@ -9,6 +9,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/config"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -28,7 +29,7 @@ func publishSettings(ctx context.Context, cfg *config.Config, client redis.Unive
 		log.ErrorContext(ctx, "ingress does not learn the allowlist and ipv6_prefix", "error", err)
 		return
 	}
-	key, failed := wire.Keys{Prefix: cfg.KeyPrefix}.Settings(), false
+	key, failed := rediskey.Keys{Prefix: cfg.KeyPrefix}.Settings(), false
 	ticks := time.NewTicker(settingsEvery)
 	defer ticks.Stop()
 	for {

@@ -16,8 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/rules"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 const (
@@ -211,7 +211,7 @@ func (d *Detector) Uncounted() []Uncounted { return d.uncounted.top() }
 // ReadUncounted returns what the workers of these consumer names could not use within a day, added up,
 // most frequent first: one GET each. What an unknown version wrote is left out.
 func ReadUncounted(ctx context.Context, client redis.UniversalClient, prefix string, consumers []string) ([]Uncounted, error) {
-	keys, sums := wire.Keys{Prefix: prefix}, map[uncountedKey]*Uncounted{}
+	keys, sums := rediskey.Keys{Prefix: prefix}, map[uncountedKey]*Uncounted{}
 	for _, consumer := range consumers {
 		raw, err := client.Get(ctx, keys.Uncounted(consumer)).Bytes()
 		if errors.Is(err, redis.Nil) {

@@ -12,9 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/testenv"
-	"github.com/wardstream/wardstream/internal/wire"
 )
 
 // An uncountedRig is an uncounted with a clock and a log to look at.
@@ -78,7 +78,7 @@ func TestUncountedSamplesAreLoggedOnceAMinute(t *testing.T) {
 func TestUncountedOfAllWorkersIsAddedUp(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
-	keys := wire.Keys{Prefix: env.Prefix}
+	keys := rediskey.Keys{Prefix: env.Prefix}
 	for i, worker := range []string{"w1", "w2"} {
 		r := newUncountedRig()
 		r.clock = r.clock.Add(time.Duration(i) * time.Hour)

@@ -66,7 +66,7 @@ func streamNeeds(stream, group string) []need {
 }
 
 func keyNeeds(prefix string) []need {
-	key, pattern := prefix+":doctor:"+rand.Text(), prefix+":*"
+	key, pattern := rediskey.Keys{Prefix: prefix}.Doctor(rand.Text()), prefix+":*"
 	return []need{
 		on(pattern, "get", "GET", key),
 		on(pattern, "set", "SET", key, "v", "x"),
@@ -178,7 +178,7 @@ func (x *examination) probe(ctx context.Context, n need) (bool, error) {
 	if ends, err := allowed(client.Do(ctx, "EXEC").Err(), ""); err != nil || !ends {
 		return true, err // that EXEC is denied is a finding of its own
 	}
-	key := x.cfg.KeyPrefix + ":doctor:" + rand.Text()
+	key := rediskey.Keys{Prefix: x.cfg.KeyPrefix}.Doctor(rand.Text())
 	cmds, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if n.name == "append" {
 			p.Append(ctx, key, "v")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func (x *examination) allowlist(ctx context.Context) bool {
 				"%s is blocked and the allowlist names it; ingress lets it pass", b.Scope)
 		}
 	}
-	raw, err := x.stores.Clients.Ops.Get(ctx, wire.Keys{Prefix: x.cfg.KeyPrefix}.Settings()).Result()
+	raw, err := x.stores.Clients.Ops.Get(ctx, rediskey.Keys{Prefix: x.cfg.KeyPrefix}.Settings()).Result()
 	if err != nil {
 		if err != redis.Nil && !denied(err) { //nolint:errorlint // go-redis returns it bare
 			x.unknown(settingsCheck, x.cfg.KeyPrefix, err)
