@@ -23,8 +23,9 @@ import (
 // master_replid under which entries-read was found right, or set right, before; it is right from
 // then on until that changes.
 //
-// Where the entry last delivered is there, or an earlier one, nothing after it was trimmed,
-// whatever is counted.
+// Where the entry last delivered is there, or an earlier one, nothing after it was trimmed. What was
+// trimmed before it, unread, shows only while the count can be relied on and no entry was ever deleted
+// by its ID: a worker may have read past the gap before anyone measured.
 //
 //	KEYS: the stream
 //	ARGV: group, the master_replid under which entries-read was last known to be right, 1 to set entries-read right
@@ -91,10 +92,10 @@ end
 
 local whole = first and not before(delivered, first[1]) or not before(delivered, last)
 local lost, unknown = 0, 0
-if not whole and added then
-	if trusted and read then
-		lost = math.max(0, added - read - left)
-	elseif delivered ~= '0-0' and (not read or added - read - left > 0) then
+if added and trusted and read and (not whole or exact and deleted == '0-0') then
+	lost = math.max(0, added - read - left)
+elseif added and not whole then
+	if delivered ~= '0-0' and (not read or added - read - left > 0) then
 		unknown = 1
 	end
 end

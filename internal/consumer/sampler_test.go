@@ -335,6 +335,31 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 	}
 }
 
+// TestTrimmedUnreadIsCountedThoughTheGroupHasReadOn: a worker that reads past the gap before anyone measures does not hide
+// what was lost in it.
+func TestTrimmedUnreadIsCountedThoughTheGroupHasReadOn(t *testing.T) {
+	t.Parallel()
+	for name, read := range map[string]int64{"some": 5, "all": 40} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newFixture(t)
+			b.group(testGroup)
+			b.add(200)
+			b.readAs(testGroup, 50, every)
+			if s := b.sampled(); s.lost != 0 || s.unknown {
+				t.Fatalf("before: %+v", s)
+			}
+			b.trimTo(40)
+			b.readAs(testGroup, read, every)
+			for i, lost := range []int64{110, 0} {
+				if got, want := b.sampled(), b.known(sample{lag: 40 - read, exact: true, lost: lost}); got != want {
+					t.Errorf("sample %d: %+v, want %+v", i, got, want)
+				}
+			}
+		})
+	}
+}
+
 // TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss is the case of a group that is new.
 func TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss(t *testing.T) {
 	t.Parallel()
