@@ -2,7 +2,8 @@
 # Runs the main job with the real programs, kills of workers and of the server, and failovers through Sentinel and in a
 # Cluster against each server for which a binary is available, and prints a matrix; about four minutes a server.
 # COMPAT_BIN_DIR has folders named as below, each with a program redis-server in it (Valkey's may be a link of that name),
-# which is asked for its version. Postgres is the local one. Exits with 1 if a test fails.
+# which is asked for its version. Postgres is the local one. Exits with 1 if a test fails,
+# or if there is no server.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0
@@ -42,6 +43,7 @@ cluster() {
 }
 
 failed=0
+servers=0
 printf '| server | version | main job | kill | Sentinel | Cluster |\n|---|---|---|---|---|---|\n'
 for name in redis-6.2 redis-7.0 redis-7.2 redis-8 valkey-8 valkey-9; do
 	bin=${COMPAT_BIN_DIR:-}/$name
@@ -52,6 +54,7 @@ for name in redis-6.2 redis-7.0 redis-7.2 redis-8 valkey-8 valkey-9; do
 		printf '| %s | no binary | | | | |\n' "$name"
 		continue
 	fi
+	servers=$((servers + 1))
 	printf '| %s | %s |' "$name" "$("$bin/redis-server" --version | sed 's/.* v=\([^ ]*\) .*/\1/')"
 	for job in main_job kills sentinel cluster; do
 		if "$job" >"$programs/log" 2>&1 && ! grep -q 'no tests to run' "$programs/log"; then
@@ -64,4 +67,8 @@ for name in redis-6.2 redis-7.0 redis-7.2 redis-8 valkey-8 valkey-9; do
 	done
 	printf '\n'
 done
+if ((servers == 0)); then
+	echo 'test-compat: no server was tested; set COMPAT_BIN_DIR to a folder with redis-8/redis-server and the like' >&2
+	exit 1
+fi
 exit $failed

@@ -117,7 +117,7 @@ func (w *workload) share(a, b *worker) {
 	})
 }
 
-// addOneEach adds one event more for each subject: whoever was just below a threshold is then just at it.
+// addOneEach adds one event more for each subject: a subject just below a threshold then reaches it.
 func (w *workload) addOneEach() {
 	for typ, counts := range w.counts {
 		for subject := range counts {

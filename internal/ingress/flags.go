@@ -32,7 +32,7 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", o.TrustedProxies, "CIDR ranges of the proxies whose word about the client is believed, comma-separated (default none)")
 	f.IntVar(&o.TrustedProxyCount, "trusted-proxy-count", o.TrustedProxyCount, "take the n-th address from the right (default: the rightmost that is no trusted proxy)")
 	f.StringVar(&o.ClientHeader, "client-header", o.ClientHeader, "the one header in which proxies name the client: Forwarded, or one that lists addresses")
-	f.BoolVar(&o.TrustUnix, "trust-unix", o.TrustUnix, "whoever may open our Unix sockets is a trusted proxy")
+	f.BoolVar(&o.TrustUnix, "trust-unix", o.TrustUnix, "every process that may open our Unix sockets is a trusted proxy")
 	f.BoolVar(&o.ProxyProtocol, "proxy-protocol", o.ProxyProtocol, "connections begin with a PROXY protocol header; only trusted proxies are let in")
 	f.StringVar(&o.UserHeader, "user-header", o.UserHeader, "header in which a trusted proxy names the user's id")
 	f.StringVar(&o.UsernameHeader, "username-header", o.UsernameHeader, "header in which a trusted proxy names the user's name")

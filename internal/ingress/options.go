@@ -49,7 +49,7 @@ type Options struct {
 	TrustedProxyCount int
 	// ClientHeader is the one header in which proxies name the client.
 	ClientHeader string
-	// TrustUnix says that whoever may open our Unix sockets is a trusted proxy.
+	// TrustUnix says that every process that may open our Unix sockets is a trusted proxy.
 	TrustUnix bool
 	// ProxyProtocol says that connections begin with a PROXY protocol header, which
 	// only trusted proxies may send; nobody else is let in then.

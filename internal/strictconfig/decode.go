@@ -136,10 +136,6 @@ func (d *Decoder) decodeMap(n ast.Node, s Setting) {
 
 func (d *Decoder) decodeList(n ast.Node, s Setting) {
 	list, ok := n.(*ast.SequenceNode)
-	if in, plain := scalarOf(n); plain && d.o.CommaLists && isPlainList(s.V) {
-		d.decodeCommas(in, s)
-		return
-	}
 	if !ok {
 		d.Refuse(s.Key, "is %s, not a list; write [a, b]", Describe(n))
 		return
@@ -185,7 +181,7 @@ func (d *Decoder) Entries(n ast.Node, s Setting) []Entry {
 			d.fail(line, s.Key, "has a key that is not plain text (%s)", it.Key().GetToken().Value)
 			continue
 		}
-		e := Entry{Name: d.keyOf(name.Value), Key: s.Child(d.keyOf(name.Value), reflect.Value{}, "").Key, Value: it.Value()}
+		e := Entry{Name: name.Value, Key: s.Child(name.Value, reflect.Value{}, "").Key, Value: it.Value()}
 		if first, repeated := d.places[e.Key]; repeated && first.source == d.o.File && containsEntry(out, e.Name) {
 			d.fail(line, e.Key, "was given already in line %d; keep one", first.line)
 			continue
@@ -194,14 +190,6 @@ func (d *Decoder) Entries(n ast.Node, s Setting) []Entry {
 		out = append(out, e)
 	}
 	return out
-}
-
-// keyOf is a name in the file as the schema writes it.
-func (d *Decoder) keyOf(name string) string {
-	if d.o.Dashes {
-		return strings.ReplaceAll(name, "-", "_")
-	}
-	return name
 }
 
 func containsEntry(entries []Entry, name string) bool {

@@ -36,10 +36,6 @@ type Options struct {
 	Hostname string
 	// Variable returns the name of the environment variable that sets a key, "" if none does.
 	Variable func(key string) string
-	// Dashes lets the file write keys with dashes for underscores.
-	Dashes bool
-	// CommaLists lets the file write a list as text, its elements separated by commas.
-	CommaLists bool
 }
 
 // A Flag is a value given on the command line.

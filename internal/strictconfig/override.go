@@ -87,9 +87,9 @@ func (d *Decoder) overrideOne(s Setting, value any, source string) {
 	if isPlainList(s.V) {
 		items, split := value.([]string)
 		if !split {
-			items = splitList(s.V, text)
+			items = splitList(text)
 		}
-		d.setList(s, items, ast.StringType)
+		d.setList(s, items)
 		return
 	}
 	if err := set(s, scalar{text: text, shown: text, typed: true, node: ast.StringType}); err != nil {
@@ -97,15 +97,7 @@ func (d *Decoder) overrideOne(s Setting, value any, source string) {
 	}
 }
 
-// decodeCommas fills the list s from a scalar of the file.
-func (d *Decoder) decodeCommas(in scalar, s Setting) {
-	in, ok := d.expand(in, s)
-	if ok {
-		d.setList(s, splitList(s.V, in.text), in.node)
-	}
-}
-
-func (d *Decoder) setList(s Setting, items []string, node ast.NodeType) {
+func (d *Decoder) setList(s Setting, items []string) {
 	if len(items) == 0 {
 		s.V.SetZero()
 		return
@@ -113,20 +105,14 @@ func (d *Decoder) setList(s Setting, items []string, node ast.NodeType) {
 	made := reflect.MakeSlice(s.V.Type(), len(items), len(items))
 	for i, item := range items {
 		element := s.element(i, made.Index(i))
-		if err := set(element, scalar{text: item, shown: item, typed: true, node: node}); err != nil {
+		if err := set(element, scalar{text: item, shown: item, typed: true, node: ast.StringType}); err != nil {
 			d.Refuse(element.Key, "%v", err)
 		}
 	}
 	s.V.Set(made)
 }
 
-// A Splitter is a list of a schema that splits text into elements by rules of its own.
-type Splitter interface{ Split(text string) []string }
-
-func splitList(v reflect.Value, text string) []string {
-	if own, ok := v.Interface().(Splitter); ok {
-		return own.Split(text)
-	}
+func splitList(text string) []string {
 	var out []string
 	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item != "" {

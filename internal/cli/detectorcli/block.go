@@ -61,8 +61,8 @@ output, are told (audit.enforcement.block_applied).`,
 	}
 	f := cmd.Flags()
 	f.Var(&o.ttl, "ttl", "length of a temporary block, such as 10m, 12h or 7d (default: permanent)")
-	f.StringVar(&o.reason, "reason", "", "why, for whoever looks at it later")
-	f.StringVar(&o.by, "by", "", "who wants it (default: your user name)")
+	f.StringVar(&o.reason, "reason", "", "why, for the history of the block")
+	f.StringVar(&o.by, "by", "", "name of the operator (default: your user name)")
 	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
 	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
 	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, a very wide range, or what the allowlist names")
@@ -173,7 +173,7 @@ func (o *blockOrder) describe(v blockView) string {
 	return text
 }
 
-// orMe is by, or the name of whoever runs the command.
+// orMe is by, or the name of the user who runs the command.
 func orMe(by string) string {
 	if by != "" {
 		return by

@@ -30,8 +30,8 @@ The sinks of enforcement events, but standard output, are told (audit.enforcemen
 		Args: scopeArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&reason, "reason", "", "why, for whoever looks at it later")
-	f.StringVar(&by, "by", "", "who wants it (default: your user name)")
+	f.StringVar(&reason, "reason", "", "why, for the history of the block")
+	f.StringVar(&by, "by", "", "name of the operator (default: your user name)")
 	output := cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
 	return a.configured(cmd, append(blockSettings(), pick("streams")...), func(ctx context.Context, cfg *config.Config, args []string) error {
