@@ -3,15 +3,18 @@ package detectorcli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/testenv"
 )
 
 // demoMain runs the detector's command line until it ends or ctx does.
@@ -66,30 +69,40 @@ func TestDevUntilInterrupted(t *testing.T) {
 	}
 	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
 	defer interrupt()
-	r, w := io.Pipe()
-	type result struct {
-		code   int
-		stderr string
+	var stdout, stderr lockedBuffer
+	app := cli.App{
+		Args:   []string{"dev", "--config", file, "--redis-addr", "127.0.0.1:0", "--ingress-addr", "127.0.0.1:0", "--verbose"},
+		Stdout: &stdout, Stderr: &stderr, Environ: os.Environ(), Version: "v1.2.3",
 	}
-	done := make(chan result, 1)
-	go func() {
-		code, stderr := demoMain(ctx, w, "dev", "--config", file, "--redis-addr", "127.0.0.1:0", "--ingress-addr", "127.0.0.1:0", "--verbose")
-		_ = w.Close()
-		done <- result{code, stderr}
-	}()
-	var out bytes.Buffer
-	buf := make([]byte, 4096)
-	for !strings.Contains(out.String(), "curl -i ") {
-		n, err := r.Read(buf)
-		out.Write(buf[:n])
-		if err != nil {
-			t.Fatalf("it ended: %v\n%s\n%+v", err, out.String(), <-done)
+	done := make(chan int, 1)
+	go func() { done <- Main(ctx, context.WithoutCancel(ctx), app) }()
+	// The screen is printed before anything runs.
+	testenv.Eventually(t, time.Minute, func() error {
+		if !strings.Contains(stdout.String(), "curl -i ") || !strings.Contains(stderr.String(), "msg=listening") {
+			return fmt.Errorf("not yet: %s\n%s", stdout.String(), stderr.String())
 		}
-	}
+		return nil
+	})
 	interrupt()
-	_, _ = io.Copy(&out, r)
-	got := <-done
-	if got.code != cli.ExitOK || !strings.Contains(got.stderr, "msg=listening") || !strings.Contains(out.String(), "rules          repeated_client_error\n") {
-		t.Errorf("exit code %d\n%s\n%s", got.code, out.String(), got.stderr)
+	if code := <-done; code != cli.ExitOK || !strings.Contains(stdout.String(), "rules          repeated_client_error\n") {
+		t.Errorf("exit code %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
+}
+
+// A lockedBuffer may be written and read at once.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
