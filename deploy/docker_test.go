@@ -99,9 +99,9 @@ func goVersion(t *testing.T) string {
 	return ""
 }
 
-// TestImagesBuild runs the Dockerfiles' own build commands, with nothing but what .dockerignore lets through, and
+// TestDockerfilesBuildRunnableImages runs the Dockerfiles' own build commands, with nothing but what .dockerignore lets through, and
 // starts what comes out with the configurations of the manifests.
-func TestImagesBuild(t *testing.T) {
+func TestDockerfilesBuildRunnableImages(t *testing.T) {
 	source := buildContext(t)
 	built := map[string]string{}
 	for _, binary := range binaries {

@@ -323,8 +323,8 @@ func TestReferences(t *testing.T) {
 	})
 }
 
-// TestOneNamespace: an overlay puts everything into the namespace it makes, which enforces Pod Security; base names none.
-func TestOneNamespace(t *testing.T) {
+// TestOverlaysUseOneNamespace: an overlay puts everything into the namespace it makes, which enforces Pod Security; base names none.
+func TestOverlaysUseOneNamespace(t *testing.T) {
 	forEachTree(t, func(t *testing.T, tr *tree) {
 		want := ""
 		for _, n := range tr.namespaces {
@@ -341,8 +341,8 @@ func TestOneNamespace(t *testing.T) {
 	})
 }
 
-// TestSecretsStayOut: only the overlay for trying it out carries any.
-func TestSecretsStayOut(t *testing.T) {
+// TestManifestsHoldNoSecrets: only the overlay for trying it out carries any.
+func TestManifestsHoldNoSecrets(t *testing.T) {
 	for _, dir := range []string{"base", "overlays/prod"} {
 		if n := len(render(t, dir).secrets); n != 0 {
 			t.Errorf("%s carries %d Secrets", dir, n)

@@ -99,8 +99,8 @@ func TestConcurrentMigrate(t *testing.T) {
 	}
 }
 
-// TestSchemasAreApart: what one schema of the search_path has, the first may still lack.
-func TestSchemasAreApart(t *testing.T) {
+// TestMigrateEachSchemaOfSearchPath: what one schema of the search_path has, the first may still lack.
+func TestMigrateEachSchemaOfSearchPath(t *testing.T) {
 	t.Parallel()
 	first, env := open(t)
 	if _, err := schema.Migrate(t.Context(), first); err != nil {
@@ -174,7 +174,7 @@ func TestRowsByHand(t *testing.T) {
 	}
 }
 
-func TestNowhere(t *testing.T) {
+func TestMigrateWithoutSchemaFails(t *testing.T) {
 	t.Parallel()
 	config, err := pgx.ParseConfig(testenv.Postgres(t).URL)
 	if err != nil {

@@ -20,26 +20,26 @@ tests() { # package, its tests, flags
 
 main_job() {
 	tests cmd/detector 'TestXADDToDeniedRequest' &&
-		tests internal/consumer 'TestReadsFromTheStartHandlesAndAcks|TestSample|TestTrimmedUnreadIsCountedOnce'
+		tests internal/consumer 'TestWorkerReadsFromStartHandlesAndAcks|TestSample|TestTrimmedUnreadIsCountedOnce'
 }
 
 kills() {
-	tests cmd/detector 'TestTwoDetectorsShareAndSurviveKill' &&
+	tests cmd/detector 'TestKilledDetectorEntriesCountOnce' &&
 		tests internal/chaos 'TestChaos' -faults 'kill workers,redis killed,redis restarted after' -rounds 3 &&
-		tests internal/consumer 'TestRedisCrash|TestNothingIsLostThoughRedisLostCount'
+		tests internal/consumer 'TestRedisCrashLosesNothing|TestSamplerIgnoresRedisEntryCounter'
 }
 
 sentinel() {
-	tests cmd/detector 'TestSentinelFailoverInTheMiddle' &&
+	tests cmd/detector 'TestSentinelFailoverDuringAttack' &&
 		tests internal/chaos 'TestChaosFailover' &&
 		tests internal/consumer 'TestSentinelFailover'
 }
 
 cluster() {
-	tests cmd/detector 'TestCluster|TestClusterFailoverInTheMiddle' &&
+	tests cmd/detector 'TestCluster|TestClusterFailoverDuringAttack' &&
 		tests internal/chaos 'TestChaos' -faults 'cluster primary killed' -rounds 1 &&
-		tests internal/redisconn 'TestClusterClientFindsWhoWasElected' &&
-		tests internal/consumer 'TestClusterPrimaryKilled|TestSlotMigration'
+		tests internal/redisconn 'TestClusterClientFindsElectedReplica' &&
+		tests internal/consumer 'TestClusterPrimaryKilledWorkerContinues|TestClusterSlotMigration'
 }
 
 failed=0

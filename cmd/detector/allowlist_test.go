@@ -11,9 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestAllowlistAndItsContradictions: a restart with a new allowlist tells ingress, and names the blocks
+// TestAllowlistChangeReachesIngressAndNamesBlocks: a restart with a new allowlist tells ingress, and names the blocks
 // that it contradicts.
-func TestAllowlistAndItsContradictions(t *testing.T) {
+func TestAllowlistChangeReachesIngressAndNamesBlocks(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	in := install(t, env, nil, "ipv6_prefix: 64\nallowlist: [203.0.113.9, 'user:1']\nrules: [{name: brute_force_login}]\n")

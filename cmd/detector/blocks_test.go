@@ -42,7 +42,7 @@ func (b block) within(t testing.TB, ttl time.Duration) {
 
 const settings = "scopes: [{name: tenant, attributes: [tenant.id], block: true}, {name: region, attributes: [region]}]\nallowlist: [192.0.2.0/24, \"user:1\"]\n"
 
-func TestBlockForAWhile(t *testing.T) {
+func TestBlockTemporary(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), settings)
 	var b block
@@ -70,7 +70,7 @@ func TestBlockForAWhile(t *testing.T) {
 	}
 }
 
-func TestBlockForGood(t *testing.T) {
+func TestBlockPermanent(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	in := install(t, testenv.Redis(t), pg, settings)
@@ -152,8 +152,8 @@ func TestBlockRange(t *testing.T) {
 	in.command("block", "ip", "0.0.0.0/0", "--yes").fails(t, "is neither an address nor a range")
 }
 
-// TestBlockWithoutPostgres warns that permanent isn't: the block lasts as long as a copy would.
-func TestBlockWithoutPostgres(t *testing.T) {
+// TestBlockPermanentWithoutPostgresWarns warns that permanent isn't: the block lasts as long as a copy would.
+func TestBlockPermanentWithoutPostgresWarns(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"": time.Hour, "blocks: {permanent_cache_ttl: 10m}\n": 10 * time.Minute} {
 		in := install(t, testenv.Redis(t), nil, text)
@@ -168,8 +168,8 @@ func TestBlockWithoutPostgres(t *testing.T) {
 	}
 }
 
-// TestBlockWhilePostgresIsDown: it takes effect at once, and the command says that it isn't durable.
-func TestBlockWhilePostgresIsDown(t *testing.T) {
+// TestBlockPermanentDuringPostgresOutageTakesEffect: it takes effect at once, and the command says that it isn't durable.
+func TestBlockPermanentDuringPostgresOutageTakesEffect(t *testing.T) {
 	t.Parallel()
 	pg := testenv.PrivatePostgres(t)
 	in := install(t, testenv.Redis(t), &pg.PostgresEnv, "")
@@ -192,8 +192,8 @@ func TestBlockWhilePostgresIsDown(t *testing.T) {
 	}
 }
 
-// TestUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in force.
-func TestUnpublishedEventIsAWarning(t *testing.T) {
+// TestBlockUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in force.
+func TestBlockUnpublishedEventIsAWarning(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	if err := in.redis.Client.Set(t.Context(), in.enforcement(), "not a stream", 0).Err(); err != nil {
@@ -243,8 +243,8 @@ func TestUnblock(t *testing.T) {
 	}
 }
 
-// TestUnblockStands: what happened before doesn't block again, what happens later does.
-func TestUnblockStands(t *testing.T) {
+// TestUnblockOutranksEarlierEvents: what happened before doesn't block again, what happens later does.
+func TestUnblockOutranksEarlierEvents(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 3}\n")
 	for range 3 {
@@ -300,7 +300,7 @@ func TestBlocks(t *testing.T) {
 	in.command("blocks", "--limit", "4").answers(t, 0)
 }
 
-func TestBlocksOfOneScope(t *testing.T) {
+func TestBlocksListsOneScope(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), settings)
 	in.command("block", "ip", attacker, "--ttl", "1h").answers(t, 0)
@@ -317,8 +317,8 @@ func TestBlocksOfOneScope(t *testing.T) {
 	}
 }
 
-// TestBlocksOfAnotherConfiguration: a scope that was configured once can still be looked at and lifted.
-func TestBlocksOfAnotherConfiguration(t *testing.T) {
+// TestBlocksOfUnconfiguredScopeTypeCanBeLifted: a scope that was configured once can still be looked at and lifted.
+func TestBlocksOfUnconfiguredScopeTypeCanBeLifted(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	put(t, in, checker.Block{Scope: checker.Scope{Type: "gone", Value: "x"}, Rule: "r", ExpiresAt: time.Now().Add(time.Hour)})
@@ -341,8 +341,8 @@ func put(t testing.TB, in *installation, b checker.Block) {
 	}
 }
 
-// TestListingsAreSafeForTerminals: whoever chooses a user name doesn't drive the operator's terminal.
-func TestListingsAreSafeForTerminals(t *testing.T) {
+// TestBlocksListingEscapesControlCharacters: whoever chooses a user name doesn't drive the operator's terminal.
+func TestBlocksListingEscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	for i, hostile := range []string{"\x1b[2J\x1b]0;pwned\x07", "a\nip  1.2.3.4  permanent", "\u202egnp.exe", "\u009b31m", "\xff\xfe", "tab\there", strings.Repeat("long", 1000), "\u200b"} {

@@ -230,8 +230,8 @@ func (in *installation) advised() []string {
 	return words[1:]
 }
 
-// TestCheckAccess: the rule that check advises is enough for check, and nothing in it can be spared.
-func TestCheckAccess(t *testing.T) {
+// TestCheckAdvisedAccessSufficesForCheck: the rule that check advises is enough for check, and nothing in it can be spared.
+func TestCheckAdvisedAccessSufficesForCheck(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t)
 	in := install(t, &server.RedisEnv, nil, "")
@@ -264,8 +264,8 @@ func TestCheckAccess(t *testing.T) {
 	}
 }
 
-// TestDocumentedAccess: the detectors' user of deploy/redis is enough, too, and is not told to look at what it only writes.
-func TestDocumentedAccess(t *testing.T) {
+// TestCheckDocumentedAccessSuffices: the detectors' user of deploy/redis is enough, too, and is not told to look at what it only writes.
+func TestCheckDocumentedAccessSuffices(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t)
 	in := install(t, &server.RedisEnv, nil, "")
@@ -278,9 +278,9 @@ func TestDocumentedAccess(t *testing.T) {
 	}
 }
 
-// TestAdvisedAccessIsEnough: a worker whose user may do what check advises is denied nothing, whatever
+// TestCheckAdvisedAccessSufficesForWorker: a worker whose user may do what check advises is denied nothing, whatever
 // it does.
-func TestAdvisedAccessIsEnough(t *testing.T) {
+func TestCheckAdvisedAccessSufficesForWorker(t *testing.T) {
 	t.Parallel()
 	server, pg := testenv.PrivateRedis(t), testenv.Postgres(t)
 	in := install(t, &server.RedisEnv, pg, everyJob)
@@ -344,8 +344,8 @@ func (in *installation) everyJob() {
 	}
 }
 
-// TestCheckEndsInTime: a Redis that accepts connections and never answers fails the check.
-func TestCheckEndsInTime(t *testing.T) {
+// TestCheckUnresponsiveRedisTimesOut: a Redis that accepts connections and never answers fails the check.
+func TestCheckUnresponsiveRedisTimesOut(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	began := time.Now()

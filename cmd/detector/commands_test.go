@@ -32,8 +32,8 @@ func TestMigrate(t *testing.T) {
 	command(t, nil, "migrate", "--postgres-url", "postgres://app:hunter2@127.0.0.1:1/x").fails(t, "postgres://app:xxxxx@127.0.0.1:1/x can't be reached; start it or correct postgres.url")
 }
 
-// TestMigrateAtOnce: processes that migrate at the same time wait for one another.
-func TestMigrateAtOnce(t *testing.T) {
+// TestMigrateConcurrently: processes that migrate at the same time wait for one another.
+func TestMigrateConcurrently(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	outputs := make(chan string)
@@ -161,8 +161,8 @@ func TestHelp(t *testing.T) {
 	command(t, nil, "completion", "bash").answers(t, 0).says(t, "complete")
 }
 
-// TestMistakesAreOneLine: each says what to do, exit code 2, before any store is asked.
-func TestMistakesAreOneLine(t *testing.T) {
+// TestUsageErrorsAreOneLine: each says what to do, exit code 2, before any store is asked.
+func TestUsageErrorsAreOneLine(t *testing.T) {
 	t.Parallel()
 	env := []string{"WARDSTREAM_REDIS_URL=redis://:hunter2@127.0.0.1:1"}
 	for line, want := range map[string]string{

@@ -96,9 +96,9 @@ func TestDeadLettersRequeue(t *testing.T) {
 	}
 }
 
-// TestDeadLettersFixed: an entry that lacks its type, has a field twice and one too many is put right, requeued and
+// TestDeadLettersRequeueEditedEntryCounts: an entry that lacks its type, has a field twice and one too many is put right, requeued and
 // handled: with four others it is an attack.
-func TestDeadLettersFixed(t *testing.T) {
+func TestDeadLettersRequeueEditedEntryCounts(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules: [{name: brute_force_login}]\n")
 	for range 4 {
@@ -124,8 +124,8 @@ func TestDeadLettersFixed(t *testing.T) {
 	}
 }
 
-// TestTwoTerminalsRequeue: two processes requeue the same dead letters at once; each is requeued by one of them.
-func TestTwoTerminalsRequeue(t *testing.T) {
+// TestDeadLettersRequeueConcurrently: two processes requeue the same dead letters at once; each is requeued by one of them.
+func TestDeadLettersRequeueConcurrently(t *testing.T) {
 	t.Parallel()
 	const dead = 400
 	in := install(t, testenv.Redis(t), nil, "")
@@ -177,8 +177,8 @@ func TestDeadLettersPurge(t *testing.T) {
 	in.command("dead-letters", "purge", "--all", "--yes").answers(t, 0).says(t, "purged 1\n")
 }
 
-// TestPurgeByAge goes by the dead letters' IDs, over more than a page of them.
-func TestPurgeByAge(t *testing.T) {
+// TestDeadLettersPurgeByAge goes by the dead letters' IDs, over more than a page of them.
+func TestDeadLettersPurgeByAge(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	dead := in.stream() + ":dead"

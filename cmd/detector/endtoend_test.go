@@ -138,9 +138,9 @@ func TestXADDToDeniedRequest(t *testing.T) {
 	guard(t, "--redis-url", server.URL, "--key-prefix", server.Prefix).denies(visitor, "42")
 }
 
-// TestEnforcementEventsChangeNothing: events about enforcement that somebody publishes into the stream
+// TestEnforcementEventsInStreamAreIgnored: events about enforcement that somebody publishes into the stream
 // are acked and counted, and nothing else.
-func TestEnforcementEventsChangeNothing(t *testing.T) {
+func TestEnforcementEventsInStreamAreIgnored(t *testing.T) {
 	t.Parallel()
 	redis := testenv.Redis(t)
 	in := install(t, redis, nil, `

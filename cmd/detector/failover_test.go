@@ -30,12 +30,12 @@ func clusterPair(t testing.TB) pair {
 	return p
 }
 
-func TestSentinelFailoverInTheMiddle(t *testing.T) {
+func TestSentinelFailoverDuringAttack(t *testing.T) {
 	t.Parallel()
 	failOverInTheMiddle(t, sentinelPair(t))
 }
 
-func TestClusterFailoverInTheMiddle(t *testing.T) {
+func TestClusterFailoverDuringAttack(t *testing.T) {
 	t.Parallel()
 	failOverInTheMiddle(t, clusterPair(t))
 }

@@ -28,9 +28,9 @@ func fit(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 }
 
-// TestHostileValues: whatever the names are that a producer reports, each is blocked, and nobody else is; and nothing of
+// TestHostileValuesAreEscapedEverywhere: whatever the names are that a producer reports, each is blocked, and nobody else is; and nothing of
 // them gets through to a terminal, a log, a metric or a statement as anything but text.
-func TestHostileValues(t *testing.T) {
+func TestHostileValuesAreEscapedEverywhere(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	in := install(t, testenv.Redis(t), pg, `

@@ -223,9 +223,9 @@ func (in *installation) pendingOf(name string) int64 {
 	return n
 }
 
-// TestTwoDetectorsShareAndSurviveKill: two detectors share the work, one is killed with entries in
+// TestKilledDetectorEntriesCountOnce: two detectors share the work, one is killed with entries in
 // hand whose effects are there in part, and every entry counts, and counts once.
-func TestTwoDetectorsShareAndSurviveKill(t *testing.T) {
+func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	in := install(t, testenv.Redis(t), pg, workloadConfig())

@@ -11,9 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestCommandsOfTheOldestRedis: whatever the programs send, scripts included, Redis 6.2 has. The doctor's ACL DRYRUN
+// TestEveryCommandExistsInRedis62: whatever the programs send, scripts included, Redis 6.2 has. The doctor's ACL DRYRUN
 // is newer, and sent only where there is one. Options of commands are not looked at.
-func TestCommandsOfTheOldestRedis(t *testing.T) {
+func TestEveryCommandExistsInRedis62(t *testing.T) {
 	t.Parallel()
 	server, pg := testenv.PrivateRedis(t), testenv.Postgres(t)
 	in := install(t, &server.RedisEnv, pg, "rules:\n- name: brute_force_login\n- {name: sensitive_field_change, fields: [email]}\n")

@@ -44,9 +44,9 @@ func (in *installation) publishing() []string {
 	}
 }
 
-// TestRequestsAloneLeadToABlock: nobody but ingress-check tells the detector of requests, and repeated_route blocks
+// TestPublishedRequestsLeadToBlock: nobody but ingress-check tells the detector of requests, and repeated_route blocks
 // who comes too often. The denials are in the trail, with how many there were.
-func TestRequestsAloneLeadToABlock(t *testing.T) {
+func TestPublishedRequestsLeadToBlock(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: repeated_route, threshold: 10, paths: [/search]}\n")
 	in.start()
@@ -74,9 +74,9 @@ func TestRequestsAloneLeadToABlock(t *testing.T) {
 	})
 }
 
-// TestLoginPageIsThrottled: an application that publishes nothing but failed logins is protected at its login
+// TestPublishedRequestsThrottleLoginPage: an application that publishes nothing but failed logins is protected at its login
 // page by login_throttle, since ingress-check publishes the requests. brute_force_login itself only observes here.
-func TestLoginPageIsThrottled(t *testing.T) {
+func TestPublishedRequestsThrottleLoginPage(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, `
 rules: [{name: brute_force_login}, {name: login_throttle}]

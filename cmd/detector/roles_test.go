@@ -36,9 +36,9 @@ func roles(t *testing.T) (created, granted []string) {
 	return created, granted
 }
 
-// TestPostgresRoles: with its role of docs/how-to/deploy.md each program does all that it does; the owner alone may migrate,
+// TestPostgresRolesSuffice: with its role of docs/how-to/deploy.md each program does all that it does; the owner alone may migrate,
 // ingress-check only reads, and each grant is needed.
-func TestPostgresRoles(t *testing.T) {
+func TestPostgresRolesSuffice(t *testing.T) {
 	t.Parallel()
 	pg, env := testenv.PrivatePostgres(t), testenv.Redis(t)
 	as := func(role string) string {

@@ -23,8 +23,8 @@ func several(t *testing.T) *installation {
 	return in
 }
 
-// TestSeveralWorkersOfOneHost: as many as are started work, each under a name of its own, and say where their metrics are.
-func TestSeveralWorkersOfOneHost(t *testing.T) {
+// TestSeveralWorkersOnOneHost: as many as are started work, each under a name of its own, and say where their metrics are.
+func TestSeveralWorkersOnOneHost(t *testing.T) {
 	t.Parallel()
 	// The default port is in use, by us if by nobody else.
 	if l, err := net.Listen("tcp", "127.0.0.1:9090"); err == nil {
@@ -75,8 +75,8 @@ func TestSeveralWorkersOfOneHost(t *testing.T) {
 	})
 }
 
-// TestChosenAddressOrNameInUse: what somebody chose is refused where another has it, and the line says what to do.
-func TestChosenAddressOrNameInUse(t *testing.T) {
+// TestConfiguredAddressOrNameInUseIsRefused: what somebody chose is refused where another has it, and the line says what to do.
+func TestConfiguredAddressOrNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	w := in.start("--consumer", "w1")

@@ -101,8 +101,8 @@ func (h *held) rows() (n int) {
 	return n
 }
 
-// TestSignalDrains: after the first signal the entry in hand is finished and acked.
-func TestSignalDrains(t *testing.T) {
+// TestFirstSignalDrains: after the first signal the entry in hand is finished and acked.
+func TestFirstSignalDrains(t *testing.T) {
 	t.Parallel()
 	for name, sig := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
@@ -141,8 +141,8 @@ func drains(t *testing.T, h *held, sig syscall.Signal) bool {
 	return true
 }
 
-// TestHangupIsIgnored: SIGHUP is logged and ends nothing, however often it comes.
-func TestHangupIsIgnored(t *testing.T) {
+// TestSIGHUPIsIgnored: SIGHUP is logged and ends nothing, however often it comes.
+func TestSIGHUPIsIgnored(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login}\n")
 	w := in.start()
@@ -192,8 +192,8 @@ func stopsAtOnce(t *testing.T, h *held) bool {
 	return true
 }
 
-// TestStdoutGone: whoever reads the enforcement events goes away, and the worker works on.
-func TestStdoutGone(t *testing.T) {
+// TestStdoutClosedWorkerContinues: whoever reads the enforcement events goes away, and the worker works on.
+func TestStdoutClosedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")
 	reader, writer, err := os.Pipe()
@@ -233,9 +233,9 @@ func (in *installation) tells(n int) {
 	})
 }
 
-// TestStdoutStuck: nobody reads the enforcement events until the pipe is full, and blocks are written all
+// TestStdoutBlockedWorkerContinues: nobody reads the enforcement events until the pipe is full, and blocks are written all
 // the same, at the end of which the worker says what was not told.
-func TestStdoutStuck(t *testing.T) {
+func TestStdoutBlockedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")
 	reader, writer, err := os.Pipe()

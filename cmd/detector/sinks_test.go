@@ -49,9 +49,9 @@ func (l *listener) hears(t *testing.T, n int, want string) {
 	})
 }
 
-// TestEverySinkIsTold: a block goes to standard output, the stream, an OTLP receiver and the webhooks that
+// TestEverySinkReceivesBlocksAndUnblocks: a block goes to standard output, the stream, an OTLP receiver and the webhooks that
 // want it, though another webhook hangs; so does an operator's unblock. Secrets stay out of the log.
-func TestEverySinkIsTold(t *testing.T) {
+func TestEverySinkReceivesBlocksAndUnblocks(t *testing.T) {
 	t.Parallel()
 	all, revoked, collector, release := listen(t), listen(t), listen(t), make(chan struct{})
 	stuck := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

@@ -151,9 +151,9 @@ func TestConfigurationMistakes(t *testing.T) {
 	}
 }
 
-// TestRunByDefault: without a command it is the worker; standard output is for enforcement events
+// TestWithoutCommandRuns: without a command it is the worker; standard output is for enforcement events
 // alone, and warnings about the configuration are in the log.
-func TestRunByDefault(t *testing.T) {
+func TestWithoutCommandRuns(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "log: {format: text, level: warn}\n")
 	w := in.launch()
@@ -178,8 +178,8 @@ func TestRunByDefault(t *testing.T) {
 	}
 }
 
-// TestLogAsText: for people; debug lines only where they are asked for.
-func TestLogAsText(t *testing.T) {
+// TestLogFormatText: for people; debug lines only where they are asked for.
+func TestLogFormatText(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "log: {format: text, level: warn}\n")
 	cmd := in.launch().cmd

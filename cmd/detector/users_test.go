@@ -74,9 +74,9 @@ func weaker(rule []string, at int) [][]string {
 	return rules
 }
 
-// TestRedisUsers: with its user of deploy/redis each program does all that it does, and is denied nothing; and of what
+// TestRedisUsersSuffice: with its user of deploy/redis each program does all that it does, and is denied nothing; and of what
 // a user may do nothing can be left out, nor a key be for reading or for writing only, without something being denied.
-func TestRedisUsers(t *testing.T) {
+func TestRedisUsersSuffice(t *testing.T) {
 	t.Parallel()
 	e := newEstate(t, "redis")
 	sent := e.jobs(t)
@@ -102,8 +102,8 @@ func TestRedisUsers(t *testing.T) {
 	}
 }
 
-// TestRedisUsersOfACluster: there they need what docs/explanation/security.md names besides, and nothing else.
-func TestRedisUsersOfACluster(t *testing.T) {
+// TestRedisUsersSufficeInCluster: there they need what docs/explanation/security.md names besides, and nothing else.
+func TestRedisUsersSufficeInCluster(t *testing.T) {
 	t.Parallel()
 	e := newEstate(t, "redis+cluster", "--cluster-enabled", "yes")
 	client, ctx := e.server.Client, t.Context()

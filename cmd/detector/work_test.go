@@ -90,8 +90,8 @@ func documentedKeys(t *testing.T) []*regexp.Regexp {
 	return out
 }
 
-// TestStdoutIsOurs: with events.stdout: false nothing is written there, and the stream has the events.
-func TestStdoutIsOurs(t *testing.T) {
+// TestStdoutDisabledWritesNothing: with events.stdout: false nothing is written there, and the stream has the events.
+func TestStdoutDisabledWritesNothing(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, everyKind)
 	in.env = append(in.env, "WARDSTREAM_EVENTS_STDOUT=false")
@@ -103,8 +103,8 @@ func TestStdoutIsOurs(t *testing.T) {
 	}
 }
 
-// TestTemporaryBlocksInPostgres: they are there if the configuration says so, and otherwise not.
-func TestTemporaryBlocksInPostgres(t *testing.T) {
+// TestTemporaryBlocksInPostgresOnlyIfConfigured: they are there if the configuration says so, and otherwise not.
+func TestTemporaryBlocksInPostgresOnlyIfConfigured(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"": 0, "blocks: {temp_blocks_in_postgres: true}\n": 1} {
 		pg := testenv.Postgres(t)

@@ -163,8 +163,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestHangup: SIGHUP ends nothing; certificates are read again at once, and without any there is nothing to do.
-func TestHangup(t *testing.T) {
+// TestSIGHUPReloadsCertificates: SIGHUP ends nothing; certificates are read again at once, and without any there is nothing to do.
+func TestSIGHUPReloadsCertificates(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	blockedIn(t, env)
@@ -181,8 +181,8 @@ func TestHangup(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: the first waits for the request under way, the second doesn't.
-func TestSecondSignal(t *testing.T) {
+// TestSecondSignalStopsAtOnce: the first waits for the request under way, the second doesn't.
+func TestSecondSignalStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 16)
 	d := serve(t, nil, "--redis-url", "redis://"+silentRedis(t, asked)+"?read_timeout=1h", "--timeout", "1h", "--grace", "1h")

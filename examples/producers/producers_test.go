@@ -164,8 +164,8 @@ func published(t *testing.T, env *testenv.RedisEnv) []event.Event {
 	return out
 }
 
-// TestACLForbidsEverythingElse asks Redis of every command it has.
-func TestACLForbidsEverythingElse(t *testing.T) {
+// TestProducerACLAllowsXADDOnly asks Redis of every command it has.
+func TestProducerACLAllowsXADDOnly(t *testing.T) {
 	t.Parallel()
 	env := server(t)
 	commands, err := env.Client.Command(t.Context()).Result()

@@ -175,7 +175,7 @@ func rootOf(e ast.Expr) *ast.Ident {
 	}
 }
 
-func TestGlobalStateIsFound(t *testing.T) {
+func TestNoGlobalStateFindsEachKind(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		src  string

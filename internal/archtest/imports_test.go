@@ -168,9 +168,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestTableHasNoCycle keeps the table itself honest: a cycle in it would allow what Go refuses, and
+// TestImportTableHasNoCycle keeps the table itself honest: a cycle in it would allow what Go refuses, and
 // hide which way things look.
-func TestTableHasNoCycle(t *testing.T) {
+func TestImportTableHasNoCycle(t *testing.T) {
 	t.Parallel()
 	const visiting, done = 1, 2
 	state := map[string]int{}
@@ -197,9 +197,9 @@ func TestTableHasNoCycle(t *testing.T) {
 	}
 }
 
-// TestCheckerLinksLittle: importing the checker must not bring a service a database driver, a
+// TestCheckerLinksNoHeavyDependency: importing the checker must not bring a service a database driver, a
 // telemetry stack or an RPC framework it did not ask for.
-func TestCheckerLinksLittle(t *testing.T) {
+func TestCheckerLinksNoHeavyDependency(t *testing.T) {
 	t.Parallel()
 	heavy := map[string]string{
 		"github.com/jackc/pgx": "pgx", "go.opentelemetry.io": "OpenTelemetry", "github.com/prometheus": "Prometheus",

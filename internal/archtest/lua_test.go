@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestScriptsSayWhatTheyDo: each Lua script begins with its keys, its
+// TestScriptsAreDocumented: each Lua script begins with its keys, its
 // arguments, its result and what it costs Redis.
-func TestScriptsSayWhatTheyDo(t *testing.T) {
+func TestScriptsAreDocumented(t *testing.T) {
 	t.Parallel()
 	scripts := 0
 	err := filepath.WalkDir(filepath.Join(root, "internal"), func(path string, _ fs.DirEntry, err error) error {

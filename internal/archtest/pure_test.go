@@ -64,7 +64,7 @@ func outside(f *ast.File) []string {
 	return findings
 }
 
-func TestOutsideIsSeen(t *testing.T) {
+func TestPureCoreFindsEachViolation(t *testing.T) {
 	t.Parallel()
 	src := "package p\nimport (\"os\"; \"time\")\nvar _ = time.Now().After(time.Unix(0, 0))\nvar _ = os.Getenv(\"x\")\n"
 	f, err := parser.ParseFile(token.NewFileSet(), "p.go", src, parser.SkipObjectResolution)

@@ -2,8 +2,8 @@ package backends
 
 import "testing"
 
-// TestServersSayWhatTheyAre: INFO as each product has it, cut to what tells.
-func TestServersSayWhatTheyAre(t *testing.T) {
+// TestServerVersionFromINFO: INFO as each product has it, cut to what tells.
+func TestServerVersionFromINFO(t *testing.T) {
 	t.Parallel()
 	for info, want := range map[string]Server{
 		"redis_version:7.0.15\r\nredis_mode:standalone\r\n":                                              {"Redis", "7.0.15", "7.0.15", "standalone"},

@@ -86,8 +86,8 @@ func TestCaseValues(t *testing.T) {
 	}
 }
 
-// TestWrongExpectationsAreReported: a case that wants something else than what happens fails.
-func TestWrongExpectationsAreReported(t *testing.T) {
+// TestCaseWrongExpectationFails: a case that wants something else than what happens fails.
+func TestCaseWrongExpectationFails(t *testing.T) {
 	t.Parallel()
 	const head = `
 - name: n

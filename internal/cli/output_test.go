@@ -83,8 +83,8 @@ func TestTableAligns(t *testing.T) {
 	}
 }
 
-// TestVersionOfTheBuild: without a version from the linker it is the go command's.
-func TestVersionOfTheBuild(t *testing.T) {
+// TestVersionDefaultsToBuildInfo: without a version from the linker it is the go command's.
+func TestVersionDefaultsToBuildInfo(t *testing.T) {
 	t.Parallel()
 	if v := (App{Version: "v9"}).Build().Version; v != "v9" {
 		t.Errorf("version %q", v)

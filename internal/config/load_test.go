@@ -50,7 +50,7 @@ events: {stdout: true, stream: audit:enforcement}
 http: {addr: "127.0.0.1:9090"}      # /metrics /healthz /readyz, later the console
 `
 
-func TestSpecExample(t *testing.T) {
+func TestSpecificationExampleLoads(t *testing.T) {
 	t.Parallel()
 	c := load(t, specExample)
 	if !slices.Equal(c.Stream.Names, []string{"audit:events"}) || c.Stream.Consumer != "worker-1" || c.Stream.Retention != 24*time.Hour {
@@ -71,9 +71,9 @@ func TestSpecExample(t *testing.T) {
 	}
 }
 
-// TestSpecDefaults: what the specification shows of these is what holds anyway. A change of a default
+// TestSpecificationDefaultsHold: what the specification shows of these is what holds anyway. A change of a default
 // changes what running installations do.
-func TestSpecDefaults(t *testing.T) {
+func TestSpecificationDefaultsHold(t *testing.T) {
 	t.Parallel()
 	shown, def := load(t, specExample), load(t, "")
 	if shown.Mode != def.Mode || shown.KeyPrefix != def.KeyPrefix || shown.Redis != def.Redis || shown.Postgres.Table != def.Postgres.Table || shown.HTTP != def.HTTP {
@@ -135,8 +135,8 @@ trusted_proxies: [192.0.2.10, "2001:db8:7::/48"]
 	}
 }
 
-// TestComparisons: the decoder knows which attributes the configured rules compare.
-func TestComparisons(t *testing.T) {
+// TestDecoderKnowsComparedAttributes: the decoder knows which attributes the configured rules compare.
+func TestDecoderKnowsComparedAttributes(t *testing.T) {
 	t.Parallel()
 	c := load(t, "rules: [{name: request_body_threshold, field: order.total}, {name: sensitive_field_change, fields: [email]}, {name: suspicious_proxy_header}]\n")
 	for _, want := range []wire.Comparison{
@@ -151,8 +151,8 @@ func TestComparisons(t *testing.T) {
 	}
 }
 
-// TestLateness: windows are as large as the configured lateness needs.
-func TestLateness(t *testing.T) {
+// TestWindowsAllowForLateness: windows are as large as the configured lateness needs.
+func TestWindowsAllowForLateness(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"": 5 * time.Minute, "windows: {lateness: 1h}\n": time.Hour} {
 		c := load(t, "rules: [{name: brute_force_login}]\n"+text)
@@ -187,8 +187,8 @@ actions: {brute_force_login: persist_block}
 	}
 }
 
-// TestNothingGiven: no file, an empty one, and keys without a value are the defaults.
-func TestNothingGiven(t *testing.T) {
+// TestEmptyConfigurationIsDefaults: no file, an empty one, and keys without a value are the defaults.
+func TestEmptyConfigurationIsDefaults(t *testing.T) {
 	t.Parallel()
 	want := defaults("worker-1")
 	texts := map[string]string{
@@ -266,8 +266,8 @@ func TestLocate(t *testing.T) {
 	}
 }
 
-// TestFlowScalars: the colons that the YAML library takes for the ends of keys.
-func TestFlowScalars(t *testing.T) {
+// TestFlowScalarsKeepColons: the colons that the YAML library takes for the ends of keys.
+func TestFlowScalarsKeepColons(t *testing.T) {
 	t.Parallel()
 	c := load(t, `{stream: {names: [audit:events, a:b:c, "x:y"], group: g:1}, allowlist: [::1, fe80::/10, user:1,
   2001:db8::/32, user:a], redis: {url: redis://h:1/0}, events: {stream: s:t, resource: {a.b: c:d}}}`)

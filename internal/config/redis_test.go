@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// TestRealRedis: the URL that is accepted reaches a Redis.
-func TestRealRedis(t *testing.T) {
+// TestRedisURLConnects: the URL that is accepted reaches a Redis.
+func TestRedisURLConnects(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	c := load(t, "redis: {url: \""+env.URL+"\"}\n")
@@ -53,9 +53,9 @@ func ping(t *testing.T, r Redis) error {
 	return errors.Join(clients.Ops.Ping(t.Context()).Err(), clients.Read.Ping(t.Context()).Err())
 }
 
-// TestRealTLS: with the files of redis.tls a client gets through to a Redis
+// TestRedisTLSFilesConnect: with the files of redis.tls a client gets through to a Redis
 // behind TLS that asks for a certificate, and without them it doesn't.
-func TestRealTLS(t *testing.T) {
+func TestRedisTLSFilesConnect(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	files, server := certificates(t)
@@ -194,8 +194,8 @@ func issue(t *testing.T, authority *identity, name string) *identity {
 	return &identity{cert, key}
 }
 
-// TestRedisURLsOfEveryForm: both programs take them, and show them without their secrets.
-func TestRedisURLsOfEveryForm(t *testing.T) {
+// TestRedisURLForms: both programs take them, and show them without their secrets.
+func TestRedisURLForms(t *testing.T) {
 	t.Parallel()
 	for raw, shown := range map[string]string{
 		"redis+sentinel://[::1]:26379,[::1]:26380/mymaster": "redis+sentinel://[::1]:26379,[::1]:26380/mymaster",

@@ -433,8 +433,8 @@ func fileWith(path, value string) string {
 	return "rules: [{name: " + rule + ", " + param + ": " + value + "}]\n"
 }
 
-// TestTagsAreSound: every range and oneof tag can be read.
-func TestTagsAreSound(t *testing.T) {
+// TestStructTagsAreValid: every range and oneof tag can be read.
+func TestStructTagsAreValid(t *testing.T) {
 	t.Parallel()
 	sound := regexp.MustCompile(`^(0,)?(-?[0-9a-z]+)\.\.([0-9a-z]+)$`)
 	checked := 0

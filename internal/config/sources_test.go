@@ -37,8 +37,8 @@ func TestIsSet(t *testing.T) {
 	}
 }
 
-// TestNamedByHost: also where the configuration says so itself.
-func TestNamedByHost(t *testing.T) {
+// TestConsumerIsNamedByHost: also where the configuration says so itself.
+func TestConsumerIsNamedByHost(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{"": true, "stream: {consumer: \"${HOSTNAME}\"}\n": true, "stream: {consumer: w1}\n": false} {
 		c, err := Parse("f.yaml", []byte(text), Options{Hostname: "h"})

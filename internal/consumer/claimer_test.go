@@ -37,10 +37,10 @@ func (c *claims) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestPendingListIsLookedThroughInPages: what others have in flight is not looked at in one go,
+// TestPendingListIsScannedInPages: what others have in flight is not looked at in one go,
 // however much it is: Redis answers nobody else meanwhile. Each page goes on where the one before
 // ended, and new entries don't wait for the last.
-func TestPendingListIsLookedThroughInPages(t *testing.T) {
+func TestPendingListIsScannedInPages(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.add(5000)

@@ -24,7 +24,7 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-func TestBadURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
+func TestConnectRefusesBadURLWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{
 		"", "h:6379", "http://u:s3cret@h", "redis+x://u:s3cret@h", "unix+cluster://u:s3cret@h", "redis://u:s3cret@h:port", "redis://u:s3cret@h/db",
@@ -44,7 +44,7 @@ func TestBadURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
-func TestClientsAreTuned(t *testing.T) {
+func TestConnectSetsClientOptions(t *testing.T) {
 	t.Parallel()
 	clients, err := Connect("redis://h?pool_size=50&min_idle_conns=5&max_retries=7", ConnectOptions{
 		Streams: 3, Block: time.Second, Timeout: 2 * time.Second, ClientName: "detector",
@@ -228,8 +228,8 @@ func TestOneNodeCluster(t *testing.T) {
 	}
 }
 
-// TestSlotMigration moves the stream to another node under the worker's hands.
-func TestSlotMigration(t *testing.T) {
+// TestClusterSlotMigration moves the stream to another node under the worker's hands.
+func TestClusterSlotMigration(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	nodes := clusterNodes(t, 2)

@@ -28,7 +28,7 @@ func rejecting(reason string) *recorder {
 	}}
 }
 
-func TestDeadLetterHoldsEverything(t *testing.T) {
+func TestDeadLetterHoldsEveryField(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	now := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
@@ -54,8 +54,8 @@ func TestDeadLetterHoldsEverything(t *testing.T) {
 	b.eventually(func() error { return want("counted", w.metric("wardstream_dead_letters_total"), 1.0) })
 }
 
-// TestDeadLetterOfAnAckedEntryIsNotWritten has the entry acked by another first.
-func TestDeadLetterOfAnAckedEntryIsNotWritten(t *testing.T) {
+// TestDeadLetterOfAckedEntryIsNotWritten has the entry acked by another first.
+func TestDeadLetterOfAckedEntryIsNotWritten(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	h := rejecting("malformed")
@@ -92,8 +92,8 @@ func TestManyDeadLetters(t *testing.T) {
 	b.allHandled(b.add(100, "bad", ""), h)
 }
 
-// TestDeadLetterThatCannotBeWrittenWaits has something else in its stream's place.
-func TestDeadLetterThatCannotBeWrittenWaits(t *testing.T) {
+// TestDeadLetterWriteErrorLeavesEntryPending has something else in its stream's place.
+func TestDeadLetterWriteErrorLeavesEntryPending(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()
@@ -140,7 +140,7 @@ func TestDeadLetterWithManyFields(t *testing.T) {
 	}
 }
 
-func TestReasonsHaveFewClasses(t *testing.T) {
+func TestDeadLetterReasonsHaveFewClasses(t *testing.T) {
 	t.Parallel()
 	var c classes
 	for reason, class := range map[string]string{

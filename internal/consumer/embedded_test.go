@@ -11,9 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// TestEmbeddedServer runs a worker on the in-process server that the demo uses,
+// TestWorkerOnEmbeddedServer runs a worker on the in-process server that the demo uses,
 // which is not Redis: every command and script must be within what it knows.
-func TestEmbeddedServer(t *testing.T) {
+func TestWorkerOnEmbeddedServer(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	server := miniredis.RunT(t)

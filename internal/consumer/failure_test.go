@@ -29,7 +29,7 @@ func blocking(healed *atomic.Bool) *recorder {
 	}}
 }
 
-func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
+func TestOutageDoesNotCountAsFailure(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	var healed atomic.Bool
@@ -62,9 +62,9 @@ func TestOutageBlocksNothingElseAndNeverCounts(t *testing.T) {
 	b.eventually(func() error { return want("waiting", w.metric("wardstream_entries_waiting"), 0.0) })
 }
 
-// TestNothingWaitsOnceAllIsRecovered: a worker that has found what was pending for it says so,
+// TestRecoveredWorkerHasNoBacklog: a worker that has found what was pending for it says so,
 // though nothing new comes.
-func TestNothingWaitsOnceAllIsRecovered(t *testing.T) {
+func TestRecoveredWorkerHasNoBacklog(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.add(10)
@@ -105,7 +105,7 @@ func TestRetryQueueIsBounded(t *testing.T) {
 	}
 }
 
-func TestReadingStopsWhenTooManyWait(t *testing.T) {
+func TestReadingPausesWhenRetryQueueIsFull(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	var healed atomic.Bool
@@ -134,7 +134,7 @@ func TestReadingStopsWhenTooManyWait(t *testing.T) {
 	b.allHandled(ids, h)
 }
 
-func TestEntryThatFailsByItselfBecomesADeadLetter(t *testing.T) {
+func TestRepeatedFailureBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
@@ -163,7 +163,7 @@ func TestEntryThatFailsByItselfBecomesADeadLetter(t *testing.T) {
 	}
 }
 
-func TestWrongNumberOfVerdictsLosesNothing(t *testing.T) {
+func TestWrongNumberOfVerdictsLeavesEntriesPending(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	h := &recorder{}
@@ -207,7 +207,7 @@ func (r *refusal) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func TestFailedAckIsRepeatedAndNothingElse(t *testing.T) {
+func TestFailedAckIsRetriedWithoutHandling(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]bool{"request lost": false, "reply lost": true} {
 		t.Run(name, func(t *testing.T) {

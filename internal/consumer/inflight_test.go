@@ -103,9 +103,9 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	}
 }
 
-// TestHeartbeatIsNoDelivery: an entry that takes long stays its consumer's, is not idle, and is no
+// TestHeartbeatIsNotADelivery: an entry that takes long stays its consumer's, is not idle, and is no
 // nearer to becoming a poison candidate, however often its heartbeat comes.
-func TestHeartbeatIsNoDelivery(t *testing.T) {
+func TestHeartbeatIsNotADelivery(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	down := true
@@ -128,8 +128,8 @@ func TestHeartbeatIsNoDelivery(t *testing.T) {
 	}
 }
 
-// TestHeartbeatLeavesOthersEntriesAlone: only what is in flight here is kept.
-func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
+// TestHeartbeatTouchesOnlyOwnEntries: only what is in flight here is kept.
+func TestHeartbeatTouchesOnlyOwnEntries(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	down := true
@@ -149,9 +149,9 @@ func TestHeartbeatLeavesOthersEntriesAlone(t *testing.T) {
 	}
 }
 
-// TestMarkerOfAPoisonCandidateExpires: whether the attempt fails, ends the process or is made
+// TestPoisonMarkerExpires: whether the attempt fails, ends the process or is made
 // again, the marker has a TTL that outlasts the time until another consumer claims the entry.
-func TestMarkerOfAPoisonCandidateExpires(t *testing.T) {
+func TestPoisonMarkerExpires(t *testing.T) {
 	t.Parallel()
 	for name, owner := range map[string]string{"new": "", "of this process": "own", "of another process": "another"} {
 		t.Run(name, func(t *testing.T) {
@@ -180,9 +180,9 @@ func TestMarkerOfAPoisonCandidateExpires(t *testing.T) {
 	}
 }
 
-// TestRetriesOfAnOutageAreNoFailuresOfTheEntry: what fails with an error of the stores is delivered
+// TestOutageRetriesDoNotCountAsDeliveries: what fails with an error of the stores is delivered
 // once, however many attempts it takes.
-func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
+func TestOutageRetriesDoNotCountAsDeliveries(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	now, down := time.Now(), true
@@ -208,10 +208,10 @@ func TestRetriesOfAnOutageAreNoFailuresOfTheEntry(t *testing.T) {
 	}
 }
 
-// TestOutageTakesNoMoreThanMemoryHolds: while two batches wait for their next attempt nothing is
+// TestOutageBoundsEntriesInMemory: while two batches wait for their next attempt nothing is
 // claimed from others, who might be able to handle it, and what is pending here stays in Redis; new
 // entries go on being read.
-func TestOutageTakesNoMoreThanMemoryHolds(t *testing.T) {
+func TestOutageBoundsEntriesInMemory(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	now, down := time.Now(), true

@@ -38,9 +38,9 @@ func deadProcess(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// TestProcessesOfOneHostHaveNamesOfTheirOwn: the host's name, and the same numbers again for those
+// TestLeaseGivesEachProcessItsOwnName: the host's name, and the same numbers again for those
 // that come back.
-func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
+func TestLeaseGivesEachProcessItsOwnName(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	first, second, third := b.acquire(b.lease("host", true)), b.acquire(b.lease("host", true)), b.acquire(b.lease("host", true))
@@ -61,9 +61,9 @@ func TestProcessesOfOneHostHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestChosenNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be
+// TestLeaseOfConfiguredNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be
 // known.
-func TestChosenNameInUseIsRefused(t *testing.T) {
+func TestLeaseOfConfiguredNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	first := b.acquire(b.lease("w1", false))
@@ -90,8 +90,8 @@ func TestChosenNameInUseIsRefused(t *testing.T) {
 	}
 }
 
-// TestLeaseOfAnotherHostIsWaitedFor: it expires, or is renewed, and then the name is in use.
-func TestLeaseOfAnotherHostIsWaitedFor(t *testing.T) {
+// TestLeaseOfAnotherHostIsAwaited: it expires, or is renewed, and then the name is in use.
+func TestLeaseOfAnotherHostIsAwaited(t *testing.T) {
 	t.Parallel()
 	const there = "token elsewhere/pid:[1] 1"
 	for name, unique := range map[string]bool{"chosen": false, "the host's": true} {
@@ -157,7 +157,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 	}
 }
 
-func TestAcquireFails(t *testing.T) {
+func TestLeaseAcquireErrors(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
 	ended, cancel := context.WithCancel(t.Context())

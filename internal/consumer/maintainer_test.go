@@ -130,7 +130,7 @@ func TestRetentionKeepsWhatAnyGroupNeeds(t *testing.T) {
 	}
 }
 
-func TestRetentionTrimsHoweverMuchThereIs(t *testing.T) {
+func TestRetentionTrimsLongStreams(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.addAt(time.Now().Add(-48*time.Hour), 5*trimLimit)
@@ -143,7 +143,7 @@ func TestRetentionTrimsHoweverMuchThereIs(t *testing.T) {
 	}
 }
 
-func TestRetentionOfNothing(t *testing.T) {
+func TestRetentionOfEmptyStream(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	if n, err := trim(context.Background(), b.client, b.stream, testGroup, time.Hour); err != nil || n != 0 {
@@ -180,7 +180,7 @@ func TestEntryIDsAreComparedExactly(t *testing.T) {
 	}
 }
 
-func TestConsumersThatAreGoneAreRemoved(t *testing.T) {
+func TestJanitorRemovesIdleConsumers(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()
@@ -220,8 +220,8 @@ func TestConsumersThatAreGoneAreRemoved(t *testing.T) {
 	}
 }
 
-// TestWorkerDoesHousekeeping has a worker trim, measure and sweep by itself.
-func TestWorkerDoesHousekeeping(t *testing.T) {
+// TestWorkerRunsMaintenance has a worker trim, measure and sweep by itself.
+func TestWorkerRunsMaintenance(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()

@@ -19,9 +19,9 @@ import (
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
-// TestStreamOrGroupGone removes the stream or the group under a worker that waits
+// TestDeletedStreamOrGroupIsRecreated removes the stream or the group under a worker that waits
 // in a blocking read.
-func TestStreamOrGroupGone(t *testing.T) {
+func TestDeletedStreamOrGroupIsRecreated(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(ctx context.Context, b *fixture) error{
 		"FLUSHALL": func(ctx context.Context, b *fixture) error { return b.client.FlushAll(ctx).Err() },
@@ -59,7 +59,7 @@ func TestStreamOrGroupGone(t *testing.T) {
 	}
 }
 
-func TestGroupGoneBeforeTheStartIsNoLoss(t *testing.T) {
+func TestGroupMissingAtStartCountsNoLoss(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	h := &recorder{}
@@ -70,9 +70,9 @@ func TestGroupGoneBeforeTheStartIsNoLoss(t *testing.T) {
 	}
 }
 
-// TestRedisCrash kills Redis again and again; it keeps every write, so that
+// TestRedisCrashLosesNothing kills Redis again and again; it keeps every write, so that
 // nothing may be lost.
-func TestRedisCrash(t *testing.T) {
+func TestRedisCrashLosesNothing(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
 	h := &recorder{}
@@ -183,9 +183,9 @@ func replies(client, server net.Conn, fate *atomic.Int64) {
 	}
 }
 
-// TestLostReadReply loses replies that carry entries: they are pending then, and
+// TestLostReadReplyIsRecovered loses replies that carry entries: they are pending then, and
 // nobody has seen them.
-func TestLostReadReply(t *testing.T) {
+func TestLostReadReplyIsRecovered(t *testing.T) {
 	t.Parallel()
 	for name, spoiled := range map[string]int64{"connection breaks": cut, "connection hangs": swallow} {
 		t.Run(name, func(t *testing.T) {
@@ -270,9 +270,9 @@ func TestTrimmedWhilePendingIsCountedAsLost(t *testing.T) {
 	}
 }
 
-// TestTrimmedEntryThatTwoFindIsCountedOnce: a loop reads of trimmed entries among its own while
+// TestTrimmedWhilePendingIsCountedOnceByTwo: a loop reads of trimmed entries among its own while
 // another claims them. Only the one that takes them off the pending list counts them.
-func TestTrimmedEntryThatTwoFindIsCountedOnce(t *testing.T) {
+func TestTrimmedWhilePendingIsCountedOnceByTwo(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.add(10)
@@ -301,7 +301,7 @@ func TestTrimmedEntryThatTwoFindIsCountedOnce(t *testing.T) {
 	}
 }
 
-func TestErrorRepliesAreRecognized(t *testing.T) {
+func TestErrorRepliesAreClassified(t *testing.T) {
 	t.Parallel()
 	for text, gone := range map[string]bool{
 		"NOGROUP No such key": true, "UNBLOCKED the stream key no longer exists": true, "ERR NOGROUP": false, "LOADING Redis is loading": false,

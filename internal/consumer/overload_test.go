@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestBehind: while the oldest unprocessed entry is too old a metric says so, and a warning now and
+// TestBehindIsReportedAndLogged: while the oldest unprocessed entry is too old a metric says so, and a warning now and
 // then.
-func TestBehind(t *testing.T) {
+func TestBehindIsReportedAndLogged(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.addAt(time.Now().Add(-time.Hour), 1)
@@ -76,9 +76,9 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	}
 }
 
-// TestTried: a handler is told of entries that it, or another, may have been given before: claimed
+// TestTriedEntriesAreFlagged: a handler is told of entries that it, or another, may have been given before: claimed
 // ones, and those that an outage or a neighbour's panic brings again.
-func TestTried(t *testing.T) {
+func TestTriedEntriesAreFlagged(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	claimed := b.deliverOften(1)

@@ -124,9 +124,9 @@ func (b *fixture) paced(w *waiter) (Options, *logRecorder) {
 	return o, said
 }
 
-// TestReadPastItsDeadlineIsNoFailure: readiness doesn't hang on how long a read takes, if the
+// TestReadTimeoutKeepsReadiness: readiness doesn't hang on how long a read takes, if the
 // server answers otherwise.
-func TestReadPastItsDeadlineIsNoFailure(t *testing.T) {
+func TestReadTimeoutKeepsReadiness(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
 	o, said := b.paced(newWaiter(t, env.Addr, true))
@@ -151,9 +151,9 @@ func TestReadPastItsDeadlineIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestReadsThatDoNotWaitAreSpacedOut: a service that answers blocking reads at once isn't asked
+// TestReadsReturningAtOnceAreSpacedOut: a service that answers blocking reads at once isn't asked
 // without end.
-func TestReadsThatDoNotWaitAreSpacedOut(t *testing.T) {
+func TestReadsReturningAtOnceAreSpacedOut(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
 	server := newWaiter(t, env.Addr, false)
@@ -196,9 +196,9 @@ func TestPaceRests(t *testing.T) {
 	}
 }
 
-// TestWorkerIsSoonBackAfterAnOutage: however long Redis was gone, the worker asks it again at short
+// TestWorkerReconnectsSoonAfterOutage: however long Redis was gone, the worker asks it again at short
 // intervals.
-func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
+func TestWorkerReconnectsSoonAfterOutage(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
 	o := b.options()
@@ -234,9 +234,9 @@ func TestWorkerIsSoonBackAfterAnOutage(t *testing.T) {
 	}
 }
 
-// TestWorkerFollowsANameToAnotherServer: the old server lives on with its connections, where
+// TestWorkerFollowsNameToAnotherServer: the old server lives on with its connections, where
 // nothing comes any more.
-func TestWorkerFollowsANameToAnotherServer(t *testing.T) {
+func TestWorkerFollowsNameToAnotherServer(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)
 	next := testenv.PrivateRedis(t)
@@ -250,9 +250,9 @@ func TestWorkerFollowsANameToAnotherServer(t *testing.T) {
 	b.allHandled(b.add(5), h)
 }
 
-// TestClusterPrimaryKilled: the worker goes on reading, and handling, once the replica of the
+// TestClusterPrimaryKilledWorkerContinues: the worker goes on reading, and handling, once the replica of the
 // stream's primary is elected.
-func TestClusterPrimaryKilled(t *testing.T) {
+func TestClusterPrimaryKilledWorkerContinues(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)
 	b := &fixture{t: t, url: env.URL, prefix: "ws-test", stream: "ws-test:events"}

@@ -23,9 +23,9 @@ func (b *fixture) settles(p *peers, id string) bool {
 	return atWork
 }
 
-// TestPeersAreWaitedFor: a decision about an entry waits for what other processes hold from before
+// TestPeersEarlierEntriesAreAwaited: a decision about an entry waits for what other processes hold from before
 // it, for nothing of its own process, and for nothing that comes later.
-func TestPeersAreWaitedFor(t *testing.T) {
+func TestPeersEarlierEntriesAreAwaited(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.group(testGroup)
@@ -48,9 +48,9 @@ func TestPeersAreWaitedFor(t *testing.T) {
 	}
 }
 
-// TestStuckPeerIsWaitedForOnce: a peer that makes no progress costs one wait, and another when it
+// TestPeersStuckPeerIsAwaitedOnce: a peer that makes no progress costs one wait, and another when it
 // has an entry that it didn't have then.
-func TestStuckPeerIsWaitedForOnce(t *testing.T) {
+func TestPeersStuckPeerIsAwaitedOnce(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.group(testGroup)
@@ -72,7 +72,7 @@ func TestStuckPeerIsWaitedForOnce(t *testing.T) {
 	}
 }
 
-func TestOlder(t *testing.T) {
+func TestOlderComparesEntryIDs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		a, b string

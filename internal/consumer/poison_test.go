@@ -65,7 +65,7 @@ func child() int {
 	return childBroken
 }
 
-func TestEntryThatKillsTheProcessBecomesADeadLetter(t *testing.T) {
+func TestPoisonEntryThatKillsProcessBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
 	names := map[string]func(run int) string{
 		"recovered by the same consumer": func(int) string { return "stable" },
@@ -119,7 +119,7 @@ func (b *fixture) deliverOften(n int) string {
 
 func (b *fixture) marker(id string) string { return b.prefix + ":suspect:" + b.stream + ":" + id }
 
-func TestPoisonCandidateIsHandledAloneBehindAMarker(t *testing.T) {
+func TestPoisonCandidateIsHandledAloneWithMarker(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()
@@ -157,7 +157,7 @@ func TestPoisonCandidateIsHandledAloneBehindAMarker(t *testing.T) {
 	}
 }
 
-func TestMarkerOfAnotherProcessMeansItWasKilled(t *testing.T) {
+func TestPoisonMarkerOfAnotherProcessMeansKilled(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	id := b.deliverOften(9)
@@ -176,9 +176,9 @@ func TestMarkerOfAnotherProcessMeansItWasKilled(t *testing.T) {
 	b.eventually(func() error { return want("dead letters counted", w.metric("wardstream_dead_letters_total"), 1.0) })
 }
 
-// TestOutageDuringAPoisonCandidatesAttemptIsNotItsFault has Redis die while a poison candidate is
+// TestPoisonCandidateOutageDuringAttemptDoesNotCount has Redis die while a poison candidate is
 // handled, so that the marker can't be removed.
-func TestOutageDuringAPoisonCandidatesAttemptIsNotItsFault(t *testing.T) {
+func TestPoisonCandidateOutageDuringAttemptDoesNotCount(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
 	id := b.deliverOften(9)
@@ -203,7 +203,7 @@ func TestOutageDuringAPoisonCandidatesAttemptIsNotItsFault(t *testing.T) {
 	})
 }
 
-func TestPanicCostsOneEntry(t *testing.T) {
+func TestPanicDeadLettersOneEntry(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ids := b.add(20)

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestReadsFromTheStartHandlesAndAcks(t *testing.T) {
+func TestWorkerReadsFromStartHandlesAndAcks(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ids := b.add(300) // before there is a group
@@ -47,8 +47,8 @@ func TestReadsFromTheStartHandlesAndAcks(t *testing.T) {
 	}
 }
 
-// TestOneAckForManyEntries counts the commands.
-func TestOneAckForManyEntries(t *testing.T) {
+// TestBatchIsAckedByOneCommand counts the commands.
+func TestBatchIsAckedByOneCommand(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ids := b.add(320) // five batches
@@ -62,7 +62,7 @@ func TestOneAckForManyEntries(t *testing.T) {
 	}
 }
 
-func TestTwoConsumersShareTheWork(t *testing.T) {
+func TestTwoConsumersShareStream(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	one, two := b.options(), b.options()
@@ -121,7 +121,7 @@ func TestSeveralStreams(t *testing.T) {
 	}
 }
 
-func TestClaimsWhatADeadConsumerLeft(t *testing.T) {
+func TestDeadConsumersEntriesAreClaimed(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.add(150)
@@ -142,7 +142,7 @@ func TestClaimsWhatADeadConsumerLeft(t *testing.T) {
 	}
 }
 
-func TestRecoversItsOwnPendingFirst(t *testing.T) {
+func TestOwnPendingEntriesAreRecoveredFirst(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.add(100)
@@ -228,7 +228,7 @@ func olderThan(b *fixture, id string, d time.Duration) error {
 	return nil
 }
 
-func TestStopsGracefully(t *testing.T) {
+func TestShutdownFinishesBatch(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -264,7 +264,7 @@ func TestStopsGracefully(t *testing.T) {
 	}
 }
 
-func TestLeavesWhatWaitsPending(t *testing.T) {
+func TestShutdownLeavesRetryQueuePending(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
@@ -284,7 +284,7 @@ func TestLeavesWhatWaitsPending(t *testing.T) {
 	b.allHandled(ids, next)
 }
 
-func TestGraceEnds(t *testing.T) {
+func TestShutdownGraceExpires(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	cases := map[string]struct {

@@ -8,9 +8,9 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestClaimsWhatWasDeliveredInTheFuture: once Redis' clock was set back, what a dead consumer left
+// TestFutureDeliveryTimesAreClaimed: once Redis' clock was set back, what a dead consumer left
 // is claimed all the same, and not once the clock has caught up.
-func TestClaimsWhatWasDeliveredInTheFuture(t *testing.T) {
+func TestFutureDeliveryTimesAreClaimed(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedisWithClock(t)
 	b := &fixture{t: t, url: env.URL, client: env.Client, prefix: env.Prefix, stream: env.Prefix + ":events"}

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestTooFewReplicas: a master with min-replicas-to-write refuses writes while it has too few. What
+// TestTooFewReplicasDelaysAcks: a master with min-replicas-to-write refuses writes while it has too few. What
 // is in flight is acked once it has enough again, and nobody handles it twice.
-func TestTooFewReplicas(t *testing.T) {
+func TestTooFewReplicasDelaysAcks(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)
 	replicas := func(n string) {

@@ -54,7 +54,7 @@ func TestRetryQueue(t *testing.T) {
 	}
 }
 
-func TestInFlightKnowsWhatItHolds(t *testing.T) {
+func TestInFlightTracksEntries(t *testing.T) {
 	t.Parallel()
 	f := &inFlight{}
 	f.begin(itemsOf([]Entry{{ID: "1-0"}, {ID: "2-0"}}))

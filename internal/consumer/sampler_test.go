@@ -123,9 +123,9 @@ func inStep(b *fixture, replica *redis.Client, n int64) {
 	})
 }
 
-// TestNothingIsLostThoughRedisLostCount: what was handled before a restart or a failover is neither
+// TestSamplerIgnoresRedisEntryCounter: what was handled before a restart or a failover is neither
 // lost nor behind, however Redis counts.
-func TestNothingIsLostThoughRedisLostCount(t *testing.T) {
+func TestSamplerIgnoresRedisEntryCounter(t *testing.T) {
 	t.Parallel()
 	none := func(*fixture) {}
 	for _, how := range []string{"restart", "kill", "failover"} {
@@ -173,8 +173,8 @@ func (b *fixture) first() string {
 	return entries[0].ID
 }
 
-// TestLagThatRedisDoesNotKnowIsAnEstimate: more entries are unread than are counted one by one.
-func TestLagThatRedisDoesNotKnowIsAnEstimate(t *testing.T) {
+// TestLagUnknownToRedisIsEstimated: more entries are unread than are counted one by one.
+func TestLagUnknownToRedisIsEstimated(t *testing.T) {
 	t.Parallel()
 	b := miscounted(t, "restart")
 	b.addAt(time.Now(), 5000)
@@ -196,9 +196,9 @@ func TestLagThatRedisDoesNotKnowIsAnEstimate(t *testing.T) {
 	}
 }
 
-// TestLastSeenTellsOfAWorkerThatWaits: a worker that samples was there, whether or not Redis
+// TestLastSeenIsUpdatedByIdleWorker: a worker that samples was there, whether or not Redis
 // counts.
-func TestLastSeenTellsOfAWorkerThatWaits(t *testing.T) {
+func TestLastSeenIsUpdatedByIdleWorker(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	b.group(testGroup)
@@ -241,8 +241,8 @@ func TestMeasureLagChangesNothing(t *testing.T) {
 	}
 }
 
-// TestLossIsUnknownWhereRedisDoesNotTellItsHistory: a user who may not run INFO.
-func TestLossIsUnknownWhereRedisDoesNotTellItsHistory(t *testing.T) {
+// TestLossIsUnknownWithoutINFO: a user who may not run INFO.
+func TestLossIsUnknownWithoutINFO(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t)
 	b.group(testGroup)
@@ -335,9 +335,9 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 	}
 }
 
-// TestTrimmedUnreadIsCountedThoughTheGroupHasReadOn: a worker that reads past the gap before anyone measures does not hide
+// TestTrimmedUnreadIsCountedAfterGroupReadOn: a worker that reads past the gap before anyone measures does not hide
 // what was lost in it.
-func TestTrimmedUnreadIsCountedThoughTheGroupHasReadOn(t *testing.T) {
+func TestTrimmedUnreadIsCountedAfterGroupReadOn(t *testing.T) {
 	t.Parallel()
 	for name, read := range map[string]int64{"some": 5, "all": 40} {
 		t.Run(name, func(t *testing.T) {
@@ -360,8 +360,8 @@ func TestTrimmedUnreadIsCountedThoughTheGroupHasReadOn(t *testing.T) {
 	}
 }
 
-// TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss is the case of a group that is new.
-func TestStreamThatWasTrimmedBeforeTheGroupIsNoLoss(t *testing.T) {
+// TestTrimmedBeforeGroupCountsNoLoss is the case of a group that is new.
+func TestTrimmedBeforeGroupCountsNoLoss(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()

@@ -142,9 +142,9 @@ func TestSheddingLosesNothing(t *testing.T) {
 	b.allHandled(kept, first, second)
 }
 
-// TestSheddingThatRedisRefusesReadsAsUsual: where the script is refused it has taken nothing from
+// TestSheddingRefusedByRedisReadsNormally: where the script is refused it has taken nothing from
 // the stream, and entries are read the usual way for a while.
-func TestSheddingThatRedisRefusesReadsAsUsual(t *testing.T) {
+func TestSheddingRefusedByRedisReadsNormally(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"xclaim", "evalsha", "time"} {
 		t.Run(command, func(t *testing.T) {
@@ -174,9 +174,9 @@ func TestSheddingThatRedisRefusesReadsAsUsual(t *testing.T) {
 	}
 }
 
-// TestSheddingThatDoesNotPayPauses: where the script skips next to nothing, what follows is read
+// TestSheddingWithFewSkipsPauses: where the script skips next to nothing, what follows is read
 // the usual way.
-func TestSheddingThatDoesNotPayPauses(t *testing.T) {
+func TestSheddingWithFewSkipsPauses(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	var ids []string

@@ -9,12 +9,12 @@ import (
 )
 
 // slowFor is how long the slow entry takes at least; claims come after a third of it.
-var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntry's entry takes")
+var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntryDelaysNoOther's entry takes")
 
-// TestSlowEntry: while an entry takes long nobody claims it or its neighbours, other loops and
+// TestSlowEntryDelaysNoOther: while an entry takes long nobody claims it or its neighbours, other loops and
 // workers go on, and the loop's health says where it stands. In the end everything was handled
 // once.
-func TestSlowEntry(t *testing.T) {
+func TestSlowEntryDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	release, began := make(chan struct{}), make(chan time.Time, 1)

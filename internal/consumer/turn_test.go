@@ -113,8 +113,8 @@ func TestSlowBatchDelaysNoOther(t *testing.T) {
 	})
 }
 
-// TestTurn: a batch that passes before those before it have done so lets nobody overtake them.
-func TestTurn(t *testing.T) {
+// TestTurnKeepsOrder: a batch that passes before those before it have done so lets nobody overtake them.
+func TestTurnKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := newSequence(nil)
 	next := func() *Turn {

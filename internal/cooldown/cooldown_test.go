@@ -25,7 +25,7 @@ func marker(group, id string) cooldown.Marker {
 	return cooldown.Marker{Rule: "r", Group: group, ID: id, TTL: time.Minute}
 }
 
-func TestOncePerRuleGroupAndCooldown(t *testing.T) {
+func TestAlertOncePerRuleGroupAndCooldown(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	one := cooldown.New(env.Client, env.Prefix, time.Now)
@@ -63,7 +63,7 @@ func TestMarkersExpire(t *testing.T) {
 	}
 }
 
-func TestWhatIsKnownHereIsForgottenBeforeRedisDoes(t *testing.T) {
+func TestLocalMarkersExpireBeforeRedisMarkers(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	now := time.Now()
@@ -79,9 +79,9 @@ func TestWhatIsKnownHereIsForgottenBeforeRedisDoes(t *testing.T) {
 	}
 }
 
-// TestRepeatedMatchLeavesTheCooldownAsItIs: under a lasting attack the next alert comes when the
+// TestRepeatedMatchDoesNotExtendCooldown: under a lasting attack the next alert comes when the
 // cooldown of the first ends, whoever finds the matches in between and whether their markers are known here.
-func TestRepeatedMatchLeavesTheCooldownAsItIs(t *testing.T) {
+func TestRepeatedMatchDoesNotExtendCooldown(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		id    string // of the repeated match
@@ -131,7 +131,7 @@ func TestRepeatedMatchLeavesTheCooldownAsItIs(t *testing.T) {
 	}
 }
 
-func TestRedisDown(t *testing.T) {
+func TestRedisDownIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	gate := cooldown.New(env.Client, env.Prefix, time.Now)

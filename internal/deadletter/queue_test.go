@@ -10,7 +10,7 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-func TestDeadLettersAreListedInPages(t *testing.T) {
+func TestListPages(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()

@@ -80,8 +80,8 @@ func (d *dying) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestRequeueAllEnds has what is requeued come back at once.
-func TestRequeueAllEnds(t *testing.T) {
+// TestRequeueAllEndsThoughEntriesReturn has what is requeued come back at once.
+func TestRequeueAllEndsThoughEntriesReturn(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
 	ctx := context.Background()

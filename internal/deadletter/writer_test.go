@@ -47,7 +47,7 @@ func TestWriteOutcomes(t *testing.T) {
 	}
 }
 
-func TestLetterIsDecodedAsEncoded(t *testing.T) {
+func TestLetterRoundTrip(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string][]string{
 		"usual":       {"a", "b", "a", "c", "", "\x00\xff"},

@@ -17,7 +17,7 @@ func story(a *actor, n int) []step {
 	return steps
 }
 
-func TestTheSameSeedIsTheSameStory(t *testing.T) {
+func TestSameSeedSameEvents(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{0, 1, 42} {
 		a, b := newActors(seed), newActors(seed)
@@ -36,7 +36,7 @@ func TestTheSameSeedIsTheSameStory(t *testing.T) {
 	}
 }
 
-func TestEverybodyIsSomebodyElse(t *testing.T) {
+func TestActorsAreDistinct(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {
 		actors := newActors(seed)
@@ -63,9 +63,9 @@ func TestEverybodyIsSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestVisitorsAreHarmless: whatever the seed, visitors stay below every threshold, also
+// TestVisitorsStayBelowThresholds: whatever the seed, visitors stay below every threshold, also
 // when the demo goes on for an hour.
-func TestVisitorsAreHarmless(t *testing.T) {
+func TestVisitorsStayBelowThresholds(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
 		for _, a := range newActors(seed) {
@@ -113,9 +113,9 @@ func visitorIsHarmless(t *testing.T, seed uint64, a *actor) {
 	}
 }
 
-// TestAttackersAttackInTime: at the full pace each of them has done enough to be caught,
+// TestAttackersReachThresholdInTime: at the full pace each of them has done enough to be caught,
 // with time left to be denied.
-func TestAttackersAttackInTime(t *testing.T) {
+func TestAttackersReachThresholdInTime(t *testing.T) {
 	t.Parallel()
 	enough := map[string]int{"brute-forcer": 5, "scanner": 20, "crawler": 20, "insider": 1}
 	for seed := range uint64(20) {
@@ -140,7 +140,7 @@ func TestAttackersAttackInTime(t *testing.T) {
 	}
 }
 
-func TestTheInsiderMovesOnceDenied(t *testing.T) {
+func TestInsiderMovesOnceDenied(t *testing.T) {
 	t.Parallel()
 	actors := newActors(1)
 	a := actors[len(actors)-1]
@@ -153,7 +153,7 @@ func TestTheInsiderMovesOnceDenied(t *testing.T) {
 	}
 }
 
-func TestKnockingGetsSlower(t *testing.T) {
+func TestDeniedAttackerSlowsDown(t *testing.T) {
 	t.Parallel()
 	last := time.Duration(0)
 	for _, times := range []int{0, 1, 8, 40} {

@@ -72,7 +72,7 @@ func decode(t *testing.T, line []byte, v any) {
 	}
 }
 
-func TestAttackersAreCaughtAndVisitorsAreNot(t *testing.T) {
+func TestAttackersAreBlockedAndVisitorsAreNot(t *testing.T) {
 	t.Parallel()
 	p := playJSON(t, 1)
 	want := map[string]string{
@@ -100,7 +100,7 @@ func TestAttackersAreCaughtAndVisitorsAreNot(t *testing.T) {
 	}
 }
 
-func TestTheSummaryAddsUp(t *testing.T) {
+func TestSummaryAddsUp(t *testing.T) {
 	t.Parallel()
 	p := playJSON(t, 3)
 	requests, refused, rules, firstBlock, lastAllowed := map[string]int{}, map[string]int{}, map[string][]string{}, map[string]int{}, map[string]int{}
@@ -156,8 +156,8 @@ func TestTheSummaryAddsUp(t *testing.T) {
 	}
 }
 
-// TestTheSameSeedIsDecidedTheSame: only times may differ.
-func TestTheSameSeedIsDecidedTheSame(t *testing.T) {
+// TestSameSeedSameDecisions: only times may differ.
+func TestSameSeedSameDecisions(t *testing.T) {
 	t.Parallel()
 	type decision struct{ actor, rule, scopeType, scopeValue string }
 	decided := func(p played) (map[decision]bool, map[string][]string) {
@@ -221,7 +221,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestQuietIsTheSummaryAlone(t *testing.T) {
+func TestQuietPrintsSummaryOnly(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	o := Options{Duration: brief, Seed: 5, Output: output(&out)}
@@ -236,8 +236,8 @@ func TestQuietIsTheSummaryAlone(t *testing.T) {
 	}
 }
 
-// TestStoppedEarly: an interrupt prints the summary, which says that the demo was stopped early.
-func TestStoppedEarly(t *testing.T) {
+// TestInterruptPrintsSummary: an interrupt prints the summary, which says that the demo was stopped early.
+func TestInterruptPrintsSummary(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	out := &trigger{at: []byte(`"type":"request"`), do: stop}
@@ -274,7 +274,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 
 var errGone = errors.New("the reader is gone")
 
-func TestAnOutputThatFailsEndsIt(t *testing.T) {
+func TestWriteErrorEndsDemo(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{typeStart, typeRequest, typeSummary} {
 		o := Options{Duration: brief, Seed: 1, Output: output(&trigger{at: []byte(`"type":"` + at), err: errGone})}
@@ -285,7 +285,7 @@ func TestAnOutputThatFailsEndsIt(t *testing.T) {
 	}
 }
 
-func TestTooShort(t *testing.T) {
+func TestTooShortDurationIsRefused(t *testing.T) {
 	t.Parallel()
 	ok, err := Run(t.Context(), Options{Duration: time.Millisecond, Output: output(io.Discard)})
 	if ok || err == nil || err.Error() != "--duration 1ms: must be at least 1s" {
@@ -293,8 +293,8 @@ func TestTooShort(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftBehind is not parallel: it looks at all goroutines.
-func TestNothingIsLeftBehind(t *testing.T) {
+// TestDemoLeavesNoGoroutine is not parallel: it looks at all goroutines.
+func TestDemoLeavesNoGoroutine(t *testing.T) {
 	o := Options{Duration: brief, Seed: 2, Output: output(io.Discard)}
 	before := goleak.IgnoreCurrent()
 	if ok, err := Run(t.Context(), o); err != nil || !ok {

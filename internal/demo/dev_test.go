@@ -57,8 +57,8 @@ func TestDevBlocksWhatApplicationsPublish(t *testing.T) {
 	}
 }
 
-// TestDevObeysOperators: what another process lifts in Redis is lifted in memory, too.
-func TestDevObeysOperators(t *testing.T) {
+// TestDevAppliesOperatorUnblock: what another process lifts in Redis is lifted in memory, too.
+func TestDevAppliesOperatorUnblock(t *testing.T) {
 	t.Parallel()
 	d := dev(t, DevOptions{})
 	c := client(t, d)
@@ -79,7 +79,7 @@ func TestDevObeysOperators(t *testing.T) {
 	}
 }
 
-func TestUnblockReachesMemory(t *testing.T) {
+func TestDevUnblockReachesMemory(t *testing.T) {
 	t.Parallel()
 	w, err := newWorld(t.Context(), quietConfig(t), place{redisAddr: "127.0.0.1:0", ingressAddr: "127.0.0.1:0", log: output(io.Discard).Log})
 	if err != nil {
@@ -120,8 +120,8 @@ func TestUnblockReachesMemory(t *testing.T) {
 
 var errNotYet = errors.New("not yet")
 
-// TestDevTakesRulesOfOnesOwn: a file's rules and actions count, its addresses don't.
-func TestDevTakesRulesOfOnesOwn(t *testing.T) {
+// TestDevUsesConfiguredRules: a file's rules and actions count, its addresses don't.
+func TestDevUsesConfiguredRules(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "own.yaml")
 	err := os.WriteFile(file, []byte(`
@@ -174,7 +174,7 @@ http: {addr: ""}
 	}
 }
 
-func TestAddressesThatAreTaken(t *testing.T) {
+func TestAddressInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

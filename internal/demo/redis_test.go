@@ -32,8 +32,8 @@ func embedded(t *testing.T) (c2, c3 *redis.Client) {
 	return clients[0], clients[1]
 }
 
-// TestTimePasses: what has a TTL ends by itself.
-func TestTimePasses(t *testing.T) {
+// TestKeysExpire: what has a TTL ends by itself.
+func TestKeysExpire(t *testing.T) {
 	t.Parallel()
 	c, _ := embedded(t)
 	at := time.Now().Add(150 * time.Millisecond)
@@ -56,8 +56,8 @@ func TestTimePasses(t *testing.T) {
 	}
 }
 
-// TestWhatClientsAskFirst: redis-cli, the client libraries and our own doctor.
-func TestWhatClientsAskFirst(t *testing.T) {
+// TestHandshakeCommandsAreAnswered: redis-cli, the client libraries and our own doctor.
+func TestHandshakeCommandsAreAnswered(t *testing.T) {
 	t.Parallel()
 	c2, c3 := embedded(t)
 	for _, c := range []*redis.Client{c2, c3} {
@@ -88,7 +88,7 @@ func TestWhatClientsAskFirst(t *testing.T) {
 	}
 }
 
-func TestGroupsAreDescribed(t *testing.T) {
+func TestXINFOGroupsIsAnswered(t *testing.T) {
 	t.Parallel()
 	c2, c3 := embedded(t)
 	ctx := t.Context()
@@ -128,9 +128,9 @@ func publishTo(t *testing.T, c *redis.Client, stream string) {
 	}
 }
 
-// TestTheWorkerRunsOnIt: what the worker does beyond reading and acking, on this server. The
+// TestWorkerRunsOnDemoServer: what the worker does beyond reading and acking, on this server. The
 // rest of the demo's tests need it, too.
-func TestTheWorkerRunsOnIt(t *testing.T) {
+func TestWorkerRunsOnDemoServer(t *testing.T) {
 	t.Parallel()
 	cfg := quietConfig(t)
 	cfg.Stream.ClaimMinIdle = 100 * time.Millisecond

@@ -27,7 +27,7 @@ func aReport(typ string) report {
 	}
 }
 
-func TestReportsInWords(t *testing.T) {
+func TestReportText(t *testing.T) {
 	t.Parallel()
 	byHand := aReport(typeBlocked)
 	byHand.By, byHand.Permanent = "ann", true
@@ -63,8 +63,8 @@ func TestReportsInWords(t *testing.T) {
 	}
 }
 
-// TestNothingFromOutsideReachesTheTerminal: events can hold anything.
-func TestNothingFromOutsideReachesTheTerminal(t *testing.T) {
+// TestReportEscapesControlCharacters: events can hold anything.
+func TestReportEscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	const evil = "a\x1b[2J\r\nb\u009b31m\u202e\x00\xff"
 	for _, typ := range []string{typeRequest, typeFound, typeBlocked, typeAlert, typeRevoked, typeOther} {
@@ -116,8 +116,8 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// TestStatusLine: it is replaced in place, never wider than the terminal, and gone in the end.
-func TestStatusLine(t *testing.T) {
+// TestStatusLineIsReplacedInPlace: it is replaced in place, never wider than the terminal, and gone in the end.
+func TestStatusLineIsReplacedInPlace(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	p := &text{screen: terminal(&out, 40, false), clock: minutes, total: time.Minute}
@@ -167,7 +167,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func TestScreenOfAFile(t *testing.T) {
+func TestScreenWritingToFile(t *testing.T) {
 	t.Parallel()
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -220,8 +220,8 @@ func applied(typ, value string, at time.Time) sighting {
 	}}
 }
 
-// TestTheVerdict: any of these keeps a demo from being a success.
-func TestTheVerdict(t *testing.T) {
+// TestVerdict: any of these keeps a demo from being a success.
+func TestVerdict(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(100, 0)
 	bad := func(l *ledger, a *actor) {
@@ -278,8 +278,8 @@ func TestDetectionTime(t *testing.T) {
 	}
 }
 
-// TestOneMatchIsFoundOnce: a match that blocks user and session is one find.
-func TestOneMatchIsFoundOnce(t *testing.T) {
+// TestDetectionCountsMatchOnce: a match that blocks user and session is one find.
+func TestDetectionCountsMatchOnce(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(100, 0)
 	_, _, l := cast()

@@ -24,9 +24,9 @@ func (c *setClock) Time(context.Context, string) (time.Time, error) {
 	return c.now, c.err
 }
 
-// TestEventsOfTheFuture: an entry of the future makes Redis give all later ones its time. They count as of now: what lies
+// TestPipelineFutureEntriesCountAsOfNow: an entry of the future makes Redis give all later ones its time. They count as of now: what lies
 // further apart than a window is long makes no attack, and a block ends when it should.
-func TestEventsOfTheFuture(t *testing.T) {
+func TestPipelineFutureEntriesCountAsOfNow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	clock := &setClock{now: time.Now()}
@@ -62,8 +62,8 @@ func TestEventsOfTheFuture(t *testing.T) {
 	}
 }
 
-// TestThePresentAsksForNoTime: what it costs where nothing is wrong.
-func TestThePresentAsksForNoTime(t *testing.T) {
+// TestPipelinePresentEntriesReadNoClock: what it costs where nothing is wrong.
+func TestPipelinePresentEntriesReadNoClock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	clock := &setClock{err: errDown}

@@ -30,10 +30,10 @@ func (s busyPeer) Apply(ctx context.Context, ops []window.Op) ([]window.Count, e
 	return counts, err
 }
 
-// TestPipelineRecountsWhatAPeerTakesBack: four people of an office mistyped, logged in, and four others mistype. A peer holds
+// TestPipelineRecountsAfterPeerClears: four people of an office mistyped, logged in, and four others mistype. A peer holds
 // the four successes while this worker counts the last failures: eight, until the peer has caught up, then four. An attacker at
 // another address is blocked all the same.
-func TestPipelineRecountsWhatAPeerTakesBack(t *testing.T) {
+func TestPipelineRecountsAfterPeerClears(t *testing.T) {
 	t.Parallel()
 	const office, attacker = "198.51.100.1", "203.0.113.9"
 	b := newBench(t, bruteForce)

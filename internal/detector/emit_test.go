@@ -19,9 +19,9 @@ func timeOf(t *testing.T, e consumer.Entry) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// TestEventsTellTheirCause: an event has the time and the trace of the one that led to it, and says when
+// TestEmittedEventNamesItsCause: an event has the time and the trace of the one that led to it, and says when
 // that was decided.
-func TestEventsTellTheirCause(t *testing.T) {
+func TestEmittedEventNamesItsCause(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: brute_force_login, threshold: 2}, {name: resource_enumeration, threshold: 2}]\n")
 	decided := time.Now().Add(time.Second)

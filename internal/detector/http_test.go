@@ -15,9 +15,9 @@ type healthy struct{}
 func (healthy) Alive() error { return nil }
 func (healthy) Ready() error { return nil }
 
-// TestRoutes: there is nothing to ask for but figures and health, nothing that changes anything, and no profiler. Whoever
+// TestHTTPRoutesAreReadOnly: there is nothing to ask for but figures and health, nothing that changes anything, and no profiler. Whoever
 // adds a route that does more adds its token, compared in constant time, and what docs/explanation/security.md says of it.
-func TestRoutes(t *testing.T) {
+func TestHTTPRoutesAreReadOnly(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	if got := slices.Sorted(maps.Keys(routes(registry, healthy{}))); !slices.Equal(got, []string{"GET /healthz", "GET /metrics", "GET /readyz"}) {

@@ -152,7 +152,7 @@ func (b *bench) blocked(typ, value string) (checker.Block, bool) {
 
 const bruteForce = "rules: [{name: brute_force_login}]\n"
 
-func TestABatchOfAnAttackIsOneBlock(t *testing.T) {
+func TestPipelineAttackInOneBatchIsOneBlock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	attack := b.failures(8, "203.0.113.9")
@@ -175,7 +175,7 @@ func TestABatchOfAnAttackIsOneBlock(t *testing.T) {
 	}
 }
 
-func TestRedeliveryChangesNothing(t *testing.T) {
+func TestPipelineRedeliveryChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce+"blocks: {default_ttl: 10m}\n")
 	attack := b.failures(5, "203.0.113.9")
@@ -197,7 +197,7 @@ func TestRedeliveryChangesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatACrashSwallowedIsEmittedAtRedelivery(t *testing.T) {
+func TestPipelineRedeliveryEmitsMissedEvent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	attack := b.failures(5, "203.0.113.9")
@@ -210,7 +210,7 @@ func TestWhatACrashSwallowedIsEmittedAtRedelivery(t *testing.T) {
 	}
 }
 
-func TestAnEntryThatIsNoEventIsDeadAndTheNextIsHandled(t *testing.T) {
+func TestPipelineMalformedEntryIsDeadNextIsHandled(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	good := b.failures(4, "203.0.113.9")
@@ -225,7 +225,7 @@ func TestAnEntryThatIsNoEventIsDeadAndTheNextIsHandled(t *testing.T) {
 	}
 }
 
-func TestNothingLoopsBack(t *testing.T) {
+func TestPipelineSkipsEnforcementEvents(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	var entries []consumer.Entry
@@ -245,7 +245,7 @@ func TestNothingLoopsBack(t *testing.T) {
 	}
 }
 
-func TestPostgresDownHoldsNothingElseUp(t *testing.T) {
+func TestPipelinePostgresDownDelaysNothingElse(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: brute_force_login}, {name: sensitive_field_change, fields: [email]}]\n")
 	b.durable.down = true
@@ -268,7 +268,7 @@ func TestPostgresDownHoldsNothingElseUp(t *testing.T) {
 	}
 }
 
-func TestRedisDownLeavesEverythingPending(t *testing.T) {
+func TestPipelineRedisDownLeavesEntriesPending(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	private := testenv.PrivateRedis(t)
@@ -280,7 +280,7 @@ func TestRedisDownLeavesEverythingPending(t *testing.T) {
 	}
 }
 
-func TestAnAlertComesOncePerCooldown(t *testing.T) {
+func TestPipelineAlertsOncePerCooldown(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: resource_enumeration, threshold: 3}]\n")
 	visit := func(ip string, n int) consumer.Entry {
@@ -301,7 +301,7 @@ func TestAnAlertComesOncePerCooldown(t *testing.T) {
 	}
 }
 
-func TestObserveAndAllowlistAlertInstead(t *testing.T) {
+func TestPipelineObserveAndAllowlistAlert(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"observe": "mode: observe\n", "allowlist": "allowlist: [203.0.113.0/24]\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestObserveAndAllowlistAlertInstead(t *testing.T) {
 	}
 }
 
-func TestAnUnblockStands(t *testing.T) {
+func TestPipelineUnblockOutranksEarlierEvents(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	attack := b.failures(5, "203.0.113.9")
@@ -346,9 +346,9 @@ func TestAnUnblockStands(t *testing.T) {
 	}
 }
 
-// TestUnblockStartsEveryRuleFromZero: after an unblock it takes the whole threshold again, in every rule that counts, in one
+// TestPipelineUnblockResetsEveryRule: after an unblock it takes the whole threshold again, in every rule that counts, in one
 // batch or one by one; of two rules that share a window each by its own threshold.
-func TestUnblockStartsEveryRuleFromZero(t *testing.T) {
+func TestPipelineUnblockResetsEveryRule(t *testing.T) {
 	t.Parallel()
 	const address = "203.0.113.9"
 	const block = "\nactions: {resource_enumeration: {action: temp_block, scopes: [ip]}}\n"
@@ -411,7 +411,7 @@ func TestUnblockStartsEveryRuleFromZero(t *testing.T) {
 	}
 }
 
-func TestRepeatOffendersAreBlockedLonger(t *testing.T) {
+func TestPipelineRepeatOffendersAreBlockedLonger(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce+"blocks: {default_ttl: 1s}\nescalate: {factor: 10, max_ttl: 1m, memory: 1h, permanent_after: 3, permanent_ip: true}\n")
 	want := []time.Duration{time.Second, 10 * time.Second, time.Minute}
@@ -436,7 +436,7 @@ func TestRepeatOffendersAreBlockedLonger(t *testing.T) {
 	}
 }
 
-func TestABlockThatCantBeStoredIsDead(t *testing.T) {
+func TestPipelineUnstorableBlockIsDead(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: sensitive_field_change, fields: [email]}]\n")
 	b.blocks = unstorable{b.blocks}
@@ -455,7 +455,7 @@ func (unstorable) Put(_ context.Context, puts []store.Put) ([]store.Result, erro
 	return results, nil
 }
 
-func TestMetricsAreInOrder(t *testing.T) {
+func TestMetricsAreWellFormed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	b.must("DDDDD", b.failures(5, "203.0.113.9")...)

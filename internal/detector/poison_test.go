@@ -116,9 +116,9 @@ func poisonChild() int {
 	return childBroken
 }
 
-// TestPoison: an event that ends the process, overflows its stack, panics, or keeps it for ever is a dead letter with a
+// TestPoisonEntriesBecomeDeadLetters: an event that ends the process, overflows its stack, panics, or keeps it for ever is a dead letter with a
 // reason in the end, and its neighbours count, each once.
-func TestPoison(t *testing.T) {
+func TestPoisonEntriesBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	for poison, want := range map[string]struct {
 		code   int // of the detectors that don't survive

@@ -14,9 +14,9 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestLateEventsReviveNothing: a block ends so long after the event, not after
+// TestLateEventsReviveNoBlock: a block ends so long after the event, not after
 // the worker came to it.
-func TestLateEventsReviveNothing(t *testing.T) {
+func TestLateEventsReviveNoBlock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce+"blocks: {default_ttl: 10m}\n")
 	b.start = time.Now().Add(-time.Hour)
@@ -32,9 +32,9 @@ func TestLateEventsReviveNothing(t *testing.T) {
 	}
 }
 
-// TestBlockAppliedTellsOfBeginnings: of a block that begins and of one that
+// TestBlockAppliedOnlyWhenBlockBegins: of a block that begins and of one that
 // becomes permanent, not of one that is extended or repeated.
-func TestBlockAppliedTellsOfBeginnings(t *testing.T) {
+func TestBlockAppliedOnlyWhenBlockBegins(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, `
 rules: [{name: brute_force_login, threshold: 1}, {name: sensitive_field_change, fields: [email]}]
@@ -60,8 +60,8 @@ actions: {brute_force_login: {action: temp_block, scopes: [user]}}
 	}
 }
 
-// TestCooldownOfAnAlert is what the rule says, in Redis.
-func TestCooldownOfAnAlert(t *testing.T) {
+// TestAlertCooldownIsTheRules is what the rule says, in Redis.
+func TestAlertCooldownIsTheRules(t *testing.T) {
 	t.Parallel()
 	for params, want := range map[string]time.Duration{"window: 7m": 7 * time.Minute, "cooldown: 2h": 2 * time.Hour} {
 		b := newBench(t, "rules: [{name: resource_enumeration, threshold: 1, "+params+"}]\n")
@@ -73,9 +73,9 @@ func TestCooldownOfAnAlert(t *testing.T) {
 	}
 }
 
-// TestScopesOfTheOperator: a tenant is counted like everybody, and blocked as
+// TestConfiguredScopesAreBlocked: a tenant is counted like everybody, and blocked as
 // what it is; an IPv6 network is one address.
-func TestScopesOfTheOperator(t *testing.T) {
+func TestConfiguredScopesAreBlocked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, `
 ipv6_prefix: 64
@@ -93,8 +93,8 @@ actions: {brute_force_login: {action: temp_block, scopes: [tenant, ip]}}
 	}
 }
 
-// TestTimeOfAnEvent is that of its entry, unless the configuration believes producers.
-func TestTimeOfAnEvent(t *testing.T) {
+// TestEventTimeIsEntryTime is that of its entry, unless the configuration believes producers.
+func TestEventTimeIsEntryTime(t *testing.T) {
 	t.Parallel()
 	long := time.Now().Add(-24 * time.Hour)
 	for text, want := range map[string]bool{"": true, "stream: {event_time: event}\n": false} {
@@ -122,9 +122,9 @@ func TestNothingRunsUnlessListed(t *testing.T) {
 	}
 }
 
-// TestDeadLettersSayWhy: an entry that is no event is dead at its first
+// TestDeadLettersHaveReason: an entry that is no event is dead at its first
 // delivery, with a reason, and counted by its class.
-func TestDeadLettersSayWhy(t *testing.T) {
+func TestDeadLettersHaveReason(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)
 	verdicts, err := b.Handle(t.Context(), nil, []consumer.Entry{b.entry("event", "{"), b.entry("user.id", "7")})

@@ -32,9 +32,9 @@ http: {addr: "127.0.0.1:0"}
 	return cfg
 }
 
-// TestNewClosesWhatItOpenedIfALaterStepFails: the trace exporter and the sinks' queues
+// TestNewErrorClosesWhatWasOpened: the trace exporter and the sinks' queues
 // run in goroutines of their own, which end.
-func TestNewClosesWhatItOpenedIfALaterStepFails(t *testing.T) { //nolint:paralleltest // looks at all goroutines
+func TestNewErrorClosesWhatWasOpened(t *testing.T) { //nolint:paralleltest // looks at all goroutines
 	env := testenv.Redis(t)
 	cfg := runConfig(t, env)
 	cfg.Events.Stream = env.Prefix + ":published"
@@ -59,9 +59,9 @@ func TestNewClosesWhatItOpenedIfALaterStepFails(t *testing.T) { //nolint:paralle
 	})
 }
 
-// TestServerFailureEndsTheWorker: a worker whose metrics and health cannot be served any
+// TestHTTPServerFailureEndsWorker: a worker whose metrics and health cannot be served any
 // more says so at once and ends with an error, in good order.
-func TestServerFailureEndsTheWorker(t *testing.T) {
+func TestHTTPServerFailureEndsWorker(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	var log bytes.Buffer

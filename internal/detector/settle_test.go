@@ -188,9 +188,9 @@ type deafSinks struct{}
 
 func (deafSinks) Emit(context.Context, []wire.Enforcement) error { return errDown }
 
-// TestSettleOutstandingWorkOutweighsDeadLetter: an entry that can never be handled in one
+// TestSettleOutstandingWorkOutranksDeadLetter: an entry that can never be handled in one
 // respect stays pending until its other effects are there.
-func TestSettleOutstandingWorkOutweighsDeadLetter(t *testing.T) {
+func TestSettleOutstandingWorkOutranksDeadLetter(t *testing.T) {
 	t.Parallel()
 	b := newBatch(make([]consumer.Entry, 3))
 	for i := range b.standings {

@@ -116,7 +116,7 @@ type stoppedClock struct{}
 
 func (stoppedClock) Time(context.Context, string) (time.Time, error) { return time.Time{}, errDown }
 
-func TestWithoutTheTimeNothingIsShed(t *testing.T) {
+func TestSheddingWithoutClockShedsNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce+shedding)
 	b.shedder.clock = stoppedClock{}

@@ -62,9 +62,9 @@ func (c brokenCooldowns) Begin(ctx context.Context, markers []cooldown.Marker) (
 	return due, err
 }
 
-// TestPipelineStoreFailureIsMadeUpForAtRedelivery: wherever a store fails on the way of an attack, no match is acked
+// TestPipelineStoreFailureIsRepairedAtRedelivery: wherever a store fails on the way of an attack, no match is acked
 // and lost. What led to it is delivered again, and then the block is there and the alert is out: once, under its ID.
-func TestPipelineStoreFailureIsMadeUpForAtRedelivery(t *testing.T) {
+func TestPipelineStoreFailureIsRepairedAtRedelivery(t *testing.T) {
 	t.Parallel()
 	const rules = "rules: [{name: brute_force_login, threshold: 3}, {name: resource_enumeration, threshold: 3}]\n" +
 		"escalate: {factor: 2, max_ttl: 24h, memory: 48h}\n"

@@ -75,7 +75,7 @@ func TestUncountedSamplesAreLoggedOnceAMinute(t *testing.T) {
 	}
 }
 
-func TestUncountedOfAllWorkersIsAddedUp(t *testing.T) {
+func TestUncountedSumsAllWorkers(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	keys := rediskey.Keys{Prefix: env.Prefix}

@@ -52,7 +52,7 @@ func told(d enforce.Decision) string {
 	return strings.Join(parts, ", ")
 }
 
-func TestTheFirstThatSpeaksDecides(t *testing.T) {
+func TestResolveFirstSettingDecides(t *testing.T) {
 	t.Parallel()
 	temp := func(scopes ...string) enforce.ActionConfig {
 		return enforce.ActionConfig{Action: enforce.TempBlock, Scopes: scopes}
@@ -135,8 +135,8 @@ func TestDefaultActions(t *testing.T) {
 	}
 }
 
-// TestTheFirstLengthThatIsGiven: the action's, the match's, the default, five minutes.
-func TestTheFirstLengthThatIsGiven(t *testing.T) {
+// TestResolveFirstDurationWins: the action's, the match's, the default, five minutes.
+func TestResolveFirstDurationWins(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]struct{ action, match, fallback time.Duration }{
 		"1m0s ip=203.0.113.9": {time.Minute, 2 * time.Minute, 3 * time.Minute}, "2m0s ip=203.0.113.9": {0, 2 * time.Minute, 3 * time.Minute},
@@ -150,7 +150,7 @@ func TestTheFirstLengthThatIsGiven(t *testing.T) {
 	}
 }
 
-func TestWhatABlockSays(t *testing.T) {
+func TestResolveBlockFields(t *testing.T) {
 	t.Parallel()
 	p := policy()
 	p.Actions = map[string]enforce.ActionConfig{"r": {Action: enforce.TempBlock, TTL: time.Minute, StatusCode: 403, Message: "go away"}}
@@ -168,7 +168,7 @@ func TestWhatABlockSays(t *testing.T) {
 	}
 }
 
-func TestTheAllowlistTurnsBlocksIntoAlerts(t *testing.T) {
+func TestAllowlistTurnsBlocksIntoAlerts(t *testing.T) {
 	t.Parallel()
 	list, _, err := enforce.NewAllowlist([]string{"203.0.113.0/24", "user:u1"})
 	if err != nil {
@@ -183,7 +183,7 @@ func TestTheAllowlistTurnsBlocksIntoAlerts(t *testing.T) {
 	}
 }
 
-func TestTrustedProxyIsNeverBlockedByARule(t *testing.T) {
+func TestTrustedProxyIsNeverBlockedByRule(t *testing.T) {
 	t.Parallel()
 	p := policy()
 	list, _, err := enforce.NewAllowlist([]string{"203.0.113.0/24", "2001:db8:1:2::7"})
@@ -204,7 +204,7 @@ func TestTrustedProxyIsNeverBlockedByARule(t *testing.T) {
 	}
 }
 
-func TestAllowlistHolds(t *testing.T) {
+func TestAllowlistContains(t *testing.T) {
 	t.Parallel()
 	list, _, err := enforce.NewAllowlist([]string{" 10.0.0.0/8", "::ffff:192.0.2.0/120", "2001:db8::7", "ip:198.51.100.7", "session:abc", "tenant:a:b"})
 	if err != nil {

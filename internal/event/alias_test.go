@@ -68,7 +68,7 @@ func TestCanonicalizeOtherSpellings(t *testing.T) {
 	}
 }
 
-func TestCanonicalizeLeavesOthersAlone(t *testing.T) {
+func TestCanonicalizeKeepsUnknownNames(t *testing.T) {
 	t.Parallel()
 	attrs := []event.Attr{{Name: "event_type", Value: "x"}, {Name: "user", Value: "plain"}, {Name: "source.address", Value: "192.0.2.1"}}
 	if got := canonicalize(attrs); len(got) != len(attrs) {

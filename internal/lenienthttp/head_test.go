@@ -100,8 +100,8 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// TestFieldsManyLines: of too many lines the last stay, and that there were others stays visible.
-func TestFieldsManyLines(t *testing.T) {
+// TestFieldsTooManyLinesKeepsLast: of too many lines the last stay, and that there were others stays visible.
+func TestFieldsTooManyLinesKeepsLast(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 400, 100_000} {
 		h, _, err := parsed(t, "GET / HTTP/1.1\r\n"+strings.Repeat("X-A: 6.6.6.6\r\n", n)+"X-A: last\r\n\r\n")
@@ -116,7 +116,7 @@ func TestFieldsManyLines(t *testing.T) {
 	}
 }
 
-func TestReusable(t *testing.T) {
+func TestConnectionIsReusable(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"1.1\r\n": true, "1.1\r\nConnection: close\r\n": false, "1.1\r\nConnection: X-A, Close\r\n": false, "1.1\r\nConnection: keep-alive\r\n": true,
@@ -131,8 +131,8 @@ func TestReusable(t *testing.T) {
 	}
 }
 
-// TestHeadWithoutEnd: one that breaks off is no request, and one that doesn't is given up at some size.
-func TestHeadWithoutEnd(t *testing.T) {
+// TestHeadWithoutEndIsRefused: one that breaks off is no request, and one that doesn't is given up at some size.
+func TestHeadWithoutEndIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "GET", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n b"} {
 		if _, _, err := parsed(t, text); !errors.Is(err, io.EOF) {

@@ -96,9 +96,9 @@ func TestServerKeepsConnections(t *testing.T) {
 	}
 }
 
-// TestServerWaitsForNoBody: the response does not wait for the body. The connection ends after it, since the
+// TestServerDoesNotWaitForBody: the response does not wait for the body. The connection ends after it, since the
 // start of the next request is unknown.
-func TestServerWaitsForNoBody(t *testing.T) {
+func TestServerDoesNotWaitForBody(t *testing.T) {
 	t.Parallel()
 	_, addr := serve(t, echo)
 	for _, request := range []string{
@@ -145,8 +145,8 @@ func TestServerAnswers(t *testing.T) {
 	}
 }
 
-// TestServerOutlivesAPanic: it ends the connection, not the server.
-func TestServerOutlivesAPanic(t *testing.T) {
+// TestServerSurvivesPanic: it ends the connection, not the server.
+func TestServerSurvivesPanic(t *testing.T) {
 	t.Parallel()
 	_, addr := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/panic" {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestRunnerTellsWhatSurvives: a mutation that a test notices is killed, by the test that is named; one that none notices
+// TestRunnerReportsSurvivors: a mutation that a test notices is killed, by the test that is named; one that none notices
 // survives; one that doesn't build, and tests that are not there, are errors and no deaths. The file stays as it was.
-func TestRunnerTellsWhatSurvives(t *testing.T) {
+func TestRunnerReportsSurvivors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	const program = "package p\n\nimport _ \"embed\"\n\n//go:embed limit.txt\nvar limit string\n\nfunc Small(n int) bool { return n < 10 }\n"

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-func TestParametersOfOtherDriversAreRefused(t *testing.T) {
+func TestParseRefusesOtherDriversParameters(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{
 		"pgbouncer": "pgbouncer=true", "schema": "schema=public", "currentSchema": "sslmode=disable&currentSchema=app", "ssl": "ssl=true",
@@ -30,7 +30,7 @@ func TestParametersOfOtherDriversAreRefused(t *testing.T) {
 	}
 }
 
-func TestParseTakesWhatPostgresKnows(t *testing.T) {
+func TestParseAcceptsPostgresParameters(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{
 		"", "?sslmode=disable", "?options=-csearch_path%3Dapp", "?search_path=app", "?application_name=w&statement_timeout=1000", "?pool_max_conns=4",
@@ -47,8 +47,8 @@ func TestParseTakesWhatPostgresKnows(t *testing.T) {
 	}
 }
 
-// TestRefusedIsWhatNoWaitingChanges asks a real server: it refuses connections, and says over which parameter.
-func TestRefusedIsWhatNoWaitingChanges(t *testing.T) {
+// TestRefusedMatchesPermanentErrors asks a real server: it refuses connections, and says over which parameter.
+func TestRefusedMatchesPermanentErrors(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)
 	connect := func(url string) error {

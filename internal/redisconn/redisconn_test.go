@@ -29,9 +29,9 @@ func options(addr string, dial func(ctx context.Context, network, addr string) (
 	}
 }
 
-// TestServerThatIsBackIsAskedThoughManyDialsFailed: once as many dials have failed as the pool has connections, go-redis by
+// TestRecoveredServerIsDialledAfterManyFailures: once as many dials have failed as the pool has connections, go-redis by
 // itself hands out the last error for up to a second.
-func TestServerThatIsBackIsAskedThoughManyDialsFailed(t *testing.T) {
+func TestRecoveredServerIsDialledAfterManyFailures(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	for name, user := range map[string]string{"no login": "", "a login": "u"} {
@@ -82,8 +82,8 @@ func TestServerThatIsBackIsAskedThoughManyDialsFailed(t *testing.T) {
 	}
 }
 
-// TestFailedDialsStandForOthersOnlyBriefly: a server that is down is not dialled by every request.
-func TestFailedDialsStandForOthersOnlyBriefly(t *testing.T) {
+// TestFailedDialIsReusedBriefly: a server that is down is not dialled by every request.
+func TestFailedDialIsReusedBriefly(t *testing.T) {
 	t.Parallel()
 	now, dials := time.Now(), 0
 	d := newDialer()
@@ -115,8 +115,8 @@ func TestFailedDialsStandForOthersOnlyBriefly(t *testing.T) {
 	}
 }
 
-// TestClientFollowsANameToAnotherServer: the old one lives on, and so do its connections.
-func TestClientFollowsANameToAnotherServer(t *testing.T) {
+// TestClientFollowsNameToAnotherServer: the old one lives on, and so do its connections.
+func TestClientFollowsNameToAnotherServer(t *testing.T) {
 	t.Parallel()
 	a, b := testenv.PrivateRedis(t), testenv.PrivateRedis(t)
 	for server, value := range map[*testenv.PrivateRedisEnv]string{a: "a", b: "b"} {
@@ -139,8 +139,8 @@ func TestClientFollowsANameToAnotherServer(t *testing.T) {
 	})
 }
 
-// TestLifetimeOfTheURLStands: whoever sets one knows why.
-func TestLifetimeOfTheURLStands(t *testing.T) {
+// TestConnectionLifetimeOfURLIsKept: whoever sets one knows why.
+func TestConnectionLifetimeOfURLIsKept(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[time.Duration]time.Duration{0: Lifetime, time.Hour: time.Hour, -1: -1} {
 		o := options("127.0.0.1:1", nil)
@@ -153,8 +153,8 @@ func TestLifetimeOfTheURLStands(t *testing.T) {
 	}
 }
 
-// TestClusterClientFindsWhoWasElected: nobody tells it, since the server that had the slots is gone.
-func TestClusterClientFindsWhoWasElected(t *testing.T) {
+// TestClusterClientFindsElectedReplica: nobody tells it, since the server that had the slots is gone.
+func TestClusterClientFindsElectedReplica(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)
 	o := options("", nil)
@@ -183,8 +183,8 @@ func TestClusterClientFindsWhoWasElected(t *testing.T) {
 	t.Logf("commands succeed %s after the election", time.Since(elected).Round(time.Millisecond))
 }
 
-// TestWhatMovesSlots: what a server answers about its data is no reason to look where slots are.
-func TestWhatMovesSlots(t *testing.T) {
+// TestErrorsThatReloadSlots: what a server answers about its data is no reason to look where slots are.
+func TestErrorsThatReloadSlots(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"MOVED 1 h:1": true, "READONLY You can't write": true, "CLUSTERDOWN The cluster is down": true, "LOADING Redis is loading": true,

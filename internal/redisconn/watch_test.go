@@ -171,8 +171,8 @@ func TestWatchSeesReplicaThatIsCutOff(t *testing.T) {
 	become([]any{"REPLICAOF", "NO", "ONE"}, Server{}, "Redis is a primary again")
 }
 
-// TestWatchThatMayNotLookSaysSoOnce: with the rights of earlier versions.
-func TestWatchThatMayNotLookSaysSoOnce(t *testing.T) {
+// TestWatchWithoutPermissionWarnsOnce: with the rights of earlier versions.
+func TestWatchWithoutPermissionWarnsOnce(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	if err := env.Client.Do(t.Context(), "ACL", "SETUSER", "u", "on", ">p", "~*", "+mget").Err(); err != nil {
@@ -194,8 +194,8 @@ func TestWatchThatMayNotLookSaysSoOnce(t *testing.T) {
 	}
 }
 
-// TestWatchLeavesClusterAndSentinelAlone: they find failovers by themselves.
-func TestWatchLeavesClusterAndSentinelAlone(t *testing.T) {
+// TestWatchIgnoresClusterAndSentinel: they find failovers by themselves.
+func TestWatchIgnoresClusterAndSentinel(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]*redis.UniversalOptions{
 		"cluster":  {Addrs: []string{"127.0.0.1:1"}, IsClusterMode: true},

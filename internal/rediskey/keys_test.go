@@ -43,9 +43,9 @@ func TestKeysGolden(t *testing.T) {
 	}
 }
 
-// TestLongValuesDontCollide: nobody can choose a short name that stands for
+// TestLongValuesDoNotCollide: nobody can choose a short name that stands for
 // somebody's long one.
-func TestLongValuesDontCollide(t *testing.T) {
+func TestLongValuesDoNotCollide(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
 	hashed := Value(long)
@@ -88,8 +88,8 @@ func TestSlotTagFindsEverySlot(t *testing.T) {
 	}
 }
 
-// TestMarkIsInTheBlocksSlot: a script may touch both.
-func TestMarkIsInTheBlocksSlot(t *testing.T) {
+// TestTombstoneIsInTheBlocksSlot: a script may touch both.
+func TestTombstoneIsInTheBlocksSlot(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"wardstream", "{ws}", "a{b}c", "sec_audit"} {
 		k := Keys{Prefix: prefix}

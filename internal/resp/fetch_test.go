@@ -66,7 +66,7 @@ func TestFetchAgreesWithGoRedis(t *testing.T) {
 	}
 }
 
-func TestEncodeRefusesWhatRESP2DoesNotKnow(t *testing.T) {
+func TestEncodeRefusesTypesUnknownToRESP2(t *testing.T) {
 	t.Parallel()
 	if err := encode(&bytes.Buffer{}, []any{1.5}); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a float is encoded: %v", err)

@@ -79,9 +79,9 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// TestAutoClaimOfRedis62 reads what that version replies for entries that were trimmed while
+// TestAutoClaimReadsRedis62Replies reads what that version replies for entries that were trimmed while
 // pending, which no later one does.
-func TestAutoClaimOfRedis62(t *testing.T) {
+func TestAutoClaimReadsRedis62Replies(t *testing.T) {
 	t.Parallel()
 	reply, err := AutoClaim(encoded(t, []any{"0-0", []any{nil, []any{"5-1", []any{"a", "b"}}, nil}}))
 	want := Claimed{Cursor: "0-0", Absent: 2, Entries: []Entry{{ID: "5-1", Fields: []string{"a", "b"}}}}
@@ -177,7 +177,7 @@ func sampleRead(t testing.TB, entries, fields int) []byte {
 	return encoded(t, []any{[]any{"s", list}})
 }
 
-func TestReadingTakesTwoAllocationsAnEntry(t *testing.T) {
+func TestReadGroupAllocatesTwicePerEntry(t *testing.T) {
 	raw := sampleRead(t, 512, 10)
 	allocs := testing.AllocsPerRun(10, func() {
 		if _, err := ReadGroup(raw); err != nil {

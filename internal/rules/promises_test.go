@@ -117,8 +117,8 @@ func TestRulesAcceptTheirEventTypes(t *testing.T) {
 	}
 }
 
-// TestEventsOfRetryingProducersCountOnce: an event that a producer sent as two entries counts once.
-func TestEventsOfRetryingProducersCountOnce(t *testing.T) {
+// TestEventPublishedTwiceCountsOnce: an event that a producer sent as two entries counts once.
+func TestEventPublishedTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	for name, typ := range map[string]string{
 		"brute_force_login": "auth.login.failed", "repeated_client_error": "http.response.client_error", "repeated_route": "audit.http.request.pre",

@@ -151,7 +151,7 @@ func (f fixture) failed(t *testing.T, sink string, n float64) {
 	})
 }
 
-func TestFanoutGivesEverySinkEverything(t *testing.T) {
+func TestFanoutDeliversToEverySink(t *testing.T) {
 	t.Parallel()
 	var a, b collector
 	f := fanout(t, sinks.Options{Budget: patience}, sinks.Named{Name: "a", Sink: &a}, sinks.Named{Name: "b", Sink: &b})
@@ -172,10 +172,10 @@ func TestFanoutGivesEverySinkEverything(t *testing.T) {
 	}
 }
 
-// TestFanoutBlockedSink: a sink that hangs delays nobody else and gets its
+// TestFanoutBlockedSinkDelaysNoOther: a sink that hangs delays nobody else and gets its
 // events once it goes on; Emit soon stops waiting for it, and waits again when it has
 // caught up.
-func TestFanoutBlockedSink(t *testing.T) {
+func TestFanoutBlockedSinkDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	var good, stuck collector
 	f := fanout(t, sinks.Options{Budget: 20 * time.Millisecond}, sinks.Named{Name: "stuck", Sink: &stuck}, sinks.Named{Name: "good", Sink: &good})
@@ -202,10 +202,10 @@ func TestFanoutBlockedSink(t *testing.T) {
 	}
 }
 
-// TestFanoutDoesNotWaitForABrokenSink: with a budget that no test outlasts,
+// TestFanoutDoesNotWaitForFailingSink: with a budget that no test outlasts,
 // Emit returns from a sink that fails, and after its recovery only when it has the
 // events.
-func TestFanoutDoesNotWaitForABrokenSink(t *testing.T) {
+func TestFanoutDoesNotWaitForFailingSink(t *testing.T) {
 	t.Parallel()
 	var sink collector
 	f := fanout(t, sinks.Options{Budget: time.Hour}, sinks.Named{Name: "s", Sink: &sink})
@@ -232,7 +232,7 @@ func TestFanoutDoesNotWaitForABrokenSink(t *testing.T) {
 	}
 }
 
-func TestFanoutDropsWhatDoesNotFit(t *testing.T) {
+func TestFanoutDropsOverflow(t *testing.T) {
 	t.Parallel()
 	var good, stuck collector
 	f := fanout(t, sinks.Options{Queue: 5, Budget: time.Millisecond}, sinks.Named{Name: "stuck", Sink: &stuck}, sinks.Named{Name: "good", Sink: &good})
@@ -289,7 +289,7 @@ func TestFanoutDrainsOnClose(t *testing.T) {
 	}
 }
 
-func TestFanoutCloseGivesUp(t *testing.T) {
+func TestFanoutCloseTimesOut(t *testing.T) {
 	t.Parallel()
 	var good, broken, stuck collector
 	f := fanout(t, sinks.Options{Budget: time.Millisecond},
@@ -326,7 +326,7 @@ func (p *panicky) Emit(ctx context.Context, batch []wire.Enforcement) error {
 	return p.collector.Emit(ctx, batch)
 }
 
-func TestFanoutSurvivesAPanic(t *testing.T) {
+func TestFanoutSurvivesPanic(t *testing.T) {
 	t.Parallel()
 	var sink panicky
 	f := fanout(t, sinks.Options{}, sinks.Named{Name: "p", Sink: &sink})
@@ -335,7 +335,7 @@ func TestFanoutSurvivesAPanic(t *testing.T) {
 	testenv.Eventually(t, patience, func() error { return sink.has(batch) })
 }
 
-func TestFanoutForMany(t *testing.T) {
+func TestFanoutConcurrentEmit(t *testing.T) {
 	t.Parallel()
 	var a, b collector
 	f := fanout(t, sinks.Options{Queue: 1 << 20}, sinks.Named{Name: "a", Sink: &a}, sinks.Named{Name: "b", Sink: &b})
@@ -358,7 +358,7 @@ func TestFanoutForMany(t *testing.T) {
 	})
 }
 
-func TestFanoutMetricsTwice(t *testing.T) {
+func TestFanoutMetricsRegisterTwice(t *testing.T) {
 	t.Parallel()
 	f := fanout(t, sinks.Options{})
 	if _, err := sinks.NewFanout(sinks.Options{Registerer: f.reg, Logger: slog.New(slog.DiscardHandler), Now: time.Now}); err == nil {
@@ -366,9 +366,9 @@ func TestFanoutMetricsTwice(t *testing.T) {
 	}
 }
 
-// TestFanoutOutlivesRedis: while the stream's Redis is dead another sink goes
+// TestFanoutSurvivesRedisOutage: while the stream's Redis is dead another sink goes
 // on; once it is back the events are there, none of them missing.
-func TestFanoutOutlivesRedis(t *testing.T) {
+func TestFanoutSurvivesRedisOutage(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	o, err := redis.ParseURL(env.URL)

@@ -225,8 +225,8 @@ func TestOTLPFailures(t *testing.T) { //nolint:paralleltest // sets the environm
 	}
 }
 
-// TestOTLPInAFanout: batches that fail come again, in order.
-func TestOTLPInAFanout(t *testing.T) { //nolint:paralleltest // sets the environment, which the exporters read
+// TestOTLPInFanoutRetriesInOrder: batches that fail come again, in order.
+func TestOTLPInFanoutRetriesInOrder(t *testing.T) { //nolint:paralleltest // sets the environment, which the exporters read
 	server := &otlpServer{statuses: []int{http.StatusUnauthorized, http.StatusInternalServerError}}
 	f := fanout(t, sinks.Options{}, sinks.Named{Name: "otlp", Sink: otlp(t, server, ""), Detached: true, Batch: 4})
 	batch := alerts("x", 10)

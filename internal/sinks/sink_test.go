@@ -68,7 +68,7 @@ func TestJSONLWritesOneLineForEach(t *testing.T) {
 	}
 }
 
-func TestJSONLSaysWhatFailed(t *testing.T) {
+func TestJSONLWriteErrorIsReturned(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("pipe closed")
 	if err := sinks.NewJSONL(&writes{err: broken}, origin()).Emit(t.Context(), alerts("x", 1)); !errors.Is(err, broken) {
@@ -134,7 +134,7 @@ func TestStreamIsBounded(t *testing.T) {
 	}
 }
 
-func TestStreamSaysWhatFailed(t *testing.T) {
+func TestStreamErrorsAreReturned(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	name := env.Prefix + ":enforcement"

@@ -158,8 +158,8 @@ func TestWebhookSecrets(t *testing.T) {
 	}
 }
 
-// TestWebhookAnswers: which answers take an event, which ask for it again, and when.
-func TestWebhookAnswers(t *testing.T) {
+// TestWebhookResponseStatus: which answers take an event, which ask for it again, and when.
+func TestWebhookResponseStatus(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -242,7 +242,7 @@ func TestWebhookTimesOut(t *testing.T) {
 	}
 }
 
-func TestWebhookReadsLittle(t *testing.T) {
+func TestWebhookReadsBoundedResponse(t *testing.T) {
 	t.Parallel()
 	var sent int
 	done := make(chan struct{})
@@ -264,7 +264,7 @@ func TestWebhookReadsLittle(t *testing.T) {
 	}
 }
 
-func TestWebhookRefusesWhatIsTooLong(t *testing.T) {
+func TestWebhookRefusesOversizedEvent(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t)
 	err := webhook(t, sinks.WebhookOptions{URL: server.URL}).Emit(t.Context(), []wire.Enforcement{{Type: wire.TypeAlert, Description: strings.Repeat("x", 300<<10)}})
@@ -282,9 +282,9 @@ func hook(t *testing.T, server *receiver, wants func(string) bool) sinks.Named {
 	}
 }
 
-// TestWebhookInAFanout: a receiver that fails is asked again under the same key, and one event that
+// TestWebhookInFanoutRetriesWithSameID: a receiver that fails is asked again under the same key, and one event that
 // it never takes is given up without the others.
-func TestWebhookInAFanout(t *testing.T) {
+func TestWebhookInFanoutRetriesWithSameID(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t, 503, 200, 500, 500, 500, 200, 404, 200)
 	f := fanout(t, sinks.Options{}, hook(t, server, nil))
@@ -309,7 +309,7 @@ func TestWebhookInAFanout(t *testing.T) {
 	}
 }
 
-func TestWebhookWaitsAsAsked(t *testing.T) {
+func TestWebhookHonoursRetryAfter(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t, http.StatusTooManyRequests)
 	server.header.Set("Retry-After", "1")
@@ -326,7 +326,7 @@ func TestWebhookWaitsAsAsked(t *testing.T) {
 	}
 }
 
-func TestWebhookGetsWhatItWants(t *testing.T) {
+func TestWebhookReceivesOnlySubscribedEvents(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t)
 	var all collector
@@ -348,8 +348,8 @@ func TestWebhookGetsWhatItWants(t *testing.T) {
 	}
 }
 
-// TestDetachedSinkIsNotWaitedFor: with a budget that no test outlasts.
-func TestDetachedSinkIsNotWaitedFor(t *testing.T) {
+// TestFanoutDoesNotWaitForDetachedSink: with a budget that no test outlasts.
+func TestFanoutDoesNotWaitForDetachedSink(t *testing.T) {
 	t.Parallel()
 	var far, near collector
 	f := fanout(t, sinks.Options{Budget: time.Hour, Queue: 3}, sinks.Named{Name: "far", Sink: &far, Detached: true}, sinks.Named{Name: "near", Sink: &near})
@@ -367,8 +367,8 @@ func TestDetachedSinkIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestDirectTellsEverySink: at once, though one hangs and one fails.
-func TestDirectTellsEverySink(t *testing.T) {
+// TestDirectEmitsToEverySink: at once, though one hangs and one fails.
+func TestDirectEmitsToEverySink(t *testing.T) {
 	t.Parallel()
 	var good, broken, stuck collector
 	broken.fail(errors.New("down"))

@@ -32,9 +32,9 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestTheVeryMoment: a block holds at the moment it ends, and none is begun
+// TestBlockHoldsAtItsEnd: a block holds at the moment it ends, and none is begun
 // then.
-func TestTheVeryMoment(t *testing.T) {
+func TestBlockHoldsAtItsEnd(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_700_000_000, 0).UTC()
 	p := Put{EvidenceTime: now, Block: checker.Block{ID: "a", Scope: checker.Scope{Type: "user", Value: "x"}, ExpiresAt: now.Add(time.Second)}}
@@ -47,7 +47,7 @@ func TestTheVeryMoment(t *testing.T) {
 	}
 }
 
-func TestFirst(t *testing.T) {
+func TestFirstBlockBegins(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1_700_000_000, 0)
 	b := func(value, id string, ends time.Time) checker.Block {

@@ -36,7 +36,7 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-func TestIDTellsMeaningsApart(t *testing.T) {
+func TestIDDistinguishesSpecs(t *testing.T) {
 	t.Parallel()
 	base := Spec{Name: "r", Threshold: 5, Length: time.Minute, Lateness: time.Minute}
 	seen := map[string]bool{base.ID(): true}
@@ -71,10 +71,10 @@ func naive(members map[uint64]int64, length, at int64) int {
 	return most
 }
 
-// TestNoRunIsMissed feeds members in disorder up to Lateness and asks, after
+// TestViewMissesNoRun feeds members in disorder up to Lateness and asks, after
 // each, whether the threshold is reached: the view must say what the
 // definition says over all members, though it keeps only its capacity.
-func TestNoRunIsMissed(t *testing.T) {
+func TestViewMissesNoRun(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -113,8 +113,8 @@ func TestCompactKeepsTheView(t *testing.T) {
 	}
 }
 
-// TestRecountLooksAtNoLaterClear: of clears in the log and beside it, those up to the operation's own time count.
-func TestRecountLooksAtNoLaterClear(t *testing.T) {
+// TestRecountIgnoresLaterClears: of clears in the log and beside it, those up to the operation's own time count.
+func TestRecountIgnoresLaterClears(t *testing.T) {
 	t.Parallel()
 	spec := &Spec{Threshold: 3, Length: time.Minute, Lateness: time.Minute}
 	var log []byte
@@ -144,7 +144,7 @@ func TestRecountLooksAtNoLaterClear(t *testing.T) {
 	}
 }
 
-func TestReplayIgnoresATornRecord(t *testing.T) {
+func TestReplayIgnoresTornRecord(t *testing.T) {
 	t.Parallel()
 	spec := &Spec{Threshold: 3, Length: time.Second}
 	log := Record{At: 1, Member: 2}.Append(nil)

@@ -92,7 +92,7 @@ func TestEncodeBlockRefuses(t *testing.T) {
 	}
 }
 
-func TestIsCopyIsNotFooled(t *testing.T) {
+func TestIsCopyRejectsForgery(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{
 		"", "x", `{"scope_type":"user","until":0,"flags":"c"}`, `{"id":"","created_at":null,"until":05,"flags":"c",`,
@@ -248,8 +248,8 @@ func TestStoreVectorValues(t *testing.T) {
 	}
 }
 
-// TestPythonReadsOurTimes: Python 3.10 reads microseconds or none, with an offset.
-func TestPythonReadsOurTimes(t *testing.T) {
+// TestTimesAreReadableByPython310: Python 3.10 reads microseconds or none, with an offset.
+func TestTimesAreReadableByPython310(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 1, 1, 0, 0, 0, time.FixedZone("x", 3600))
 	for nanos, want := range map[int]string{

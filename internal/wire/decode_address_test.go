@@ -137,8 +137,8 @@ func TestDecodePlaceholders(t *testing.T) {
 	}
 }
 
-// TestDecodeTextThatLooksLikeJSON: what a client may choose to be called is text, in a flat entry too.
-func TestDecodeTextThatLooksLikeJSON(t *testing.T) {
+// TestDecodeTextThatLooksLikeJSONStaysText: what a client may choose to be called is text, in a flat entry too.
+func TestDecodeTextThatLooksLikeJSONStaysText(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{`{"a":1}`, `["eve"]`, `[1]`, `{}`} {
 		e := decode(t, wire.DecoderOptions{}, "event_type", "x", "user.name", name, "session_id", name, "url.path", name, "note", name)
@@ -167,8 +167,8 @@ func TestDecodeQuotedValues(t *testing.T) {
 	}
 }
 
-// TestDecodeSerialisedDocuments: a body says the same as an object and as the object's text, however often that was serialised.
-func TestDecodeSerialisedDocuments(t *testing.T) {
+// TestDecodeSerialisedDocumentsEqualObjects: a body says the same as an object and as the object's text, however often that was serialised.
+func TestDecodeSerialisedDocumentsEqualObjects(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string][]string{
 		"object":        {"event", `{"event_type":"x","request.body":{"order":{"total":20000}}}`},

@@ -7,8 +7,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestDecodeReasonsHelp: a dead letter says what was probably meant.
-func TestDecodeReasonsHelp(t *testing.T) {
+// TestDecodeReasonsSuggestFix: a dead letter says what was probably meant.
+func TestDecodeReasonsSuggestFix(t *testing.T) {
 	t.Parallel()
 	flat := func(fields ...string) []string { return append(fields, "source.address", "192.0.2.1") }
 	for want, fields := range map[string][]string{

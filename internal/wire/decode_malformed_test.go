@@ -111,8 +111,8 @@ func TestDecodeEntrySize(t *testing.T) {
 	}
 }
 
-// TestMalformedSaysNothingOfTheEntry: reasons end up in logs and dead letters.
-func TestMalformedSaysNothingOfTheEntry(t *testing.T) {
+// TestMalformedReasonHoldsNoEntryText: reasons end up in logs and dead letters.
+func TestMalformedReasonHoldsNoEntryText(t *testing.T) {
 	t.Parallel()
 	d := wire.NewDecoder(wire.DecoderOptions{})
 	for _, fields := range [][]string{
@@ -131,9 +131,9 @@ func TestMalformedSaysNothingOfTheEntry(t *testing.T) {
 	}
 }
 
-// TestMalformedIsDocumented: whoever finds a class in a dead letter or a metric
+// TestMalformedReasonsAreDocumented: whoever finds a class in a dead letter or a metric
 // finds it in the documentation.
-func TestMalformedIsDocumented(t *testing.T) {
+func TestMalformedReasonsAreDocumented(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile("../../docs/reference/dead-letters.md")
 	if err != nil {

@@ -17,9 +17,9 @@ func otlpNest(n int) string {
 	return strings.Repeat(`{"arrayValue":{"values":[`, n-1) + `{"arrayValue":{"values":[]}}` + strings.Repeat(`]}}`, n-1)
 }
 
-// TestDecodeOneBadPartHidesNothing: whatever is wrong with a part that does not decide, the event counts, with its address,
+// TestDecodeMalformedPartKeepsEvent: whatever is wrong with a part that does not decide, the event counts, with its address,
 // and says that something is not as it was published; and what is right is not marked.
-func TestDecodeOneBadPartHidesNothing(t *testing.T) {
+func TestDecodeMalformedPartKeepsEvent(t *testing.T) {
 	t.Parallel()
 	const doc = `{"event_type":"x","source.address":"192.0.2.1",`
 	event := func(rest string) []string { return []string{"event", doc + rest + "}"} }
@@ -127,9 +127,9 @@ func TestDecodeOneBadPartHidesNothing(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsWhatDecides: however much an entry holds, and wherever they stand in it, the attributes that say what happened to whom
+// TestDecodeKeepsWellKnownAttributes: however much an entry holds, and wherever they stand in it, the attributes that say what happened to whom
 // are kept, and the others up to the limit.
-func TestDecodeKeepsWhatDecides(t *testing.T) {
+func TestDecodeKeepsWellKnownAttributes(t *testing.T) {
 	t.Parallel()
 	last := []string{"event_type", "x", "source.address", "192.0.2.1", "user.id", "7", "session_id", "s", "tenant", "t", "amount", "5", "event_id", "e"}
 	opts := wire.DecoderOptions{
@@ -220,8 +220,8 @@ func TestDecodeAmbiguousComparison(t *testing.T) {
 	}
 }
 
-// TestDecodeHeaderThatComesTwice: a header's values are a list, and none of them is dropped.
-func TestDecodeHeaderThatComesTwice(t *testing.T) {
+// TestDecodeRepeatedHeaderIsAList: a header's values are a list, and none of them is dropped.
+func TestDecodeRepeatedHeaderIsAList(t *testing.T) {
 	t.Parallel()
 	e := decode(t, wire.DecoderOptions{}, "event", `{"event_type":"x","proxy_headers":{"X-Forwarded-For":"192.0.2.1","X-Forwarded-For":"192.0.2.2","X-Forwarded-For":["192.0.2.3"]}}`)
 	v, _ := e.Get("proxy_headers.X-Forwarded-For")
@@ -230,9 +230,9 @@ func TestDecodeHeaderThatComesTwice(t *testing.T) {
 	}
 }
 
-// TestDecodeReplacedScopesStayApart: what has to be replaced or cut in a scope's value, or in an event's ID, makes no two of them
+// TestDecodeReplacedScopesStayDistinct: what has to be replaced or cut in a scope's value, or in an event's ID, makes no two of them
 // one, and none of them another that is what it looks like; however it is written, it is one.
-func TestDecodeReplacedScopesStayApart(t *testing.T) {
+func TestDecodeReplacedScopesStayDistinct(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
 	long := strings.Repeat("n", 5000)

@@ -112,9 +112,9 @@ func TestDecodeEncoding(t *testing.T) {
 	}
 }
 
-// TestDecodePayloadForgesNothing: what a client sent can't pass for attributes
+// TestDecodePayloadCannotForgeAttributes: what a client sent can't pass for attributes
 // of a flat event that carries it along.
-func TestDecodePayloadForgesNothing(t *testing.T) {
+func TestDecodePayloadCannotForgeAttributes(t *testing.T) {
 	t.Parallel()
 	for _, field := range []string{"data", "payload"} {
 		e := decode(t, wire.DecoderOptions{}, "event_type", "auth.login.failed", "source.address", "192.0.2.1",
@@ -377,8 +377,8 @@ func TestDecodeOwnTime(t *testing.T) {
 	}
 }
 
-// TestDecodeOwnTimeThatIsNone: a timestamp that can't be read is not taken for now.
-func TestDecodeOwnTimeThatIsNone(t *testing.T) {
+// TestDecodeMalformedOwnTime: a timestamp that can't be read is not taken for now.
+func TestDecodeMalformedOwnTime(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		`"yesterday"`, `-1`, `0`, `12345`, `1e400`, `1e-400`, `99999999999999999999999`, `{"ns":1}`, `[1767225600]`, `"2026-01-01"`, `"2026-13-01T00:00:00Z"`,
@@ -430,7 +430,7 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
-func TestDecodeIsUsableByMany(t *testing.T) {
+func TestDecodeConcurrently(t *testing.T) {
 	t.Parallel()
 	d := wire.NewDecoder(wire.DecoderOptions{})
 	done := make(chan error)

@@ -56,8 +56,8 @@ func TestEnforcementGolden(t *testing.T) {
 	golden(t, "enforcement.golden.jsonl", lines)
 }
 
-// TestDocumentedEnforcement: the event that docs/reference/enforcement-events.md shows is what a block of 300 s is told as.
-func TestDocumentedEnforcement(t *testing.T) {
+// TestEnforcementDocumentationExample: the event that docs/reference/enforcement-events.md shows is what a block of 300 s is told as.
+func TestEnforcementDocumentationExample(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/reference/enforcement-events.md")
 	if err != nil {
@@ -122,9 +122,9 @@ func TestEnforcementRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEnforcementIsAnEvent: what we emit is an entry like any other, and
+// TestEnforcementEventDecodesAndIsSkipped: what we emit is an entry like any other, and
 // detection skips it.
-func TestEnforcementIsAnEvent(t *testing.T) {
+func TestEnforcementEventDecodesAndIsSkipped(t *testing.T) {
 	t.Parallel()
 	for _, e := range enforcements() {
 		line, err := wire.EncodeEnforcement(e, origin())

@@ -70,7 +70,7 @@ func TestAllowlistIsNeverDenied(t *testing.T) {
 	}
 }
 
-func TestAllowlistIsNoFailMode(t *testing.T) {
+func TestAllowlistIsNotAFailMode(t *testing.T) {
 	t.Parallel()
 	list, err := checker.ParseAllowlist([]string{"203.0.113.9"})
 	if err != nil {

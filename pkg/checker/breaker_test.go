@@ -96,9 +96,9 @@ func (memory) Known([]Scope) []Block {
 	return []Block{{Scope: Scope{Type: ScopeUser, Value: "u"}, Message: "known"}}
 }
 
-// TestStalledStoreLeavesWhatIsKnown: blocks that the Lookup knows from memory are enforced while the
+// TestStalledStoreEnforcesKnownBlocks: blocks that the Lookup knows from memory are enforced while the
 // store is stalled.
-func TestStalledStoreLeavesWhatIsKnown(t *testing.T) {
+func TestStalledStoreEnforcesKnownBlocks(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	c := New(memory{prompt{func(ctx context.Context, _ []Scope) ([]Block, error) {

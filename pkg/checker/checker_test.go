@@ -56,7 +56,7 @@ var everybody = Subject{
 	Extra: map[string]string{"tenant": "acme", "device": "d1"}, Path: "/x",
 }
 
-func TestCheckAsksOnceForEveryScopeInPrecedence(t *testing.T) {
+func TestCheckLooksUpEveryScopeOnce(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		subject Subject
@@ -136,7 +136,7 @@ func TestCheckAsksOnceForEveryScopeInPrecedence(t *testing.T) {
 	}
 }
 
-func TestCheckWithoutScopesAsksNobody(t *testing.T) {
+func TestCheckWithoutScopesDoesNoLookup(t *testing.T) {
 	t.Parallel()
 	c := New(lookupFunc(func(context.Context, []Scope) ([]Block, error) {
 		t.Error("the Lookup was called")
@@ -147,7 +147,7 @@ func TestCheckWithoutScopesAsksNobody(t *testing.T) {
 	}
 }
 
-func TestStrongestBlockByPrecedenceAnswers(t *testing.T) {
+func TestStrongestBlockDecides(t *testing.T) {
 	t.Parallel()
 	ip, session, user := block("ip", "203.0.113.9", time.Minute), block("session", "s1", 0), block("user", "42", 90500*time.Millisecond)
 	lapsed := block("user", "42", time.Minute)
@@ -178,9 +178,9 @@ func TestStrongestBlockByPrecedenceAnswers(t *testing.T) {
 	}
 }
 
-// TestRangesAnswer: a range denies the addresses in it, after what is said of the address itself, whatever the
+// TestRangesDenyTheirAddresses: a range denies the addresses in it, after what is said of the address itself, whatever the
 // lengths that were asked for: a mirror knows them all.
-func TestRangesAnswer(t *testing.T) {
+func TestRangesDenyTheirAddresses(t *testing.T) {
 	t.Parallel()
 	exact, narrow, odd := block("ip", "203.0.113.9", time.Minute), block("ip", "203.0.113.0/24", time.Minute), block("ip", "203.0.112.0/21", time.Minute)
 	wide := block("ip", "203.0.0.0/16", 0)
@@ -340,7 +340,7 @@ func TestKnownBlockDeniesDespiteAnError(t *testing.T) {
 	}
 }
 
-func TestFailAnswersForAnUnknownSubject(t *testing.T) {
+func TestFailForUnknownSubject(t *testing.T) {
 	t.Parallel()
 	c := New(prompt{failing}, WithFailClosed(regexp.MustCompile("^/pay")))
 	if d := c.Fail(t.Context(), Subject{Path: "/x"}, errDown); d.Blocked || !errors.Is(d.Err, errDown) {
@@ -351,7 +351,7 @@ func TestFailAnswersForAnUnknownSubject(t *testing.T) {
 	}
 }
 
-func TestHooksHearWhatWasDecided(t *testing.T) {
+func TestHooksReceiveDecisions(t *testing.T) {
 	t.Parallel()
 	var blocked, failed int
 	hooks := []Option{
@@ -404,7 +404,7 @@ func TestStuckLookupDoesNotHoldTheRequest(t *testing.T) {
 	}
 }
 
-func TestPanickingLookupIsAFailedOne(t *testing.T) {
+func TestPanickingLookupIsAnError(t *testing.T) {
 	t.Parallel()
 	boom := lookupFunc(func(context.Context, []Scope) ([]Block, error) { panic("boom") })
 	for _, lookup := range []Lookup{boom, prompt{boom}} {

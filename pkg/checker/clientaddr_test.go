@@ -79,8 +79,8 @@ func TestSpoofing(t *testing.T) {
 	}
 }
 
-// TestHeaderWithPort: in a header that always carries a port one client is one address, whatever its port.
-func TestHeaderWithPort(t *testing.T) {
+// TestHeaderWithPortIsOneClient: in a header that always carries a port one client is one address, whatever its port.
+func TestHeaderWithPortIsOneClient(t *testing.T) {
 	t.Parallel()
 	trust := proxies(t, 0, "10.0.0.0/8")
 	trust.Header = HeaderCloudFrontViewer
@@ -97,7 +97,7 @@ func TestHeaderWithPort(t *testing.T) {
 	}
 }
 
-func TestNobodyIsTrustedByDefault(t *testing.T) {
+func TestNoProxyIsTrustedByDefault(t *testing.T) {
 	t.Parallel()
 	got, ok := TrustedProxies{Count: 1}.ClientAddr("127.0.0.1:80", []string{"198.51.100.7"})
 	if !ok || got.String() != "127.0.0.1" {
@@ -105,7 +105,7 @@ func TestNobodyIsTrustedByDefault(t *testing.T) {
 	}
 }
 
-func TestPeerThatIsNoAddress(t *testing.T) {
+func TestPeerWithoutAddress(t *testing.T) {
 	t.Parallel()
 	for _, peer := range []string{"", "@", "unix:", "pipe"} {
 		if got, ok := proxies(t, 0, "0.0.0.0/0", "::/0").ClientAddr(peer, []string{"198.51.100.7"}); ok {

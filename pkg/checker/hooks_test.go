@@ -32,7 +32,7 @@ func TestHooksChainInOrder(t *testing.T) {
 	}
 }
 
-func TestOnDecisionHearsOfEveryDecision(t *testing.T) {
+func TestOnDecisionReceivesEveryDecision(t *testing.T) {
 	t.Parallel()
 	var heard []bool
 	hook := WithOnDecision(func(_ context.Context, _ Subject, d Decision, _ time.Duration) { heard = append(heard, d.Blocked) })

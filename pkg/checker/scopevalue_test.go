@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// TestScopeValuesStayApart: whatever bytes a value is made of, it is text that every store takes, the same in detection and at ingress,
+// TestScopeValuesStayDistinct: whatever bytes a value is made of, it is text that every store takes, the same in detection and at ingress,
 // and no other value becomes it.
-func TestScopeValuesStayApart(t *testing.T) {
+func TestScopeValuesStayDistinct(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 3000)
 	values := []string{

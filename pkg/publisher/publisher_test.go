@@ -217,8 +217,8 @@ func (d *dropped) want(t *testing.T, why error, n int) {
 	}
 }
 
-// TestFullBuffer: with a Redis that doesn't answer, Publish returns at once, and what has no room is counted.
-func TestFullBuffer(t *testing.T) {
+// TestFullBufferDropsAndCounts: with a Redis that doesn't answer, Publish returns at once, and what has no room is counted.
+func TestFullBufferDropsAndCounts(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	var lost dropped
@@ -244,8 +244,8 @@ func TestFullBuffer(t *testing.T) {
 	}
 }
 
-// TestLostAnswer: the batch is sent again, and its events still count once.
-func TestLostAnswer(t *testing.T) {
+// TestLostReplyResendsBatch: the batch is sent again, and its events still count once.
+func TestLostReplyResendsBatch(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	var failures atomic.Int64
@@ -280,8 +280,8 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// TestHalfAnAnswer: only what Redis didn't confirm is sent again.
-func TestHalfAnAnswer(t *testing.T) {
+// TestPartialReplyResendsUnconfirmed: only what Redis didn't confirm is sent again.
+func TestPartialReplyResendsUnconfirmed(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	client := connect(t, env.URL)
@@ -353,8 +353,8 @@ func TestSeveralStreams(t *testing.T) {
 	}
 }
 
-// TestOutage: events wait for Redis to come back.
-func TestOutage(t *testing.T) {
+// TestOutageDelaysEvents: events wait for Redis to come back.
+func TestOutageDelaysEvents(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	var failed atomic.Int64
@@ -376,8 +376,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestOldEventsAreDropped: what comes minutes late would look like a burst of now.
-func TestOldEventsAreDropped(t *testing.T) {
+// TestStaleEventsAreDropped: what comes minutes late would look like a burst of now.
+func TestStaleEventsAreDropped(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	var seconds atomic.Int64
@@ -431,8 +431,8 @@ func TestInvalidEventsAreDroppedAlone(t *testing.T) {
 	}
 }
 
-// TestNULDoesNotHideAnEvent: a NUL makes a dead letter of an entry, and a client has it in its path for a %00.
-func TestNULDoesNotHideAnEvent(t *testing.T) {
+// TestNULIsReplaced: a NUL makes a dead letter of an entry, and a client has it in its path for a %00.
+func TestNULIsReplaced(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	p := publisher.New(connect(t, env.URL), publisher.WithStreams(env.Prefix+":events"))
@@ -492,8 +492,8 @@ func TestMaxLen(t *testing.T) {
 	}
 }
 
-// TestACL: a user that may do nothing but XADD can publish.
-func TestACL(t *testing.T) {
+// TestXADDPermissionSuffices: a user that may do nothing but XADD can publish.
+func TestXADDPermissionSuffices(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	if err := env.Client.ACLSetUser(t.Context(), "producer", "on", ">secret", "resetkeys", "%W~audit:events", "nocommands", "+xadd").Err(); err != nil {

@@ -17,8 +17,8 @@ var errBroken = errors.New("broken")
 
 func (broken) Write([]byte) (int, error) { return 0, errBroken }
 
-// TestAnswerLost: an answer that can't be written is an error.
-func TestAnswerLost(t *testing.T) {
+// TestWriteErrorIsReturned: an answer that can't be written is an error.
+func TestWriteErrorIsReturned(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"version", "version --output json", "rules list --all"} {
 		var errs bytes.Buffer

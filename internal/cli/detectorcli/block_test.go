@@ -20,9 +20,9 @@ func commandLine(ctx context.Context, env []string, args ...string) (code int, s
 // nowhere is the environment of a command whose stores don't answer.
 func nowhere() []string { return []string{"WARDSTREAM_REDIS_URL=redis://127.0.0.1:1"} }
 
-// TestBlockOfManyWantsYes: what hits people who have nothing to do with it is asked for twice, before any store is asked.
+// TestBlockOfManyNeedsYes: what hits people who have nothing to do with it is asked for twice, before any store is asked.
 // With --yes the command goes on to the stores.
-func TestBlockOfManyWantsYes(t *testing.T) {
+func TestBlockOfManyNeedsYes(t *testing.T) {
 	t.Parallel()
 	const permanent, wide = "a permanent block of an ip stays", "is a very wide range"
 	for line, want := range map[string]string{

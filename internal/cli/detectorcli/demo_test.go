@@ -60,8 +60,8 @@ func TestDemoExitCodes(t *testing.T) {
 	}
 }
 
-// TestDevUntilInterrupted: with rules of one's own, and logs where they were asked for.
-func TestDevUntilInterrupted(t *testing.T) {
+// TestDevRunsUntilInterrupted: with rules of one's own, and logs where they were asked for.
+func TestDevRunsUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "own.yaml")
 	if err := os.WriteFile(file, []byte("rules: [{name: repeated_client_error}]\nhttp: {addr: \"\"}\n"), 0o600); err != nil {

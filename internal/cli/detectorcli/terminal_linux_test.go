@@ -63,9 +63,9 @@ func onTerminal(t *testing.T, columns uint16, args ...string) []string {
 	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(out.String(), "\r\n", "\n"), "\n"), "\n")
 }
 
-// TestAnswersFitTheTerminal: tables and --help are as wide as the terminal at most, and what names a row stays whole as
+// TestOutputFitsTheTerminal: tables and --help are as wide as the terminal at most, and what names a row stays whole as
 // long as that goes. Into a pipe everything is written in full.
-func TestAnswersFitTheTerminal(t *testing.T) {
+func TestOutputFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	for _, columns := range []uint16{60, 80, 132} {
 		for _, line := range []string{"rules list --all", "block --help", "blocks --help"} {

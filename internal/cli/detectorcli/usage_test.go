@@ -26,9 +26,9 @@ func sections(t *testing.T, args ...string) map[string]string {
 	return found
 }
 
-// TestHelpShowsACommandsOwnFlagsApart: the flags that set a key of the configuration have a title of their own, and
+// TestHelpSeparatesCommandFlags: the flags that set a key of the configuration have a title of their own, and
 // of these a command shows only those that it reads.
-func TestHelpShowsACommandsOwnFlagsApart(t *testing.T) {
+func TestHelpSeparatesCommandFlags(t *testing.T) {
 	t.Parallel()
 	var all []string
 	for _, s := range allSettings() {

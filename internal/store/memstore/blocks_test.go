@@ -24,9 +24,9 @@ func TestBlocksModel(t *testing.T) {
 	storetest.Model(t, open)
 }
 
-// TestForgets floods the store with scopes whose blocks end: it may not keep
+// TestBlocksForgetsExpired floods the store with scopes whose blocks end: it may not keep
 // them all.
-func TestForgets(t *testing.T) {
+func TestBlocksForgetsExpired(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	now := time.Unix(1_700_000_000, 0)

@@ -49,9 +49,9 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestWaitsAreFailuresOfTheStore: a lock that isn't had, a standby that can't
+// TestLockTimeoutIsAStoreFailure: a lock that isn't had, a standby that can't
 // write, too little time.
-func TestWaitsAreFailuresOfTheStore(t *testing.T) {
+func TestLockTimeoutIsAStoreFailure(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)
 	storetest.Migrate(t, env.Pool)

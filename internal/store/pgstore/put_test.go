@@ -76,9 +76,9 @@ func mustPut(t testing.TB, b store.Blocks, puts ...store.Put) []store.Result {
 	return results
 }
 
-// TestPoisonHoldsNobodyUp: Postgres refuses one block of a batch for a reason
+// TestPutUnstorableBlockDelaysNoOther: Postgres refuses one block of a batch for a reason
 // that we don't check beforehand.
-func TestPoisonHoldsNobodyUp(t *testing.T) {
+func TestPutUnstorableBlockDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	b, pool := migrated(t)
 	exec(t, pool, `ALTER TABLE permanent_blocks ADD CHECK (rule_name <> 'poison')`)
@@ -104,8 +104,8 @@ func TestPoisonHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// TestRowsTellTheStory looks at the rows that remain of a block's life.
-func TestRowsTellTheStory(t *testing.T) {
+// TestRowsRecordHistory looks at the rows that remain of a block's life.
+func TestRowsRecordHistory(t *testing.T) {
 	t.Parallel()
 	b, pool := migrated(t)
 	ctx := t.Context()
@@ -139,8 +139,8 @@ FROM permanent_blocks WHERE metadata ? 'enforcement.id' ORDER BY id`)
 	}
 }
 
-// TestRepeatsWriteNothing: what changes nothing leaves no dead row.
-func TestRepeatsWriteNothing(t *testing.T) {
+// TestPutRepeatedWritesNothing: what changes nothing leaves no dead row.
+func TestPutRepeatedWritesNothing(t *testing.T) {
 	t.Parallel()
 	b, pool := migrated(t)
 	perm, temp := block(user("p"), "a", true), block(user("t"), "b", false)
@@ -155,9 +155,9 @@ func TestRepeatsWriteNothing(t *testing.T) {
 	}
 }
 
-// TestForeignWriter: another program blocks the same scopes at the same time,
+// TestPutBesideForeignWriter: another program blocks the same scopes at the same time,
 // without our locks.
-func TestForeignWriter(t *testing.T) {
+func TestPutBesideForeignWriter(t *testing.T) {
 	t.Parallel()
 	b, pool := migrated(t)
 	ctx := t.Context()
@@ -183,8 +183,8 @@ ON CONFLICT (scope_type, scope_value) WHERE revoked_at IS NULL DO UPDATE SET rul
 	}
 }
 
-// TestDeadlocks: batches over the same scopes in opposite orders.
-func TestDeadlocks(t *testing.T) {
+// TestPutOppositeOrdersDoNotDeadlock: batches over the same scopes in opposite orders.
+func TestPutOppositeOrdersDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	b, _ := migrated(t)
 	puts := make([]store.Put, 50)

@@ -62,8 +62,8 @@ func (f *follower) want(when string, values ...string) {
 	}
 }
 
-// TestAnnounces: whatever changes an answer is announced, and what changes none isn't.
-func TestAnnounces(t *testing.T) {
+// TestChangesAreAnnounced: whatever changes an answer is announced, and what changes none isn't.
+func TestChangesAreAnnounced(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (redis.UniversalClient, string){
 		"one server": func(t *testing.T) (redis.UniversalClient, string) {
@@ -138,9 +138,9 @@ func announces(t *testing.T, b *redisstore.Blocks, f *follower) {
 	f.want("a swept copy", "c")
 }
 
-// TestAnnouncesInPieces: entries and stream stay small, and a scope is named once a batch. Values that are
+// TestAnnouncementsAreBounded: entries and stream stay small, and a scope is named once a batch. Values that are
 // hashed in keys take room no longer than that.
-func TestAnnouncesInPieces(t *testing.T) {
+func TestAnnouncementsAreBounded(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
@@ -181,8 +181,8 @@ func TestAnnouncesInPieces(t *testing.T) {
 	f.want("after a trim", "after")
 }
 
-// TestEpochs: a stream or a head that went away begins a new epoch.
-func TestEpochs(t *testing.T) {
+// TestLostChangesStreamBeginsNewEpoch: a stream or a head that went away begins a new epoch.
+func TestLostChangesStreamBeginsNewEpoch(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
@@ -206,8 +206,8 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-// TestUnannouncedIsAnError: a change that nobody hears of has to be made again.
-func TestUnannouncedIsAnError(t *testing.T) {
+// TestFailedAnnouncementIsAnError: a change that nobody hears of has to be made again.
+func TestFailedAnnouncementIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})

@@ -17,9 +17,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestForgottenScriptsOnOneNode: of a batch that went to two servers only what
+// TestClusterScriptsAreReloadedOnOneNode: of a batch that went to two servers only what
 // failed is sent again.
-func TestForgottenScriptsOnOneNode(t *testing.T) {
+func TestClusterScriptsAreReloadedOnOneNode(t *testing.T) {
 	t.Parallel()
 	client := storetest.Cluster(t)
 	b := newBlocks(t, client, redisstore.BlockOptions{})
@@ -45,9 +45,9 @@ func TestForgottenScriptsOnOneNode(t *testing.T) {
 	}
 }
 
-// TestClusterOverrules: scripts can't see the membership hash, so what they put beside a
+// TestClusterMembershipHashOutranksKey: scripts can't see the membership hash, so what they put beside a
 // stronger block counts as nothing new.
-func TestClusterOverrules(t *testing.T) {
+func TestClusterMembershipHashOutranksKey(t *testing.T) {
 	t.Parallel()
 	client := storetest.Cluster(t)
 	b := newBlocks(t, client, redisstore.BlockOptions{})

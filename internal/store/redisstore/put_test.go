@@ -82,9 +82,9 @@ func TestRepeatedMatchRenewsPermanent(t *testing.T) {
 	}
 }
 
-// TestForgottenScripts: a server that lost the scripts gets them again, and no
+// TestLostScriptsAreReloaded: a server that lost the scripts gets them again, and no
 // call of a batch is lost or made twice.
-func TestForgottenScripts(t *testing.T) {
+func TestLostScriptsAreReloaded(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{})
@@ -104,8 +104,8 @@ func TestForgottenScripts(t *testing.T) {
 	}
 }
 
-// TestOneRoundTrip counts what a batch costs: one, and one more to announce what changed.
-func TestOneRoundTrip(t *testing.T) {
+// TestBatchIsOneRoundTrip counts what a batch costs: one, and one more to announce what changed.
+func TestBatchIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
@@ -141,9 +141,9 @@ func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	return func(ctx context.Context, cmds []redis.Cmder) error { p.pipelines++; return next(ctx, cmds) }
 }
 
-// TestForeignKey: a key that holds something else can't take a block, and that
+// TestKeyOfAnotherTypeIsAnError: a key that holds something else can't take a block, and that
 // is nobody else's trouble.
-func TestForeignKey(t *testing.T) {
+func TestKeyOfAnotherTypeIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
@@ -166,9 +166,9 @@ func TestForeignKey(t *testing.T) {
 	}
 }
 
-// TestForeignValues: what other software wrote counts by its TTL; what nobody
+// TestForeignValuesCountByTTL: what other software wrote counts by its TTL; what nobody
 // can read is replaced.
-func TestForeignValues(t *testing.T) {
+func TestForeignValuesCountByTTL(t *testing.T) {
 	t.Parallel()
 	const python = `{"scope_type": "user", "scope_value": "x", "reason": "", "rule_name": "py", "status_code": 429, "message": "m", ` +
 		`"created_at": "2026-01-01T00:00:00.250000+00:00", "expires_at": null, "metadata": {"until": 0}}`

@@ -162,9 +162,9 @@ func TestFailedRebuildChangesNothing(t *testing.T) {
 	}
 }
 
-// TestConfirmNeverMakesAHash: a hash with one block and without the complete field would be one
+// TestConfirmNeverCreatesHash: a hash with one block and without the complete field would be one
 // more thing to doubt.
-func TestConfirmNeverMakesAHash(t *testing.T) {
+func TestConfirmNeverCreatesHash(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})

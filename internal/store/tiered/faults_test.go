@@ -15,9 +15,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// TestFlush: Redis loses everything; permanent blocks hold on, and come back
+// TestRedisFlushKeepsPermanentBlocks: Redis loses everything; permanent blocks hold on, and come back
 // into Redis.
-func TestFlush(t *testing.T) {
+func TestRedisFlushKeepsPermanentBlocks(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
@@ -45,9 +45,9 @@ func TestFlush(t *testing.T) {
 	storetest.AllExpire(t, server.Client, "")
 }
 
-// TestFlushWithTemporaryToo: where Postgres has the temporary blocks, too, they
+// TestRedisFlushKeepsTemporaryBlocksInPostgres: where Postgres has the temporary blocks, too, they
 // come back as well.
-func TestFlushWithTemporaryToo(t *testing.T) {
+func TestRedisFlushKeepsTemporaryBlocksInPostgres(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
@@ -75,9 +75,9 @@ func TestFlushWithTemporaryToo(t *testing.T) {
 	}
 }
 
-// TestPostgresDown: temporary blocks go on, a permanent one takes effect at
+// TestPostgresDownBlocksTakeEffect: temporary blocks go on, a permanent one takes effect at
 // once and is durable when Postgres is back and its entry comes again.
-func TestPostgresDown(t *testing.T) {
+func TestPostgresDownBlocksTakeEffect(t *testing.T) {
 	t.Parallel()
 	pg, server := testenv.PrivatePostgres(t), testenv.Redis(t)
 	storetest.Migrate(t, pg.Pool)
@@ -133,9 +133,9 @@ func TestPostgresDown(t *testing.T) {
 
 // TestUndurableSurvivesReconciler: a permanent block that Postgres has yet to
 // hear of isn't swept away.
-// TestOutageMakesNoSecondBlock: a block that begins in Redis while Postgres is down is the same one when Postgres gets it,
+// TestOutageBeginsNoSecondBlock: a block that begins in Redis while Postgres is down is the same one when Postgres gets it,
 // though by another of its entries.
-func TestOutageMakesNoSecondBlock(t *testing.T) {
+func TestOutageBeginsNoSecondBlock(t *testing.T) {
 	t.Parallel()
 	pg, server := testenv.PrivatePostgres(t), testenv.Redis(t)
 	storetest.Migrate(t, pg.Pool)
@@ -177,8 +177,8 @@ func TestUndurableSurvivesReconciler(t *testing.T) {
 	}
 }
 
-// TestRedisDown: nothing is claimed, and what Postgres has by then is repaired.
-func TestRedisDown(t *testing.T) {
+// TestRedisDownIsRepairedFromPostgres: nothing is claimed, and what Postgres has by then is repaired.
+func TestRedisDownIsRepairedFromPostgres(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	storetest.Migrate(t, pg.Pool)
@@ -209,9 +209,9 @@ func TestRedisDown(t *testing.T) {
 	}
 }
 
-// TestHalfAnUnblock: Postgres revoked, Redis was down and kept its copies.
+// TestUnblockDuringRedisOutageIsRepaired: Postgres revoked, Redis was down and kept its copies.
 // Repeating heals, and so does the reconciler.
-func TestHalfAnUnblock(t *testing.T) {
+func TestUnblockDuringRedisOutageIsRepaired(t *testing.T) {
 	t.Parallel()
 	for _, heal := range []string{"repeat", "reconcile"} {
 		t.Run(heal, func(t *testing.T) {
@@ -236,9 +236,9 @@ func TestHalfAnUnblock(t *testing.T) {
 	}
 }
 
-// TestUnblockWithoutPostgres: the scope is free at once, the operator is told,
+// TestUnblockDuringPostgresOutage: the scope is free at once, the operator is told,
 // and repeating makes it last.
-func TestUnblockWithoutPostgres(t *testing.T) {
+func TestUnblockDuringPostgresOutage(t *testing.T) {
 	t.Parallel()
 	pg, server := testenv.PrivatePostgres(t), testenv.Redis(t)
 	storetest.Migrate(t, pg.Pool)
@@ -298,9 +298,9 @@ func TestCrashBetweenTiers(t *testing.T) {
 	}
 }
 
-// TestEvictedCopy: the copy's key is gone; hash, or Postgres, keeps a temporary block from
+// TestEvictedCopyBeginsNoSecondBlock: the copy's key is gone; hash, or Postgres, keeps a temporary block from
 // counting as a beginning.
-func TestEvictedCopy(t *testing.T) {
+func TestEvictedCopyBeginsNoSecondBlock(t *testing.T) {
 	t.Parallel()
 	r := sharedRig(t)
 	reconcile(t, tiered.NewReconciler(r.Blocks, tiered.ReconcilerOptions{}))

@@ -56,9 +56,9 @@ func (r *rig) foreign(t *testing.T, value string, at time.Time) {
 	}
 }
 
-// TestRowsOfAClockThatIsBehindAreFollowed: what other software blocks and unblocks in Postgres is in Redis after
+// TestRowsOfSlowClockAreFollowed: what other software blocks and unblocks in Postgres is in Redis after
 // the next pass though its clock is behind ours by most of a minute; nothing waits for a rebuild.
-func TestRowsOfAClockThatIsBehindAreFollowed(t *testing.T) {
+func TestRowsOfSlowClockAreFollowed(t *testing.T) {
 	t.Parallel()
 	for name, behind := range map[string]time.Duration{"in step": 0, "5 s": 5 * time.Second, "59 s": 59 * time.Second, "ahead": -59 * time.Second} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func TestWindowsGoAwayWithTheirTTL(t *testing.T) {
+func TestWindowsExpire(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	s := memwindow.New(func() time.Time { return now })

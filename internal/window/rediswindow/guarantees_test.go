@@ -74,8 +74,8 @@ func TestSecondCompactionChangesNothing(t *testing.T) {
 	}
 }
 
-// TestOlderClearOfATagReplacesNoNewerOne: clears come in any order, from any worker.
-func TestOlderClearOfATagReplacesNoNewerOne(t *testing.T) {
+// TestOlderClearDoesNotReplaceNewer: clears come in any order, from any worker.
+func TestOlderClearDoesNotReplaceNewer(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Hour, Lateness: 5 * time.Minute}

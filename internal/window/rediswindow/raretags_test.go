@@ -113,7 +113,7 @@ func TestRareTagsAreSharedByWorkers(t *testing.T) {
 	}
 }
 
-func TestRareTagsThatAreManyLetAllClearsPass(t *testing.T) {
+func TestRareTagsOverflowKeepsAllClears(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	a, b := newTagger(t, env, rareSpec()), newTagger(t, env, rareSpec())
@@ -132,7 +132,7 @@ func TestRareTagsThatAreManyLetAllClearsPass(t *testing.T) {
 	}
 }
 
-func TestRareTagsTellOfATagAgainAfterAnOutage(t *testing.T) {
+func TestRareTagsReportTagAgainAfterOutage(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	spec := rareSpec()

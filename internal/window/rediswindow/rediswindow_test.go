@@ -56,7 +56,7 @@ func ops(n int, spec *window.Spec) []window.Op {
 	return out
 }
 
-func TestABatchIsOneRoundTrip(t *testing.T) {
+func TestBatchIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
 	s := rediswindow.New(env.Client, env.Prefix, nil)
@@ -133,9 +133,9 @@ func TestCompactionLosesNothing(t *testing.T) {
 	}
 }
 
-// TestConcurrentWorkersForgetNoClear has four workers handle an office's failures and successes at the
+// TestConcurrentWorkersKeepEveryClear has four workers handle an office's failures and successes at the
 // same time, in any order: when all is handled, no failure stands that its success took back.
-func TestConcurrentWorkersForgetNoClear(t *testing.T) {
+func TestConcurrentWorkersKeepEveryClear(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	spec := &window.Spec{Name: "r", Threshold: 5, Length: time.Hour, Lateness: time.Hour}

@@ -288,7 +288,7 @@ func TestFailMode(t *testing.T) {
 	}
 }
 
-func TestNoClientButAnIdentity(t *testing.T) {
+func TestIdentityWithoutClientAddress(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	s.block("user", "42", 403, time.Minute)

@@ -212,7 +212,7 @@ func TestFailMode(t *testing.T) {
 	}
 }
 
-func TestNoClientButAnIdentity(t *testing.T) {
+func TestIdentityWithoutClientAddress(t *testing.T) {
 	t.Parallel()
 	fill := httpcheck.WithSubject(func(_ *http.Request, s *checker.Subject) { s.User = "42" })
 	closed := []checker.Option{checker.WithFailClosed(regexp.MustCompile("^/pay"))}

@@ -33,8 +33,8 @@ func private(t *testing.T, opts ...Option) (*rig, *testenv.PrivateRedisEnv) {
 	return r, env
 }
 
-// TestDisconnect: changes that came while the mirror was cut off are made up for without a snapshot.
-func TestDisconnect(t *testing.T) {
+// TestDisconnectCatchesUpWithoutSnapshot: changes that came while the mirror was cut off are made up for without a snapshot.
+func TestDisconnectCatchesUpWithoutSnapshot(t *testing.T) {
 	t.Parallel()
 	r, env := private(t)
 	for i := range 5 {
@@ -54,9 +54,9 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-// TestOutage: a mirror that Redis has left answers alone while it may; then it fails, and what it knows to be blocked
+// TestOutageServesUntilStale: a mirror that Redis has left answers alone while it may; then it fails, and what it knows to be blocked
 // stays so. It comes back with Redis, which has forgotten everything.
-func TestOutage(t *testing.T) {
+func TestOutageServesUntilStale(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -92,8 +92,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestFlush: a flush emits nothing, and is noticed within a moment.
-func TestFlush(t *testing.T) {
+// TestFlushIsNoticed: a flush emits nothing, and is noticed within a moment.
+func TestFlushIsNoticed(t *testing.T) {
 	t.Parallel()
 	r, env := private(t)
 	r.must(env.Client.FlushAll(t.Context()).Err())
@@ -106,8 +106,8 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// TestFailover: the replica that takes over has lost the last changes, and others come in their stead.
-func TestFailover(t *testing.T) {
+// TestFailoverWithLostWrites: the replica that takes over has lost the last changes, and others come in their stead.
+func TestFailoverWithLostWrites(t *testing.T) {
 	t.Parallel()
 	r, master := private(t)
 	replica := testenv.PrivateRedis(t)
@@ -133,9 +133,9 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// TestClusterPrimaryKilled: the mirror of a Cluster that loses a primary, be it the one with the changes, denies what it knows all
+// TestClusterPrimaryKilledKeepsDenying: the mirror of a Cluster that loses a primary, be it the one with the changes, denies what it knows all
 // along, and follows again once the replica is elected.
-func TestClusterPrimaryKilled(t *testing.T) {
+func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]func(rediskey.Keys) string{
 		"of the changes": rediskey.Keys.Changes, "of the membership hash": rediskey.Keys.Permanent, "of the end of the changes": rediskey.Keys.ChangesHead,
@@ -185,8 +185,8 @@ func TestClusterPrimaryKilled(t *testing.T) {
 	}
 }
 
-// TestGaps: whatever may hide a change is a gap. Turns are taken by hand, so that nothing is read in between.
-func TestGaps(t *testing.T) {
+// TestGapsAreDetected: whatever may hide a change is a gap. Turns are taken by hand, so that nothing is read in between.
+func TestGapsAreDetected(t *testing.T) {
 	t.Parallel()
 	type state struct{ head, stream string }
 	save := func(r *rig) state {
@@ -299,8 +299,8 @@ func byHand(t *testing.T) (*follower, *rig) {
 	return f, r
 }
 
-// TestChangesDuringASnapshot: what changes while one is being taken is read again, whatever the snapshot saw.
-func TestChangesDuringASnapshot(t *testing.T) {
+// TestChangesDuringSnapshotAreRead: what changes while one is being taken is read again, whatever the snapshot saw.
+func TestChangesDuringSnapshotAreRead(t *testing.T) {
 	t.Parallel()
 	f, r := byHand(t)
 	f.begin(t.Context())
@@ -316,8 +316,8 @@ func TestChangesDuringASnapshot(t *testing.T) {
 	}
 }
 
-// TestLeastRights: the user that deploy/redis has for a mirror can run one.
-func TestLeastRights(t *testing.T) {
+// TestDeployedRedisUserSuffices: the user that deploy/redis has for a mirror can run one.
+func TestDeployedRedisUserSuffices(t *testing.T) {
 	t.Parallel()
 	users, err := os.ReadFile("../../../deploy/redis/users.acl")
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// TestFollows: what was there before, and what comes, is extended and goes, on one server and in a Cluster.
-func TestFollows(t *testing.T) {
+// TestMirrorFollowsChanges: what was there before, and what comes, is extended and goes, on one server and in a Cluster.
+func TestMirrorFollowsChanges(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (redis.UniversalClient, string){
 		"one server": func(t *testing.T) (redis.UniversalClient, string) {
@@ -62,8 +62,8 @@ func TestFollows(t *testing.T) {
 	}
 }
 
-// TestClean: the subject is taken as the caller gives it, and long values are none of the mirror's business.
-func TestClean(t *testing.T) {
+// TestCleanSubjects: the subject is taken as the caller gives it, and long values are none of the mirror's business.
+func TestCleanSubjects(t *testing.T) {
 	t.Parallel()
 	r := running(t)
 	hashed := "sha256-" + strings.Repeat("0", 64)
@@ -145,8 +145,8 @@ func TestRanges(t *testing.T) {
 	find("10.1.4.0", "10.0.0.0/8")
 }
 
-// TestExpiry: a block ends by Redis's clock, whatever ours shows.
-func TestExpiry(t *testing.T) {
+// TestExpiryFollowsRedisClock: a block ends by Redis's clock, whatever ours shows.
+func TestExpiryFollowsRedisClock(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{-time.Hour, time.Hour} {
 		r := running(t, WithClock(func() time.Time { return time.Now().Add(ahead) }))
@@ -207,8 +207,8 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// TestCold: a mirror without a complete membership hash asks, and says so.
-func TestCold(t *testing.T) {
+// TestColdMirrorAsksRedis: a mirror without a complete membership hash asks, and says so.
+func TestColdMirrorAsksRedis(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	r := newRig(t, env.Client, env.Prefix, WithPermanentTier())
@@ -244,8 +244,8 @@ type lookup []checker.Block
 
 func (l lookup) Lookup(context.Context, []checker.Scope) ([]checker.Block, error) { return l, nil }
 
-// TestOverfull: a mirror that is too small says so and asks, until there is room.
-func TestOverfull(t *testing.T) {
+// TestOverfullMirrorAsksRedis: a mirror that is too small says so and asks, until there is room.
+func TestOverfullMirrorAsksRedis(t *testing.T) {
 	t.Parallel()
 	r := running(t, WithMaxEntries(5), WithReconcile(200*time.Millisecond))
 	var scopes []checker.Scope
@@ -269,8 +269,8 @@ func TestOverfull(t *testing.T) {
 	r.isClean(clean, true)
 }
 
-// TestReconcile: what nobody announced is found by and by.
-func TestReconcile(t *testing.T) {
+// TestUnannouncedChangesAreReconciled: what nobody announced is found by and by.
+func TestUnannouncedChangesAreReconciled(t *testing.T) {
 	t.Parallel()
 	r := running(t, WithReconcile(100*time.Millisecond))
 	const python = `{"scope_type": "user", "scope_value": "theirs", "reason": "", "rule_name": "py", "status_code": 429, "message": "m", ` +
@@ -285,8 +285,8 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// TestCorrupt: a value that no one can read is the look-up's failure, for its scope alone.
-func TestCorrupt(t *testing.T) {
+// TestCorruptValueFailsItsScopeOnly: a value that no one can read is the look-up's failure, for its scope alone.
+func TestCorruptValueFailsItsScopeOnly(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	r := newRig(t, env.Client, env.Prefix)
@@ -333,8 +333,8 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestNotRunning: a mirror that nobody runs is a look-up in Redis.
-func TestNotRunning(t *testing.T) {
+// TestNotRunningAsksRedis: a mirror that nobody runs is a look-up in Redis.
+func TestNotRunningAsksRedis(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	r := newRig(t, env.Client, env.Prefix)

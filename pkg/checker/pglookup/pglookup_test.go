@@ -125,7 +125,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-func TestBlockIsWhole(t *testing.T) {
+func TestLookupReturnsWholeBlock(t *testing.T) {
 	t.Parallel()
 	env := migrated(t)
 	want := made(user, "temp", time.Minute)
@@ -136,7 +136,7 @@ func TestBlockIsWhole(t *testing.T) {
 	}
 }
 
-func TestClock(t *testing.T) {
+func TestLookupUsesItsClock(t *testing.T) {
 	t.Parallel()
 	env := migrated(t)
 	b := made(user, "temp", time.Minute)
@@ -200,8 +200,8 @@ func TestAnyNumberOfScopes(t *testing.T) {
 	}
 }
 
-// TestPythonLibrarysTable reads the table that the Python library made.
-func TestPythonLibrarysTable(t *testing.T) {
+// TestPythonLibraryTable reads the table that the Python library made.
+func TestPythonLibraryTable(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)
 	ddl, err := os.ReadFile("testdata/python_library.sql")

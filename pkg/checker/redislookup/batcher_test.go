@@ -17,8 +17,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestManyAtOnce: look-ups that share round trips get their own answers, under churn.
-func TestManyAtOnce(t *testing.T) {
+// TestConcurrentLookupsGetTheirOwnAnswers: look-ups that share round trips get their own answers, under churn.
+func TestConcurrentLookupsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.complete()
@@ -159,8 +159,8 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	}
 }
 
-// TestClusterLookupsGoApart: in a Cluster, a server that hangs must not delay look-ups that do not need it.
-func TestClusterLookupsGoApart(t *testing.T) {
+// TestClusterLookupsAreSentPerServer: in a Cluster, a server that hangs must not delay look-ups that do not need it.
+func TestClusterLookupsAreSentPerServer(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{closedPort(t)}})
 	t.Cleanup(func() { _ = client.Close() })
@@ -185,8 +185,8 @@ func TestClusterLookupsGoApart(t *testing.T) {
 	done.Wait()
 }
 
-// TestPanicOfASharedTrip: a panic is the error of the look-ups and does not end the process.
-func TestPanicOfASharedTrip(t *testing.T) {
+// TestPanicInSharedRoundTripIsAnError: a panic is the error of the look-ups and does not end the process.
+func TestPanicInSharedRoundTripIsAnError(t *testing.T) {
 	t.Parallel()
 	b := &batcher{ask: func(context.Context, []*question) { panic("odd hook") }, active: maxTrips}
 	var done sync.WaitGroup

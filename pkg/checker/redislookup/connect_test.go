@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestConnectRefusesWithoutTellingThePassword(t *testing.T) {
+func TestConnectRefusesWithoutPassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"", "localhost:6379", "http://u:hunter2@h", "redis://u:hunter2@h:port", "redis://u:hun/ter2@h", "redis://u:hunter2%zz@h",

@@ -17,9 +17,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestRedisThatIsBackIsAsked: however many look-ups failed meanwhile, one that comes 100 ms after Redis answers again finds
+// TestRecoveredRedisIsAsked: however many look-ups failed meanwhile, one that comes 100 ms after Redis answers again finds
 // the block.
-func TestRedisThatIsBackIsAsked(t *testing.T) {
+func TestRecoveredRedisIsAsked(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	f := fixture{t: t, client: connect(t, env.URL+"?pool_size=4"), keys: rediskey.Keys{Prefix: "ws-test"}}
@@ -82,8 +82,8 @@ func (r *clusterRig) check(primary int) checker.Decision {
 	return r.checker.Check(r.t.Context(), checker.Subject{User: r.users[primary]})
 }
 
-// TestClusterPrimaryKilled: what the other primaries have is denied all along, and everything once a replica is elected.
-func TestClusterPrimaryKilled(t *testing.T) {
+// TestClusterPrimaryKilledKeepsDenying: what the other primaries have is denied all along, and everything once a replica is elected.
+func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	t.Parallel()
 	for name, pick := range map[string]func(r *clusterRig) int{
 		"the one with the membership hash": func(r *clusterRig) int { return r.hashAt },
@@ -118,9 +118,9 @@ func TestClusterPrimaryKilled(t *testing.T) {
 	}
 }
 
-// TestClusterPrimaryHangs: a server that takes requests and answers none costs the others nothing after a while, and nobody
+// TestClusterPrimaryHangsDelaysNoOther: a server that takes requests and answers none costs the others nothing after a while, and nobody
 // is let through for it whom another server has blocked.
-func TestClusterPrimaryHangs(t *testing.T) {
+func TestClusterPrimaryHangsDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	r := newClusterRig(t)
 	r.checker = checker.New(New(connect(t, r.env.URL), WithKeyPrefix(r.keys.Prefix), WithPermanentTier()), checker.WithTimeout(100*time.Millisecond))
@@ -143,8 +143,8 @@ func TestClusterPrimaryHangs(t *testing.T) {
 	}
 }
 
-// TestSilence: a server is spared only once it has let several wait, is tried now and then, and asked again once it answers.
-func TestSilence(t *testing.T) {
+// TestSilentServerIsSpared: a server is spared only once it has let several wait, is tried now and then, and asked again once it answers.
+func TestSilentServerIsSpared(t *testing.T) {
 	t.Parallel()
 	var s silences
 	server, other := redis.NewClient(&redis.Options{}), redis.NewClient(&redis.Options{})
@@ -169,8 +169,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// TestPartOfAnAnswer: what a server of the cluster can't say is an error that names it, and no block is lost over it.
-func TestPartOfAnAnswer(t *testing.T) {
+// TestPartialReplyIsAnErrorAndHidesNothing: what a server of the cluster can't say is an error that names it, and no block is lost over it.
+func TestPartialReplyIsAnErrorAndHidesNothing(t *testing.T) {
 	t.Parallel()
 	r := newClusterRig(t)
 	gone := (r.hashAt + 1) % 3

@@ -347,9 +347,9 @@ func TestHonoursDeadline(t *testing.T) {
 	}
 }
 
-// TestLinksNothingHeavy holds the promise that importing the checker for Redis
+// TestLinksNoHeavyDependency holds the promise that importing the checker for Redis
 // links no other store, no telemetry and no RPC.
-func TestLinksNothingHeavy(t *testing.T) {
+func TestLinksNoHeavyDependency(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".", "../httpcheck").Output()
 	if err != nil {

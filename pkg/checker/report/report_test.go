@@ -148,8 +148,8 @@ func TestFailuresByClassAndFailMode(t *testing.T) {
 	}
 }
 
-// TestFloodOfScopes: memory and trail are bounded, and the counts still add up.
-func TestFloodOfScopes(t *testing.T) {
+// TestFloodOfScopesIsBounded: memory and trail are bounded, and the counts still add up.
+func TestFloodOfScopesIsBounded(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	r := once(report.WithWriter(&out), report.WithMaxScopes(10))
@@ -234,8 +234,8 @@ func (w *tap) text() string {
 	return w.out.String()
 }
 
-// TestOneEventASecond: each interval has its own, under an ID of its own.
-func TestOneEventASecond(t *testing.T) {
+// TestOneEventPerInterval: each interval has its own, under an ID of its own.
+func TestOneEventPerInterval(t *testing.T) {
 	t.Parallel()
 	var out tap
 	r := report.New(report.WithWriter(&out), report.WithInterval(20*time.Millisecond))
@@ -264,8 +264,8 @@ func TestOneEventASecond(t *testing.T) {
 	}
 }
 
-// TestBrokenSink: a failed write is retried, and no other sink waits for it.
-func TestBrokenSink(t *testing.T) {
+// TestFailingSinkIsRetried: a failed write is retried, and no other sink waits for it.
+func TestFailingSinkIsRetried(t *testing.T) {
 	t.Parallel()
 	flaky, dead, fine := &tap{fail: 2}, &tap{fail: 1 << 30}, &tap{}
 	r := once(report.WithWriter(dead), report.WithWriter(flaky), report.WithWriter(fine))
@@ -279,8 +279,8 @@ func TestBrokenSink(t *testing.T) {
 	}
 }
 
-// TestStuckSink: neither requests nor other sinks wait for it, and Close returns by its deadline.
-func TestStuckSink(t *testing.T) {
+// TestStuckSinkDelaysNothing: neither requests nor other sinks wait for it, and Close returns by its deadline.
+func TestStuckSinkDelaysNothing(t *testing.T) {
 	t.Parallel()
 	stuck, fine := &tap{wait: make(chan struct{})}, &tap{}
 	defer close(stuck.wait)

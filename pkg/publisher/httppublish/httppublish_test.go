@@ -183,7 +183,7 @@ func TestRoutesOfTheStandardMux(t *testing.T) {
 	}
 }
 
-func TestWhoAsked(t *testing.T) {
+func TestClientAddress(t *testing.T) {
 	t.Parallel()
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	proxies, err := checker.ParseTrustedProxies([]string{"127.0.0.0/8"}, 0)
@@ -225,9 +225,9 @@ func TestWhoAsked(t *testing.T) {
 	}
 }
 
-// TestProxiesAreNeverNamed: a request that a trusted proxy names no client for has no address, so that nobody counts it
+// TestProxyAddressesAreNotPublished: a request that a trusted proxy names no client for has no address, so that nobody counts it
 // against the proxy.
-func TestProxiesAreNeverNamed(t *testing.T) {
+func TestProxyAddressesAreNotPublished(t *testing.T) {
 	t.Parallel()
 	proxies, err := checker.ParseTrustedProxies([]string{"127.0.0.0/8", "10.0.0.0/8"}, 0)
 	if err != nil {
@@ -279,8 +279,8 @@ func TestHostileRequests(t *testing.T) {
 	want(t, events[1], map[string]string{"url.path": "/\uFFFD\uFFFD", "http.response.status_code": "404"})
 }
 
-// TestTheResponseWriterKeepsItsAbilities: over a real connection.
-func TestTheResponseWriterKeepsItsAbilities(t *testing.T) {
+// TestResponseWriterKeepsItsInterfaces: over a real connection.
+func TestResponseWriterKeepsItsInterfaces(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/flush", func(w http.ResponseWriter, _ *http.Request) {
