@@ -79,23 +79,24 @@ func (b *Batch) compacted(w Window) []byte {
 	for i := w.first; i >= 0; i = b.next[i] {
 		view.Apply(&b.ops[i])
 	}
-	return view.Compact()
+	return view.Compact(nil)
 }
 
-// Clears returns the batch's clears of w.
-func (b *Batch) Clears(w Window) []Record {
-	var out []Record
+// Clears returns the batch's clears of w, and whether it has other operations on w.
+func (b *Batch) Clears(w Window) (clears []Record, mixed bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
 		if b.ops[i].Kind == Clear {
 			r, _ := b.ops[i].record()
-			out = append(out, r)
+			clears = append(clears, r)
+		} else {
+			mixed = true
 		}
 	}
-	return out
+	return clears, mixed
 }
 
-// Tags returns, without duplicates, the tags whose clears affect the batch's members of w: those of its
-// additions and clears, and 0 if clears of every member are possible.
+// Tags returns, without duplicates, the tags of the batch's additions to w and of its clears, and 0 if
+// clears of every member are possible.
 func (b *Batch) Tags(w Window) []uint64 {
 	var tags []uint64
 	if w.Spec.ClearsAll {

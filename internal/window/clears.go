@@ -70,18 +70,21 @@ func (c *Clears) covers(m Record) bool {
 }
 
 // LogTags returns, without duplicates, the tags whose clears affect the members of an encoded log,
-// except those in known.
+// except those in known. Tag 0 is among them if clears of every member are possible.
 func LogTags(spec *Spec, log string, known []uint64) []uint64 {
 	var tags []uint64
-	if spec.ClearsAll && !slices.Contains(known, 0) {
-		tags = append(tags, 0)
-	}
+	missing := func(tag uint64) bool { return !slices.Contains(known, tag) && !slices.Contains(tags, tag) }
 	for ; len(log) >= RecordSize; log = log[RecordSize:] {
 		r := decode(log[:RecordSize])
-		if r.At == 0 || r.Member == clearMember || !spec.clearable(r.Tag) || slices.Contains(known, r.Tag) || slices.Contains(tags, r.Tag) {
+		if r.isMarker() || r.Member == clearMember {
 			continue
 		}
-		tags = append(tags, r.Tag)
+		if spec.ClearsAll && len(tags) == 0 && missing(0) {
+			tags = append(tags, 0)
+		}
+		if spec.clearable(r.Tag) && missing(r.Tag) {
+			tags = append(tags, r.Tag)
+		}
 	}
 	return tags
 }

@@ -18,7 +18,9 @@ type View struct {
 	left     []Record // members that clears removed before or on arrival
 
 	until      int64 // later clears are ignored; 0: none are
+	newest     int64 // time of the newest clear that was ever in the log, in milliseconds
 	overflowed bool
+	late       bool
 	spared     int
 }
 
@@ -26,6 +28,8 @@ type View struct {
 // record at the end is ignored.
 func Replay(spec *Spec, log string, known Clears) *View {
 	v := &View{spec: spec, capacity: spec.Capacity(), length: spec.Length.Milliseconds(), clears: known}
+	marker := LogMarker(log)
+	v.newest, v.clears.Floor = marker.Newest, max(known.Floor, marker.Floor)
 	v.members = make([]Record, 0, min(len(log)/RecordSize+4, v.capacity+4))
 	v.Extend(log)
 	return v
@@ -52,7 +56,7 @@ func Recount(op *Op, log string, known *Clears) Count {
 func (v *View) Extend(log string) {
 	for ; len(log) >= RecordSize; log = log[RecordSize:] {
 		switch r := decode(log[:RecordSize]); {
-		case r.At == 0: // a Marker
+		case r.isMarker():
 		case r.Member == clearMember && v.until != 0 && r.At > v.until:
 		case r.Member == clearMember:
 			v.clear(r)
@@ -72,7 +76,9 @@ func (v *View) Apply(op *Op) Count {
 	case op.Kind == Clear:
 		v.clear(r)
 		return Count{}
-	case v.spares(r):
+	}
+	v.late = v.late || r.At <= v.newest && v.spec.clearable(r.Tag)
+	if v.spares(r) {
 		v.spared++
 		return Count{}
 	}
@@ -83,14 +89,17 @@ func (v *View) Apply(op *Op) Count {
 	return v.around(at, threshold)
 }
 
-// Compact returns the shortest log with the same members.
-func (v *View) Compact() []byte {
-	out := make([]byte, 0, len(v.members)*RecordSize)
+// Compact appends the shortest log with the same members to b.
+func (v *View) Compact(b []byte) []byte {
+	b = slices.Grow(b, len(v.members)*RecordSize)
 	for _, r := range v.members {
-		out = r.Append(out)
+		b = r.Append(b)
 	}
-	return out
+	return b
 }
+
+// Marker returns the marker of a log that is compacted to the view.
+func (v *View) Marker() Marker { return Marker{Newest: v.newest, Floor: v.clears.Floor} }
 
 // Overflowed reports whether members were dropped because of the capacity. If the clear of a kept member
 // is not known, a member that counts may have been dropped instead of it.
@@ -110,14 +119,9 @@ func (v *View) Corrected() bool {
 	return false
 }
 
-// NewestClear returns the time of the newest clear in the log, in milliseconds; 0 if there is none.
-func (v *View) NewestClear() int64 {
-	newest := int64(0)
-	for _, c := range v.logged {
-		newest = max(newest, c.At)
-	}
-	return newest
-}
+// Late reports whether an operation added a member that a clear handled before it may remove, although
+// the log no longer has that clear: the member is not newer than every clear.
+func (v *View) Late() bool { return v.late }
 
 // Spared returns how many operations added nothing because their clear may have been forgotten; see
 // Clears.
@@ -177,6 +181,7 @@ func byTime(a, b Record) int {
 
 func (v *View) clear(r Record) {
 	v.logged = append(v.logged, r)
+	v.newest = max(v.newest, r.At)
 	v.clears.Set(r.Tag, r.At)
 	v.members = slices.DeleteFunc(v.members, r.takesOut)
 }

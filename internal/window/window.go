@@ -15,7 +15,6 @@ package window
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -88,7 +87,7 @@ func (s *Spec) TTL() time.Duration { return s.Length + s.Lateness + outageBudget
 
 // layout is the version of the data format in Redis. Workers of different versions must not share
 // windows.
-const layout = 2
+const layout = 3
 
 // ID returns the spec's part of Redis keys: its name and a hash of every parameter that changes the
 // meaning of records, so that a rolling deployment never mixes two meanings.
@@ -156,6 +155,8 @@ func Sizes(counts []Count) []int {
 //
 // Apply executes operations in order and returns one count for each, as if they were executed one by
 // one. After an error any part of them may have been applied; applying them again is harmless.
+// A count below the threshold of its operation may include members that a clear removes, if the log no
+// longer has the clear; from the threshold on it does not.
 //
 // Recount returns the current counts of operations that were applied before, and changes nothing. It
 // uses all known members, and clears up to the time of each operation: a later clear does not reduce
@@ -178,9 +179,12 @@ const RecordSize = 22
 
 const clearMember = ^uint64(0)
 
-// record returns what op adds to the log; false for a Read.
+// maxTime is the latest time that a Record can hold, in the year 10889.
+const maxTime = 1<<48 - 1
+
+// record returns what op adds to the log; false for a Read. Only a Marker has the time 0.
 func (op *Op) record() (Record, bool) {
-	r := Record{At: op.Time.UnixMilli(), Tag: hash(op.Tag), Member: clearMember}
+	r := Record{At: min(max(op.Time.UnixMilli(), 1), maxTime), Tag: hash(op.Tag), Member: clearMember}
 	switch op.Kind {
 	case Add:
 		r.Member = hash(op.Member)
@@ -193,18 +197,10 @@ func (op *Op) record() (Record, bool) {
 
 // Append appends the encoded record to b.
 func (r Record) Append(b []byte) []byte {
-	b = append(b, byte(r.At>>40), byte(r.At>>32))      //nolint:gosec // 48 bits of milliseconds reach the year 10889
+	b = append(b, byte(r.At>>40), byte(r.At>>32))      //nolint:gosec // at most maxTime
 	b = binary.BigEndian.AppendUint32(b, uint32(r.At)) //nolint:gosec // the low 32 bits are meant
 	b = binary.BigEndian.AppendUint64(b, r.Tag)
 	return binary.BigEndian.AppendUint64(b, r.Member)
-}
-
-// Marker returns an encoded record that is unique and has no effect. A log that still starts with it has
-// not been compacted since.
-func Marker() []byte {
-	var nonce [8]byte
-	_, _ = rand.Read(nonce[:]) // never fails
-	return Record{Tag: binary.BigEndian.Uint64(nonce[:]), Member: clearMember}.Append(nil)
 }
 
 func decode(b string) Record {

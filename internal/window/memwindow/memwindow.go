@@ -54,12 +54,13 @@ func (s *Store) Apply(_ context.Context, ops []window.Op) ([]window.Count, error
 		}
 		view := window.Replay(w.Spec, held.log, held.clears)
 		batch.Judge(w, view, counts)
-		for _, c := range batch.Clears(w) {
+		clears, _ := batch.Clears(w)
+		for _, c := range clears {
 			held.clears.Set(c.Tag, c.At)
 			held.clears.Limit(c.At-w.Spec.TTL().Milliseconds(), w.Spec.ClearLimit())
 		}
 		if len(batch.Additions(w)) > 0 {
-			s.windows[k] = entry{log: string(view.Compact()), clears: held.clears, expires: now.Add(w.Spec.TTL())}
+			s.windows[k] = entry{log: string(view.Compact(nil)), clears: held.clears, expires: now.Add(w.Spec.TTL())}
 		}
 	}
 	return counts, nil

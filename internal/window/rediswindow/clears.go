@@ -13,26 +13,19 @@ import (
 // A clearQuery reads the newest clears of some tags of one window.
 type clearQuery struct {
 	tags []uint64
-	at   *redis.FloatSliceCmd // of each tag, and the floor's; 0 where there is none
+	at   *redis.FloatSliceCmd // of each tag; 0 where there is none
 }
-
-// floorMember is the member of the sorted set whose score is Clears.Floor plus floorOffset. The offset
-// makes it the highest, so that it is never trimmed. Tags are eight bytes long, so none equals it.
-const (
-	floorMember = "forgotten"
-	floorOffset = 1 << 49
-)
 
 // ask sends the query for tags; O(tags). For none it sends nothing.
 func (q *clearQuery) ask(ctx context.Context, p redis.Pipeliner, key string, tags []uint64) {
 	if len(tags) == 0 {
 		return
 	}
-	members := make([]string, len(tags), len(tags)+1)
+	members := make([]string, len(tags))
 	for i, tag := range tags {
 		members[i] = tagMember(tag)
 	}
-	q.tags, q.at = tags, p.ZMScore(ctx, key, append(members, floorMember)...)
+	q.tags, q.at = tags, p.ZMScore(ctx, key, members...)
 }
 
 // into adds the replies to known.
@@ -41,11 +34,7 @@ func (q *clearQuery) into(known *window.Clears) {
 		return
 	}
 	for i, at := range q.at.Val() {
-		if i < len(q.tags) {
-			known.Set(q.tags[i], int64(at))
-		} else if at > 0 {
-			known.Floor = int64(at) - floorOffset
-		}
+		known.Set(q.tags[i], int64(at))
 	}
 }
 

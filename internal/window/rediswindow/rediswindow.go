@@ -55,7 +55,7 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]window.Count, err
 		t := &touched[i]
 		view := t.view()
 		reached := batch.Judge(t.window, view, counts)
-		if t.window.Spec.KeepsClears() && (reached || view.Overflowed()) {
+		if (reached || view.Overflowed() || view.Late()) && t.clearable() {
 			doubtful = append(doubtful, t)
 			continue
 		}
@@ -67,16 +67,18 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]window.Count, err
 	return counts, nil
 }
 
-// confirm reads the clears of every member in the doubtful windows and judges these again. The log may
-// hold a member whose clear another worker handled before it, and whose record of that clear has been
-// compacted away.
+// confirm reads the clears of every member in the doubtful windows and judges these again: the record of a
+// clear that removes a member may have been compacted away. The members are in the log before their clears
+// are read, so a clear that is handled later finds them there. Last it reads the marker, whose floor is
+// raised before clears are forgotten.
 func (s *Store) confirm(ctx context.Context, batch *window.Batch, doubtful []*touch, counts []window.Count) error {
 	if len(doubtful) == 0 {
 		return nil
 	}
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, t := range doubtful {
-			t.others.ask(ctx, p, t.clearsKey, window.LogTags(t.window.Spec, t.before(), t.own.tags))
+			t.others.ask(ctx, p, t.clearsKey, t.others.tags)
+			t.marker = p.GetRange(ctx, t.key, 0, window.RecordSize-1)
 		}
 		return nil
 	})

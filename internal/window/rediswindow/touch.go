@@ -19,8 +19,9 @@ type touch struct {
 
 	grown  *redis.IntCmd    // length of the log after adding; nil if nothing was added
 	log    *redis.StringCmd // the log afterwards
-	own    clearQuery       // of the batch's own tags, before the batch's own clears
+	own    clearQuery       // of the batch's own tags, before the batch's own clears; of none if it does not clear
 	others clearQuery       // of the tags of all other members, when confirming
+	marker *redis.StringCmd // of the log, after others; nil if the window was not in doubt
 	newest *redis.IntCmd    // of adding the batch's clears; nil if there are none
 }
 
@@ -35,16 +36,17 @@ func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, err
 		}
 		return nil
 	})
-	if err = failure(err, touched, &housekeeping); err != nil {
+	if err = failure(err, touched, housekeeping); err != nil {
 		return nil, err
 	}
-	s.metrics.ClearsDropped.Add(housekeeping.dropped())
+	s.finish(ctx, housekeeping)
 	return touched, nil
 }
 
 // touch adds records to a window and reads it: APPEND and GETEX, which also renews the TTL; O(size of
-// the log), about 2 µs in Redis. In windows with clears it reads the clears after adding, so that any
-// later clear finds the member in the log.
+// the log), about 2 µs in Redis. Clears are looked up where they may matter, see confirm. For a batch that
+// has clears itself they are looked up before: afterwards an older clear could not be told from the batch's
+// own, which does not affect the operations before it.
 func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batch, w window.Window, t *touch) {
 	t.window, t.spec = w, s.spec(w.Spec)
 	t.key, t.added = s.keys.Window(t.spec.id, w.Group), batch.Additions(w)
@@ -57,18 +59,18 @@ func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batc
 	}
 	t.grown = p.Append(ctx, t.key, string(t.added))
 	t.log = p.GetEx(ctx, t.key, t.spec.ttl)
-	if t.clearsKey == "" {
+	clears, mixed := batch.Clears(w)
+	if len(clears) == 0 {
 		return
 	}
-	t.own.ask(ctx, p, t.clearsKey, batch.Tags(w))
-	t.addClears(ctx, p, batch.Clears(w))
+	if mixed {
+		t.own.ask(ctx, p, t.clearsKey, batch.Tags(w))
+	}
+	t.addClears(ctx, p, clears)
 }
 
 // addClears remembers the newest clear of each tag, O(log n) each; the set is trimmed when the log is compacted.
 func (t *touch) addClears(ctx context.Context, p redis.Pipeliner, clears []window.Record) {
-	if len(clears) == 0 {
-		return
-	}
 	added := make([]redis.Z, len(clears))
 	for i, c := range clears {
 		added[i] = redis.Z{Score: float64(c.At), Member: tagMember(c.Tag)}
@@ -96,13 +98,25 @@ func (t *touch) view() *window.View {
 	var known window.Clears
 	t.own.into(&known)
 	t.others.into(&known)
+	if t.marker != nil {
+		known.Floor = window.LogMarker(t.marker.Val()).Floor
+	}
 	return window.Replay(t.window.Spec, t.before(), known)
+}
+
+// clearable reports whether a clear can remove any of the window's members, and sets which clears these are.
+func (t *touch) clearable() bool {
+	if t.clearsKey == "" {
+		return false
+	}
+	t.others.tags = window.LogTags(t.window.Spec, t.before()+string(t.added), t.own.tags)
+	return len(t.others.tags)+len(t.own.tags) > 0
 }
 
 // failure returns the error that makes the pipeline's replies unusable, or nil. A missing window and a
 // failed compaction are not errors. If Redis refuses the connection, the pipeline has an error but its
 // commands do not.
-func failure(err error, touched []touch, housekeeping *maintenance) error {
+func failure(err error, touched []touch, housekeeping maintenance) error {
 	if err == nil {
 		return nil
 	}
