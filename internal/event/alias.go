@@ -149,7 +149,7 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 		if at[s] == [rawNames + 1]int{} && !nested {
 			continue
 		}
-		if at[s] == [rawNames + 1]int{at[s][0]} && !nested && says(given[at[s][0]-1].Value, p) {
+		if at[s] == [rawNames + 1]int{at[s][0]} && !nested && says(&given[at[s][0]-1], p) {
 			continue // it has its name and a value, as is usual
 		}
 		l := lookUp{given: given, slot: s, at: at[s], nested: nested, placeholders: p}
@@ -161,11 +161,8 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	return attrs, conflict
 }
 
-// says reports whether v is text and not a placeholder.
-func says(v any, p *Placeholders) bool {
-	text, ok := v.(string)
-	return ok && text != "" && !p.HoldsID(text)
-}
+// says reports whether the value of a is text and not a placeholder.
+func says(a *Attr, p *Placeholders) bool { return a.Text != "" && !p.HoldsID(a.Text) }
 
 // A lookUp finds the one value of a slot.
 type lookUp struct {
@@ -179,27 +176,30 @@ type lookUp struct {
 // settle gives the slot its one value.
 func (l *lookUp) settle(attrs []Attr) []Attr {
 	name := canonicalName(l.slot)
-	if i := l.at[0]; i == 0 || l.blank(l.given[i-1].Value) {
-		v, ok := l.spelled()
+	if i := l.at[0]; i == 0 || l.blank(&l.given[i-1]) {
+		found := l.spelled()
 		switch {
-		case !ok:
+		case found == nil:
 		case i == 0:
-			attrs = append(attrs, Attr{Name: name, Value: v})
+			attrs = append(attrs, found.named(name))
 		default:
-			attrs[i-1].Value = v
+			attrs[i-1] = found.named(name)
 		}
 	}
 	if i := l.at[1]; i > 0 && attrs[i-1].Value == "" && canonicalOf(attrs[i-1].Name) != "" {
-		if v, ok := Find(attrs, name); ok {
-			attrs[i-1].Value = v
+		if canonical := find(attrs, name); canonical != nil {
+			attrs[i-1] = canonical.named(attrs[i-1].Name)
 		}
 	}
 	return attrs
 }
 
-// blank reports whether v is a scalar without information.
-func (l *lookUp) blank(v any) bool {
-	text, ok := Text(v)
+// named returns a under another name.
+func (a *Attr) named(name string) Attr { return Attr{Name: name, Text: a.Text, Value: a.Value} }
+
+// blank reports whether the value of a is a scalar without information.
+func (l *lookUp) blank(a *Attr) bool {
+	text, ok := a.Scalar()
 	switch {
 	case !ok:
 		return false
@@ -213,44 +213,58 @@ func (l *lookUp) blank(v any) bool {
 	return false
 }
 
-// spelled looks for the value under its other names. If the canonical name is absent and there is nothing
-// better, it takes a placeholder, so that reports can show it.
-func (l *lookUp) spelled() (found any, ok bool) {
+// spelled looks for the value under its other names and returns nil if there is none. If the canonical name
+// is absent and there is nothing better, it takes a placeholder, so that reports can show it.
+func (l *lookUp) spelled() *Attr {
+	var placeholder *Attr
 	if l.nested {
 		if v, ok := FindPath(l.given, canonicalName(l.slot)); ok && v != "" {
-			if !l.blank(v) {
-				return v, true
+			a := AnyAttr("", v)
+			if !l.blank(&a) {
+				return &a
 			}
-			found = v
+			placeholder = &a
 		}
 	}
 	for rank := 1; rank <= rawNames; rank++ {
-		v := l.raw(rank)
-		if text, ok := Text(v); !ok || text == "" {
+		a := l.raw(rank)
+		if text, ok := a.Scalar(); !ok || text == "" {
 			continue
 		}
-		if !l.blank(v) {
-			return v, true
+		if !l.blank(a) {
+			return a
 		}
-		if found == nil {
-			found = v
+		if placeholder == nil {
+			placeholder = a
 		}
 	}
-	return found, found != nil && l.at[0] == 0
+	if l.at[0] != 0 {
+		return nil
+	}
+	return placeholder
 }
 
-// raw returns the value of the raw name of a rank.
-func (l *lookUp) raw(rank int) any {
+// raw returns the attribute with the raw name of a rank; nil if there is none.
+func (l *lookUp) raw(rank int) *Attr {
 	if i := l.at[rank]; i > 0 {
-		return l.given[i-1].Value
+		return &l.given[i-1]
 	}
 	if l.nested {
 		if name := nestedRaw(l.slot, rank); name != "" {
-			v, _ := FindPath(l.given, name)
-			return v
+			return nestedAttr(l.given, name)
 		}
 	}
 	return nil
+}
+
+// nestedAttr returns the value at a dotted path; nil if there is none.
+func nestedAttr(attrs []Attr, path string) *Attr {
+	v, ok := FindPath(attrs, path)
+	if !ok {
+		return nil
+	}
+	a := AnyAttr(path, v)
+	return &a
 }
 
 // several reports whether the slot may be present under more than one name.
@@ -268,12 +282,12 @@ func (l *lookUp) several() bool {
 func (l *lookUp) differ() bool {
 	first := ""
 	for rank := 0; rank <= rawNames; rank++ {
-		v := l.raw(rank)
-		if rank == 0 && v == nil && l.nested {
-			v, _ = FindPath(l.given, canonicalName(l.slot))
+		a := l.raw(rank)
+		if rank == 0 && a == nil && l.nested {
+			a = nestedAttr(l.given, canonicalName(l.slot))
 		}
-		text, ok := Text(v)
-		if !ok || l.blank(v) {
+		text, ok := a.Scalar()
+		if !ok || l.blank(a) {
 			continue
 		}
 		if first != "" && text != first {

@@ -44,11 +44,66 @@ type Event struct {
 // TruncatedName is the attribute that is true in an event whose Truncated is set.
 const TruncatedName = "wardstream.truncated"
 
-// An Attr is one attribute. Value is a string, Number, bool, map[string]any or
-// []any; never nil. Inside maps and lists nil stands for null.
+// An Attr is one attribute. Its value is Text, unless Text is empty; then it is Value: a string, Number,
+// bool, map[string]any or []any, never nil. Inside maps and lists nil stands for null. Most values are text,
+// which would cost an allocation in Value.
 type Attr struct {
 	Name  string
+	Text  string
 	Value any
+}
+
+// TextAttr returns an attribute whose value is text.
+func TextAttr(name, text string) Attr {
+	a := Attr{Name: name}
+	a.SetText(text)
+	return a
+}
+
+// SetText makes text the value.
+func (a *Attr) SetText(text string) {
+	if a.Text, a.Value = text, nil; text == "" {
+		a.Value = ""
+	}
+}
+
+// AnyAttr returns an attribute whose value is v.
+func AnyAttr(name string, v any) Attr {
+	if text, ok := v.(string); ok {
+		return TextAttr(name, text)
+	}
+	return Attr{Name: name, Value: v}
+}
+
+// Any returns the value.
+func (a *Attr) Any() any {
+	if a.Text != "" {
+		return a.Text
+	}
+	return a.Value
+}
+
+// String returns a value that is text; false for other values and a nil attribute.
+func (a *Attr) String() (string, bool) {
+	switch {
+	case a == nil:
+		return "", false
+	case a.Text != "":
+		return a.Text, true
+	}
+	s, ok := a.Value.(string)
+	return s, ok
+}
+
+// Scalar returns the text of a scalar value, as [Text] does; false for other values and a nil attribute.
+func (a *Attr) Scalar() (string, bool) {
+	switch {
+	case a == nil:
+		return "", false
+	case a.Text != "":
+		return a.Text, true
+	}
+	return Text(a.Value)
 }
 
 // A Number is the text of a JSON number, so that decimals stay exact.
@@ -95,6 +150,10 @@ func (e *Event) Get(name string) (any, bool) {
 // Text returns an attribute as text: strings unchanged, numbers as published, booleans as true or false.
 // It returns "" for objects, lists and absent attributes.
 func (e *Event) Text(name string) string {
+	if a := find(e.Attrs, name); a != nil {
+		s, _ := a.Scalar()
+		return s
+	}
 	v, _ := e.Get(name)
 	s, _ := Text(v)
 	return s
@@ -102,12 +161,20 @@ func (e *Event) Text(name string) string {
 
 // Find returns the value of the attribute with exactly this name.
 func Find(attrs []Attr, name string) (any, bool) {
+	a := find(attrs, name)
+	if a == nil {
+		return nil, false
+	}
+	return a.Any(), true
+}
+
+func find(attrs []Attr, name string) *Attr {
 	for i := range attrs {
 		if attrs[i].Name == name {
-			return attrs[i].Value, true
+			return &attrs[i]
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // FindPath follows a dotted path through nested objects, from the attribute named before the first dot.

@@ -6,8 +6,7 @@ import "strings"
 // case and surrounding blanks. It is immutable; a nil *Placeholders is empty.
 type Placeholders struct {
 	texts   map[string]struct{}
-	begins  [256]bool // the first bytes of texts, in either case
-	longest int
+	lengths [256]uint64 // by the first byte of a text, in either case: bit n-1 is set if one of n bytes begins so
 }
 
 // DefaultPlaceholders returns what common languages and frameworks print for a missing value.
@@ -30,20 +29,42 @@ func NewPlaceholders(texts []string) *Placeholders {
 			continue
 		}
 		p.texts[text] = struct{}{}
-		p.begins[text[0]] = true
-		p.begins[strings.ToUpper(text[:1])[0]] = true
-		p.longest = max(p.longest, len(text))
+		p.lengths[text[0]] |= 1 << (len(text) - 1)
+		p.lengths[strings.ToUpper(text[:1])[0]] |= 1 << (len(text) - 1)
 	}
 	return p
 }
 
 // Holds reports whether text is a placeholder.
-func (p *Placeholders) Holds(text string) bool {
-	if !p.may(text) {
+func (p *Placeholders) Holds(text string) bool { return p.may(text) && p.holds(text) }
+
+// HoldsID reports whether text, used as an ID, is a placeholder or zero: "0", "0.0", "00000000".
+func (p *Placeholders) HoldsID(text string) bool {
+	return p.mayID(text) && (isZero(text) || p.holds(text))
+}
+
+// may reports, by its length and its first and last bytes, whether text can be a placeholder. It is a fast
+// path: nearly no value can.
+func (p *Placeholders) may(text string) bool {
+	n := len(text)
+	if p == nil || n == 0 {
 		return false
 	}
+	first, last := text[0], text[n-1]
+	return n <= maxPlaceholder && p.lengths[first]>>(n-1)&1 != 0 || isEdge(first) || isEdge(last)
+}
+
+// mayID is may for placeholders and zero.
+func (p *Placeholders) mayID(text string) bool {
+	return p.may(text) || p != nil && text != "" && (text[0] == '0' || text[0] == '-')
+}
+
+// isEdge reports whether a byte at the beginning or end of a text may be of a blank.
+func isEdge(c byte) bool { return c <= ' ' || c >= 0x80 }
+
+func (p *Placeholders) holds(text string) bool {
 	text = strings.TrimSpace(text)
-	if text == "" || len(text) > p.longest {
+	if text == "" || len(text) > maxPlaceholder {
 		return false
 	}
 	var lower [maxPlaceholder]byte
@@ -56,21 +77,6 @@ func (p *Placeholders) Holds(text string) bool {
 	}
 	_, ok := p.texts[string(lower[:len(text)])]
 	return ok
-}
-
-// HoldsID reports whether text, used as an ID, is a placeholder or zero: "0", "0.0", "00000000".
-func (p *Placeholders) HoldsID(text string) bool {
-	return p.may(text) && isZero(text) || p.Holds(text)
-}
-
-// may reports, by its first byte, whether text can be a placeholder or zero. It is a fast path: nearly all
-// values cannot.
-func (p *Placeholders) may(text string) bool {
-	if p == nil || text == "" {
-		return false
-	}
-	c := text[0]
-	return p.begins[c] || c <= ' ' || c >= 0x80 || c == '0' || c == '-'
 }
 
 // isZero reports whether text is zero in any notation.

@@ -195,7 +195,7 @@ func (d *Decoder) finish(e *event.Event, s *scratch, fields []string) error {
 	if err := s.ambiguity(e.Type); err != nil {
 		return err
 	}
-	if id, ok := event.Text(m.id); ok && strings.TrimSpace(id) != "" && !d.placeholders.HoldsID(id) {
+	if id, ok := m.id.Scalar(); ok && strings.TrimSpace(id) != "" && !d.placeholders.HoldsID(id) {
 		e.Member = member(id)
 	}
 	e.TraceParent = m.traceParent()

@@ -35,7 +35,8 @@ func (s *scratch) readBatch(text string) error {
 	}
 	if _, taken := event.Find(s.attrs, "resource"); r.resource != "" && !taken {
 		if v, ok := s.embedded("resource", r.resource); ok {
-			s.add(&s.attrs, "resource", s.recordValue("resource", v))
+			resource := event.AnyAttr("resource", s.recordValue("resource", v))
+			s.add(&s.attrs, &resource)
 		}
 	}
 	return nil

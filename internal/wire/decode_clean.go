@@ -21,7 +21,7 @@ func (s *scratch) polish(e *event.Event) {
 	e.Truncated = true
 	for i := range e.Attrs {
 		if e.Attrs[i].Name == event.TruncatedName {
-			e.Attrs[i].Value = true
+			e.Attrs[i] = event.Attr{Name: event.TruncatedName, Value: true}
 			return
 		}
 	}
@@ -38,8 +38,7 @@ func (s *scratch) polishAttributes(e *event.Event) {
 			}
 			a.Name = name
 		}
-		a.Value = s.cleanValue(a.Value)
-		kept = append(kept, a)
+		kept = append(kept, event.AnyAttr(a.Name, s.cleanValue(a.Any())))
 	}
 	e.Attrs = kept
 	for i := range e.Nulls {
@@ -98,8 +97,8 @@ func (s *scratch) unquote() {
 		return
 	}
 	for i := range s.attrs {
-		if text, ok := s.attrs[i].Value.(string); ok {
-			s.attrs[i].Value = s.text(withoutQuotes(text))
+		if text, ok := s.attrs[i].String(); ok {
+			s.attrs[i] = event.TextAttr(s.attrs[i].Name, s.text(withoutQuotes(text)))
 		}
 	}
 }

@@ -174,26 +174,28 @@ func (s *scratch) field(name, text string, own int) {
 		case i < own:
 			return
 		default:
-			s.repeated(name, s.attrs[i].Value, s.fieldValue(name, text))
+			a := s.fieldAttr(name, text)
+			s.repeated(name, s.attrs[i].Any(), a.Any())
 			return
 		}
 	}
-	s.add(&s.attrs, name, s.fieldValue(name, text))
+	a := s.fieldAttr(name, text)
+	s.add(&s.attrs, &a)
 }
 
-// fieldValue is the value of a flat field: what parses whole as a JSON array
+// fieldAttr is the attribute of a flat field: what parses whole as a JSON array
 // or object is one, everything else is a string.
-func (s *scratch) fieldValue(name, text string) any {
+func (s *scratch) fieldAttr(name, text string) event.Attr {
 	s.allowance = allowance
 	if (opens(text, '{') || opens(text, '[')) && !event.IsText(name) {
 		if v, ok := s.embedded(name, text); ok {
-			return v
+			return event.AnyAttr(name, v)
 		}
 	}
 	if s.values++; s.large {
 		s.size += min(len(text), s.limits.StringBytes)
 	}
-	return s.text(text)
+	return event.TextAttr(name, s.text(text))
 }
 
 // embedded reads the JSON value that the attribute name holds as text. It reports false, and leaves no trace, where that is none.
@@ -232,10 +234,10 @@ func (s *scratch) embedded(name, text string) (v any, ok bool) {
 
 // serialised reads the document that an attribute, or its member body, holds as text: it says the same as if it were there itself.
 func (s *scratch) serialised(a *event.Attr) {
-	switch v := a.Value.(type) {
+	switch v := a.Any().(type) {
 	case string:
 		if opens(v, '{') || opens(v, '[') || opens(v, '"') {
-			a.Value = s.serialisedText(a.Name, v)
+			*a = event.AnyAttr(a.Name, s.serialisedText(a.Name, v))
 		}
 	case map[string]any:
 		if text, ok := v["body"].(string); ok && a.Name == "request" {
@@ -268,14 +270,15 @@ func (s *scratch) text(v string) string {
 }
 
 // add appends an attribute whose name is known to be new. What is over a limit is dropped, unless it says what happened to whom.
-func (s *scratch) add(to *[]event.Attr, name string, v any) {
+func (s *scratch) add(to *[]event.Attr, a *event.Attr) {
+	name := a.Name
 	if len(name) > s.limits.StringBytes || (len(*to) >= s.limits.Attributes || s.full()) && !s.keep(name) {
 		s.dropped = true
 		return
 	}
 	if name == "event_type" || name == "event_name" {
-		text, _ := v.(string)
+		text, _ := a.String()
 		s.quoted = s.quoted || quoteOf(text) != 0
 	}
-	*to = append(*to, event.Attr{Name: name, Value: v})
+	*to = append(*to, *a)
 }

@@ -71,7 +71,7 @@ func describe(fields []string, e *event.Event) goldenEvent {
 		Fields: fields, Type: e.Type, Time: wire.FormatTime(e.Time), Member: e.Member, TraceParent: e.TraceParent, Nulls: e.Nulls,
 	}
 	for _, a := range e.Attrs {
-		g.Attrs = append(g.Attrs, goldenAttr(a))
+		g.Attrs = append(g.Attrs, goldenAttr{a.Name, a.Any()})
 	}
 	for _, s := range e.Scopes {
 		g.Scopes = append(g.Scopes, s.String())

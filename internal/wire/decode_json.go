@@ -118,9 +118,16 @@ func (s *scratch) str(tok jsontext.Token) string {
 
 // value reads a value in which at most depth objects and lists may lie within one another. It reports false for one that is dropped.
 func (s *scratch) value(depth int) (v any, kept bool, err error) {
+	var a event.Attr
+	kept, err = s.attr(&a, depth)
+	return a.Any(), kept, err
+}
+
+// attr is value for the value of a.
+func (s *scratch) attr(a *event.Attr, depth int) (kept bool, err error) {
 	tok, err := s.json.next()
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	kind := tok.Kind()
 	composite := kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray
@@ -133,21 +140,21 @@ func (s *scratch) value(depth int) (v any, kept bool, err error) {
 		if composite {
 			err = s.json.leave()
 		}
-		return nil, false, err
+		return false, err
 	}
 	switch kind {
 	case jsontext.KindString:
-		v = s.str(tok)
+		a.SetText(s.str(tok))
 	case jsontext.KindNumber:
-		v = event.Number(shortNumber(s.json.raw(), s.limits.StringBytes))
+		a.Value = event.Number(shortNumber(s.json.raw(), s.limits.StringBytes))
 	case jsontext.KindTrue, jsontext.KindFalse:
-		v = tok.Bool()
+		a.Value = tok.Bool()
 	case jsontext.KindBeginObject:
-		v, err = s.object(depth - 1)
+		a.Value, err = s.object(depth - 1)
 	case jsontext.KindBeginArray:
-		v, err = s.list(depth - 1)
+		a.Value, err = s.list(depth - 1)
 	}
-	return v, err == nil, err
+	return err == nil, err
 }
 
 // object reads the rest of an object.
@@ -233,20 +240,21 @@ func (s *scratch) members(to *[]event.Attr) error {
 // memberValue reads the value of the member whose name was entered, and leaves it.
 func (s *scratch) memberValue(to *[]event.Attr, name string) error {
 	s.allowance = allowance
-	v, kept, err := s.value(s.limits.Depth)
+	a := event.Attr{Name: name}
+	kept, err := s.attr(&a, s.limits.Depth)
 	s.path = s.path[:0]
 	if err == nil && kept {
-		s.member(to, name, v)
+		s.member(to, &a)
 	}
 	return err
 }
 
 // member adds a member to attributes, whose names are unique. Nulls stand among
 // them until the event's attributes are put together.
-func (s *scratch) member(to *[]event.Attr, name string, v any) {
-	if first, dup := event.Find(*to, name); dup {
-		s.repeated(name, first, v)
+func (s *scratch) member(to *[]event.Attr, a *event.Attr) {
+	if first, dup := event.Find(*to, a.Name); dup {
+		s.repeated(a.Name, first, a.Any())
 		return
 	}
-	s.add(to, name, v)
+	s.add(to, a)
 }

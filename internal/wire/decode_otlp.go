@@ -46,7 +46,8 @@ func (s *scratch) otlpAttributes() error {
 			return malformed(BadAttributes, "the value of "+key+" is not a single OTLP value such as {\"stringValue\": …}")
 		}
 		if read++; ok {
-			s.member(&s.inner, key, v)
+			a := event.AnyAttr(key, v)
+			s.member(&s.inner, &a)
 		} else {
 			s.dropped = true
 		}

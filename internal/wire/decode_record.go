@@ -122,7 +122,7 @@ func isRecord(members []event.Attr) bool {
 	typed, foreign := false, false
 	for i := range members {
 		if members[i].Name == "event_type" {
-			text, ok := event.Text(members[i].Value)
+			text, ok := members[i].Scalar()
 			typed = ok && text != ""
 		} else if recordName(members[i].Name) == "" {
 			foreign = true
@@ -172,14 +172,14 @@ func (s *scratch) plain(kind jsontext.Kind) {
 		nested = s.otlp
 	case jsontext.KindBeginObject:
 		m := make(map[string]any, len(s.inner))
-		for _, a := range s.inner {
-			m[a.Name] = a.Value
+		for i := range s.inner {
+			m[s.inner[i].Name] = s.inner[i].Any()
 		}
 		nested = m
 	}
 	if nested != nil {
 		nested, _ = s.pruned(nested, s.limits.Depth)
-		s.add(&s.attrs, attributesMember, nested)
+		s.add(&s.attrs, &event.Attr{Name: attributesMember, Value: nested})
 	}
 	s.splitNulls()
 }
@@ -194,7 +194,7 @@ func (s *scratch) record() error {
 	for i := range s.attrs {
 		a := s.attrs[i]
 		if name := recordName(a.Name); name != "" {
-			a = event.Attr{Name: name, Value: s.recordValue(a.Name, a.Value)}
+			a = event.AnyAttr(name, s.recordValue(a.Name, a.Any()))
 		} else if carried++; carried > s.limits.Attributes && !s.keep(a.Name) {
 			s.dropped = true
 			continue
@@ -212,7 +212,7 @@ func (s *scratch) record() error {
 func (s *scratch) splitNulls() {
 	kept := s.attrs[:0]
 	for _, a := range s.attrs {
-		if a.Value == nil {
+		if a.Text == "" && a.Value == nil {
 			s.nulls = append(s.nulls, a.Name)
 			continue
 		}

@@ -249,7 +249,7 @@ func TestDecodeNullIsAbsent(t *testing.T) {
 		t.Errorf("user = %q: a null hid the raw name", e.Scope("user"))
 	}
 	for _, a := range e.Attrs {
-		if a.Value == nil {
+		if a.Any() == nil {
 			t.Errorf("attribute %s is nil", a.Name)
 		}
 	}

@@ -44,8 +44,7 @@ func timestampNames() []string {
 
 // date sets e's time to that of its own timestamp.
 func (m *wellKnown) date(e *event.Event) error {
-	v := m.timestamp
-	if v == nil || v == "" {
+	if m.timestamp == nil || m.timestamp.Any() == "" {
 		for _, name := range timestampNames() {
 			other, _ := e.Get(name)
 			if at, ok := ownTime(other); ok {
@@ -56,7 +55,7 @@ func (m *wellKnown) date(e *event.Event) error {
 		e.Untimed = true
 		return nil
 	}
-	at, ok := ownTime(v)
+	at, ok := ownTime(m.timestamp.Any())
 	if !ok {
 		return malformed(BadTime, "the timestamp can't be read: write ISO 8601, or a count since 1970 (event_time is event)")
 	}

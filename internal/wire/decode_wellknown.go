@@ -10,10 +10,10 @@ import (
 
 // wellKnown holds the attributes with a meaning of their own: type, ID, time, trace and scopes.
 type wellKnown struct {
-	typ, name, camelName, dotName, otelName any
-	id, timestamp                           any
-	parent, traceID, spanID, flags          any
-	scopes                                  [builtinScopes]any
+	typ, name, camelName, dotName, otelName *event.Attr
+	id, timestamp                           *event.Attr
+	parent, traceID, spanID, flags          *event.Attr
+	scopes                                  [builtinScopes]*event.Attr
 	documents                               [documents]int // 1 + their places
 }
 
@@ -23,8 +23,8 @@ const documents = 4
 // find looks all of them up in one pass.
 func (m *wellKnown) find(attrs []event.Attr) {
 	for i := range attrs {
-		v := attrs[i].Value
-		switch attrs[i].Name {
+		v := &attrs[i]
+		switch v.Name {
 		case "event_type":
 			m.typ = v
 		case "event_name":
@@ -72,11 +72,8 @@ func (m *wellKnown) find(attrs []event.Attr) {
 // eventType is event_type, else event_name, else the attribute in which OpenTelemetry has put names: trimmed. A number or boolean is taken by
 // its text, what is blank counts as absent.
 func (m *wellKnown) eventType(e *event.Event) string {
-	for _, v := range [...]any{m.typ, m.name, m.camelName, m.dotName, m.otelName} {
-		if v == nil {
-			continue
-		}
-		if text, ok := event.Text(v); ok {
+	for _, a := range [...]*event.Attr{m.typ, m.name, m.camelName, m.dotName, m.otelName} {
+		if text, ok := a.Scalar(); ok {
 			if text = trimmedType(text); text != "" {
 				return text
 			}
@@ -112,7 +109,7 @@ func (d *Decoder) scopesOf(e *event.Event, m *wellKnown) []checker.Scope {
 	}
 	var found []checker.Scope
 	for i, typ := range types {
-		text, ok := event.Text(m.scopes[i])
+		text, ok := m.scopes[i].Scalar()
 		if !ok {
 			continue
 		}
@@ -168,16 +165,16 @@ func namesID(name string) bool {
 // traceParent is the producer's W3C context: the attribute traceparent, else
 // what a LogRecord says of trace and span. What is not well-formed is dropped.
 func (m *wellKnown) traceParent() string {
-	if text, ok := m.parent.(string); ok {
+	if text, ok := m.parent.String(); ok {
 		return validTraceParent(text)
 	}
-	trace, _ := m.traceID.(string)
-	span, _ := m.spanID.(string)
+	trace, _ := m.traceID.String()
+	span, _ := m.spanID.String()
 	if trace == "" || span == "" {
 		return ""
 	}
 	flags := "00"
-	if text, ok := event.Text(m.flags); ok && text != "" && strings.IndexByte("13579bdfBDF", text[len(text)-1]) >= 0 {
+	if text, ok := m.flags.Scalar(); ok && text != "" && strings.IndexByte("13579bdfBDF", text[len(text)-1]) >= 0 {
 		flags = "01" // the lowest bit, in decimal as in hexadecimal
 	}
 	trace, span = strings.TrimPrefix(trace, "0x"), strings.TrimPrefix(span, "0x")

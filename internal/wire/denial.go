@@ -21,7 +21,7 @@ func OwnDenial(e *event.Event) bool {
 	if e.Type != "http.response.client_error" && e.Type != "http.response.server_error" {
 		return false
 	}
-	if strings.EqualFold(e.Text(deniedAttribute), "true") || e.Text(deniedAttribute) == "1" {
+	if denied := e.Text(deniedAttribute); strings.EqualFold(denied, "true") || denied == "1" {
 		return true
 	}
 	v, _ := e.Get(deniedHeader)
