@@ -149,7 +149,7 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 		if at[s] == [rawNames + 1]int{} && !nested {
 			continue
 		}
-		if at[s] == [rawNames + 1]int{at[s][0]} && !nested && says(&given[at[s][0]-1], p) {
+		if at[s] == [rawNames + 1]int{at[s][0]} && !nested && says(&given[at[s][0]-1], s, p) {
 			continue // it has its name and a value, as is usual
 		}
 		l := lookUp{given: given, slot: s, at: at[s], nested: nested, placeholders: p}
@@ -161,8 +161,14 @@ func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	return attrs, conflict
 }
 
-// says reports whether the value of a is text and not a placeholder.
-func says(a *Attr, p *Placeholders) bool { return a.Text != "" && !p.HoldsID(a.Text) }
+// says reports whether the value of a is text and, where that matters, not a placeholder.
+func says(a *Attr, s slot, p *Placeholders) bool {
+	switch s {
+	case slotPath, slotURL, slotMethod, slotStatus:
+		return a.Text != ""
+	}
+	return a.Text != "" && !p.HoldsID(a.Text)
+}
 
 // A lookUp finds the one value of a slot.
 type lookUp struct {

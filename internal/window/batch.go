@@ -10,7 +10,8 @@ import (
 type Batch struct {
 	Windows []Window
 	ops     []Op
-	next    []int32 // the operation after this one on the same window, or -1
+	records []Record // what each operation adds; see Op.record
+	next    []int32  // the operation after this one on the same window, or -1
 }
 
 // A Window is one window of a batch.
@@ -27,9 +28,10 @@ func Group(ops []Op) *Batch {
 		spec  *Spec
 		group string
 	}
-	b := &Batch{ops: ops, next: make([]int32, len(ops)), Windows: make([]Window, 0, len(ops))}
+	b := &Batch{ops: ops, records: make([]Record, len(ops)), next: make([]int32, len(ops)), Windows: make([]Window, 0, len(ops))}
 	seen := make(map[id]int, len(ops))
 	for i := range ops {
+		b.records[i] = ops[i].record()
 		b.next[i] = -1
 		key := id{ops[i].Spec, ops[i].Group}
 		at := int32(i)
@@ -62,14 +64,13 @@ func (b *Batch) Additions(w Window) []byte {
 	capacity := w.Spec.Capacity()
 	var out []byte
 	for i := w.first; i >= 0; i = b.next[i] {
-		r, changes := b.ops[i].record()
-		if !changes {
+		if b.ops[i].Kind == Read {
 			continue
 		}
 		if len(out) == capacity*RecordSize && !w.Spec.KeepsClears() {
 			return b.compacted(w)
 		}
-		out = r.Append(out)
+		out = b.records[i].Append(out)
 	}
 	return out
 }
@@ -77,7 +78,7 @@ func (b *Batch) Additions(w Window) []byte {
 func (b *Batch) compacted(w Window) []byte {
 	view := Replay(w.Spec, "", Clears{})
 	for i := w.first; i >= 0; i = b.next[i] {
-		view.Apply(&b.ops[i])
+		view.apply(&b.ops[i], b.records[i])
 	}
 	return view.Compact(nil)
 }
@@ -86,8 +87,7 @@ func (b *Batch) compacted(w Window) []byte {
 func (b *Batch) Clears(w Window) (clears []Record, mixed bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
 		if b.ops[i].Kind == Clear {
-			r, _ := b.ops[i].record()
-			clears = append(clears, r)
+			clears = append(clears, b.records[i])
 		} else {
 			mixed = true
 		}
@@ -103,9 +103,9 @@ func (b *Batch) Tags(w Window) []uint64 {
 		tags = append(tags, 0)
 	}
 	for i := w.first; i >= 0; i = b.next[i] {
-		r, changes := b.ops[i].record()
-		if changes && w.Spec.clearable(r.Tag) && !slices.Contains(tags, r.Tag) {
-			tags = append(tags, r.Tag)
+		tag := b.records[i].Tag
+		if b.ops[i].Kind != Read && w.Spec.clearable(tag) && !slices.Contains(tags, tag) {
+			tags = append(tags, tag)
 		}
 	}
 	return tags
@@ -115,7 +115,7 @@ func (b *Batch) Tags(w Window) []uint64 {
 // as long as the batch's list. It reports whether any of them reached its threshold.
 func (b *Batch) Judge(w Window, view *View, counts []Count) (reached bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
-		counts[i] = view.Apply(&b.ops[i])
+		counts[i] = view.apply(&b.ops[i], b.records[i])
 		reached = reached || !counts[i].Since.IsZero()
 	}
 	return reached

@@ -23,7 +23,7 @@ func TestMarkerIsOnlyWhatACompactionWrote(t *testing.T) {
 	spec := &Spec{Threshold: 3, Length: time.Second}
 	for _, at := range []time.Time{time.UnixMilli(0), time.UnixMilli(-5), {}, time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		op := Op{Spec: spec, Time: at, Member: "m", Tag: "t"}
-		r, _ := op.record()
+		r := op.record()
 		if got := LogMarker(string(r.Append(nil))); got != (Marker{}) {
 			t.Errorf("an event of %s starts a log with %+v", at, got)
 		}

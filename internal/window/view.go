@@ -13,8 +13,8 @@ type View struct {
 	capacity int
 	length   int64    // milliseconds
 	members  []Record // by time
-	clears   Clears   // those of the log included
-	logged   []Record // the clears of the log alone
+	clears   Clears   // known besides those of the log
+	logged   []Record // the clears of the log
 	left     []Record // members that clears removed before or on arrival
 
 	until      int64 // later clears are ignored; 0: none are
@@ -38,13 +38,12 @@ func Replay(spec *Spec, log string, known Clears) *View {
 // Recount returns the count of op, which was applied before, in the window of an encoded log and of
 // clears. It ignores clears later than op.
 func Recount(op *Op, log string, known *Clears) Count {
-	at := op.Time.UnixMilli()
-	v := &View{spec: op.Spec, capacity: op.Spec.Capacity(), length: op.Spec.Length.Milliseconds(), clears: known.UpTo(at), until: at}
+	r := op.record()
+	v := &View{spec: op.Spec, capacity: op.Spec.Capacity(), length: op.Spec.Length.Milliseconds(), clears: known.UpTo(r.At), until: r.At}
 	v.Extend(log)
-	r, changes := op.record()
 	threshold := cmp.Or(op.Threshold, op.Spec.Threshold)
-	if !changes {
-		return v.trailing(at, threshold)
+	if op.Kind == Read {
+		return v.trailing(r.At, threshold)
 	}
 	if i := v.index(r.Member); i >= 0 {
 		return v.around(v.members[i].At, threshold)
@@ -67,15 +66,17 @@ func (v *View) Extend(log string) {
 }
 
 // Apply executes op and returns its count.
-func (v *View) Apply(op *Op) Count {
-	r, changes := op.record()
+func (v *View) Apply(op *Op) Count { return v.apply(op, op.record()) }
+
+func (v *View) apply(op *Op, r Record) Count {
 	threshold := cmp.Or(op.Threshold, v.spec.Threshold)
-	switch {
-	case !changes:
-		return v.trailing(op.Time.UnixMilli(), threshold)
-	case op.Kind == Clear:
+	switch op.Kind {
+	case Read:
+		return v.trailing(r.At, threshold)
+	case Clear:
 		v.clear(r)
 		return Count{}
+	case Add:
 	}
 	v.late = v.late || r.At <= v.newest && v.spec.clearable(r.Tag)
 	if v.spares(r) {
@@ -111,8 +112,20 @@ func (v *View) Corrected() bool {
 	if v.spared > 0 {
 		return true
 	}
-	for _, m := range v.left {
-		if !slices.ContainsFunc(v.logged, func(c Record) bool { return c.takesOut(m) }) {
+	for i := range v.left {
+		if !v.logCovers(&v.left[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether a clear removes r.
+func (v *View) covers(r Record) bool { return v.clears.covers(r) || v.logCovers(&r) }
+
+func (v *View) logCovers(r *Record) bool {
+	for i := range v.logged {
+		if v.logged[i].takesOut(r) {
 			return true
 		}
 	}
@@ -129,14 +142,14 @@ func (v *View) Spared() int { return v.spared }
 
 // spares reports whether a forgotten clear may have removed r, which arrives now.
 func (v *View) spares(r Record) bool {
-	return v.spec.clearable(r.Tag) && r.At <= v.clears.Floor && !v.clears.covers(r) && v.index(r.Member) < 0
+	return v.spec.clearable(r.Tag) && r.At <= v.clears.Floor && !v.covers(r) && v.index(r.Member) < 0
 }
 
 // add adds a member and returns its time in the window and whether it counts. A member that a producer
 // sends twice keeps its first time. Only if there is a clear between the two times does the order of
 // arrival decide whether it counts.
 func (v *View) add(r Record) (at int64, live bool) {
-	if v.clears.covers(r) {
+	if v.covers(r) {
 		v.left = append(v.left, r)
 		return r.At, false
 	}
@@ -182,12 +195,11 @@ func byTime(a, b Record) int {
 func (v *View) clear(r Record) {
 	v.logged = append(v.logged, r)
 	v.newest = max(v.newest, r.At)
-	v.clears.Set(r.Tag, r.At)
-	v.members = slices.DeleteFunc(v.members, r.takesOut)
+	v.members = slices.DeleteFunc(v.members, func(m Record) bool { return r.takesOut(&m) })
 }
 
 // takesOut reports whether r, a clear, removes the member m.
-func (r Record) takesOut(m Record) bool {
+func (r *Record) takesOut(m *Record) bool {
 	return (r.Tag == 0 || r.Tag == m.Tag) && m.At <= r.At
 }
 

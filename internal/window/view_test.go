@@ -121,7 +121,7 @@ func TestRecountIgnoresLaterClears(t *testing.T) {
 	ops := make([]Op, 4)
 	for i := range ops {
 		ops[i] = Op{Spec: spec, Group: "g", Time: time.UnixMilli(int64(1000 * (i + 1))), Member: string(rune('a' + i)), Tag: string(rune('A' + i))}
-		r, _ := ops[i].record()
+		r := ops[i].record()
 		log = r.Append(log)
 	}
 	for _, c := range []struct {
@@ -130,7 +130,7 @@ func TestRecountIgnoresLaterClears(t *testing.T) {
 		want  int
 	}{{"A", 2500, 3}, {"A", 4000, 3}, {"A", 4001, 4}, {"A", 500, 4}, {"D", 5000, 4}, {"", 2000, 2}, {"", 9000, 4}} {
 		op := Op{Spec: spec, Kind: Clear, Time: time.UnixMilli(c.at), Tag: c.clear}
-		r, _ := op.record()
+		r := op.record()
 		known := Clears{}
 		known.Set(r.Tag, r.At)
 		for where, got := range map[string]Count{

@@ -182,17 +182,18 @@ const clearMember = ^uint64(0)
 // maxTime is the latest time that a Record can hold, in the year 10889.
 const maxTime = 1<<48 - 1
 
-// record returns what op adds to the log; false for a Read. Only a Marker has the time 0.
-func (op *Op) record() (Record, bool) {
-	r := Record{At: min(max(op.Time.UnixMilli(), 1), maxTime), Tag: hash(op.Tag), Member: clearMember}
+// record returns what op adds to the log: for a Read, only the time is set, and nothing is added. Only a
+// Marker has the time 0.
+func (op *Op) record() Record {
+	r := Record{At: min(max(op.Time.UnixMilli(), 1), maxTime)}
 	switch op.Kind {
 	case Add:
-		r.Member = hash(op.Member)
-	case Read:
-		return Record{}, false
+		r.Tag, r.Member = hash(op.Tag), hash(op.Member)
 	case Clear:
+		r.Tag, r.Member = hash(op.Tag), clearMember
+	case Read:
 	}
-	return r, true
+	return r
 }
 
 // Append appends the encoded record to b.
