@@ -150,7 +150,7 @@ func serve(t *testing.T, binary, config string) {
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		log.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), "listening") {
-			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended already; Wait tells
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended already; Wait reports it
 		}
 	}
 	if err := cmd.Wait(); err != nil || !strings.Contains(log.String(), "listening") {

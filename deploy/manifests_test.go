@@ -312,7 +312,7 @@ func TestReferences(t *testing.T) {
 				}
 				ref := e.ValueFrom.SecretKeyRef
 				if !brought[ref.Name] && !has["Secret "+ref.Name] {
-					t.Errorf("%s %s reads Secret %s, which nobody is told to bring", w.kind, w.name, ref.Name)
+					t.Errorf("%s %s reads Secret %s, which no page tells operators to create", w.kind, w.name, ref.Name)
 				}
 				optional := ref.Optional != nil && *ref.Optional
 				if want := e.Name == "WARDSTREAM_POSTGRES_URL" && w.kind == "Deployment"; optional != want {

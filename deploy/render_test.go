@@ -144,7 +144,7 @@ func (l labelSet) Lookup(label string) (value string, ok bool) {
 	return value, ok
 }
 
-// forEachTree runs check on everything that somebody may apply.
+// forEachTree runs check on every directory that an operator may apply.
 func forEachTree(t *testing.T, check func(t *testing.T, tr *tree)) {
 	t.Helper()
 	for _, dir := range []string{"base", "overlays/dev", "overlays/prod"} {

@@ -29,7 +29,7 @@ func asyncDocument(t *testing.T) object {
 	}
 	doc, ok := parse(t, string(text)).(object)
 	if !ok {
-		t.Fatal("the document is no object")
+		t.Fatal("the document is not an object")
 	}
 	return doc
 }

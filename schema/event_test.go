@@ -73,7 +73,7 @@ func TestEventSchemaAccepts(t *testing.T) {
 		`{"event_name":"x","attributes":{}}`,
 		`{"attributes":{"event_type":"x"},"trace_id":"0af7651916cd43dd8448eb211c80319c"}`,
 		`{"attributes":[{"key":"event_type","value":{"stringValue":"x"}},{"key":"n","value":{"intValue":"1"}}]}`,
-		// What is no LogRecord by its trace_id is a plain event by its event_name.
+		// What is not a LogRecord by its trace_id is a plain event by its event_name.
 		`{"event_name":"x","attributes":{"event_type":null},"trace_id":"zz"}`,
 		`{"eventName":"x","attributes":[{"key":"l","value":{"arrayValue":{"values":[{"boolValue":true}]}}},{"key":"null","value":{}}]}`,
 	} {
@@ -104,7 +104,7 @@ func TestEventSchemaRefuses(t *testing.T) {
 		"address that is none":  `{"event_type":"x","source.address":17}`,
 		"status that is none":   `{"event_type":"x","http.response.status_code":4.5}`,
 		"record without type":   `{"attributes":{"user.id":"7"}}`,
-		"list that is no OTLP":  `{"event_name":"x","attributes":["user.id"]}`,
+		"list that is not OTLP":  `{"event_name":"x","attributes":["user.id"]}`,
 		"OTLP of two kinds":     `{"eventName":"x","attributes":[{"key":"a","value":{"stringValue":"x","intValue":"1"}}]}`,
 		"OTLP without key":      `{"eventName":"x","attributes":[{"value":{"stringValue":"x"}}]}`,
 		"OTLP without type":     `{"attributes":[{"key":"a","value":{"stringValue":"x"}}]}`,

@@ -9,7 +9,7 @@ hostile_time=${1:-30s}
 other_time=${2:-3s}
 at_once=2
 
-# What a client, a producer or another tenant of Redis has in its hand.
+# What a client, a producer or another tenant of Redis controls.
 hostile=" FuzzDecodeFlat FuzzDecodeJSON FuzzDecodeDifferential FuzzReplies FuzzDecodeBlock FuzzDecimal FuzzURIPath \
  FuzzExtAuthzSubject FuzzExtAuthzMessage FuzzProxyHeader FuzzHead FuzzForwarded FuzzParseAddr FuzzClientAddr "
 

@@ -11,7 +11,7 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestAllowlistChangeReachesIngressAndNamesBlocks: a restart with a new allowlist tells ingress, and names the blocks
+// TestAllowlistChangeReachesIngressAndNamesBlocks: a restart with a new allowlist reaches ingress, and names the blocks
 // that it contradicts.
 func TestAllowlistChangeReachesIngressAndNamesBlocks(t *testing.T) {
 	t.Parallel()

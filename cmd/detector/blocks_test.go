@@ -57,7 +57,7 @@ func TestBlockTemporary(t *testing.T) {
 	if status, body := g.ask(attacker, ""); status != 403 || body != "go away" {
 		t.Errorf("ingress: %d %q", status, body)
 	}
-	events := in.told()
+	events := in.enforcementEvents()
 	if len(events) != 1 || events[0]["event_type"] != "audit.enforcement.block_applied" || events[0]["scope.value"] != attacker ||
 		events[0]["enforcement.action"] != "temp" || events[0]["enforcement.ttl"] != 600.0 || events[0]["enforcement.id"] != b.ID {
 		t.Errorf("events %v", events)
@@ -65,8 +65,8 @@ func TestBlockTemporary(t *testing.T) {
 
 	in.command("block", "ip", attacker, "--ttl", "5m").answers(t, 0).says(t, "ip 203.0.113.9 is blocked until ", "that block is stronger and stays: by rule manual")
 	in.command("block", "ip", attacker, "--ttl", "7d").answers(t, 0).says(t, "ip 203.0.113.9 is blocked until ", "(7d)\n")
-	if n := len(in.told()); n != 1 {
-		t.Errorf("an extension was told of: %d events", n)
+	if n := len(in.enforcementEvents()); n != 1 {
+		t.Errorf("an extension was published: %d events", n)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestBlockPermanent(t *testing.T) {
 	if err != nil || rows != 5 {
 		t.Errorf("%d rows, %v", rows, err)
 	}
-	if n := len(in.told()); n != 5 {
+	if n := len(in.enforcementEvents()); n != 5 {
 		t.Errorf("%d events", n)
 	}
 	in.command("block", "user", "42", "--ttl", "1h").answers(t, 0).says(t, "user 42 is blocked permanently; that block is stronger and stays")
@@ -144,7 +144,7 @@ func TestBlockRange(t *testing.T) {
 	}
 
 	r = in.command("block", "ip", "203.0.112.0/21", "--ttl", "1m")
-	if r.code != 0 || !strings.Contains(r.stderr, "warning: ingress looks up ranges of /21 only where it is told so") {
+	if r.code != 0 || !strings.Contains(r.stderr, "warning: ingress looks up ranges of /21 only where it is configured to") {
 		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
 	}
 	in.command("block", "ip", "203.0.0.0/15", "--ttl", "1m").fails(t, "203.0.0.0/15 is a very wide range; add --yes")
@@ -231,15 +231,15 @@ func TestUnblock(t *testing.T) {
 	if err := pg.Pool.QueryRow(t.Context(), "SELECT revoked_by, revoked_reason FROM permanent_blocks WHERE scope_value = '42'").Scan(&by, &reason); err != nil || by != "ann" || reason != "paid up" {
 		t.Errorf("revoked by %q for %q, %v", by, reason, err)
 	}
-	events := in.told()
+	events := in.enforcementEvents()
 	if len(events) != 4 || events[2]["event_type"] != "audit.enforcement.block_revoked" || events[2]["enforcement.revoked_by"] != "ann" || events[2]["enforcement.reason"] != "paid up" {
 		t.Errorf("events %v", events)
 	}
 
 	in.command("unblock", "user", "42").answers(t, 1).says(t, "user 42 was not blocked; events from before now won't block it either\n")
 	in.command("unblock", "ip", attacker, "--output", "json").answers(t, 1).decode(t, &lifted)
-	if len(lifted.Lifted) != 0 || len(in.told()) != 4 {
-		t.Errorf("lifted %+v, %d events", lifted, len(in.told()))
+	if len(lifted.Lifted) != 0 || len(in.enforcementEvents()) != 4 {
+		t.Errorf("lifted %+v, %d events", lifted, len(in.enforcementEvents()))
 	}
 }
 
@@ -341,7 +341,7 @@ func put(t testing.TB, in *installation, b checker.Block) {
 	}
 }
 
-// TestBlocksListingEscapesControlCharacters: whoever chooses a user name doesn't drive the operator's terminal.
+// TestBlocksListingEscapesControlCharacters: a user name cannot control the operator's terminal.
 func TestBlocksListingEscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")

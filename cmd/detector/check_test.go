@@ -264,7 +264,7 @@ func TestCheckAdvisedAccessSufficesForCheck(t *testing.T) {
 	}
 }
 
-// TestCheckDocumentedAccessSuffices: the detectors' user of deploy/redis is enough, too, and is not told to look at what it only writes.
+// TestCheckDocumentedAccessSuffices: the detectors' user of deploy/redis is enough, too, and the check does not suggest reading what it only writes.
 func TestCheckDocumentedAccessSuffices(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t)

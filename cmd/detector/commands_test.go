@@ -217,13 +217,13 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		"blocks --limit -1":                    "--limit -1: must be 0 or more",
 		"blocks --limit x":                     `invalid argument "x" for "--limit"`,
 		"dead-letters list --limit -1":         "--limit -1: must be 0 or more",
-		"dead-letters list --stream x":         `--stream "x": is none of the configured streams (audit:events)`,
+		"dead-letters list --stream x":         `--stream "x": is not one of the configured streams (audit:events)`,
 		"dead-letters requeue":                 "name dead letters by their IDs, or all by --all",
-		"dead-letters requeue 1":               `"1": is no ID of a dead letter; detector dead-letters list shows them`,
+		"dead-letters requeue 1":               `"1": is not the ID of a dead letter; detector dead-letters list shows them`,
 		"dead-letters requeue 1-1 --all":       "name dead letters by their IDs, or all by --all",
 		"dead-letters purge":                   "name dead letters by their IDs, or all by --all",
 		"dead-letters purge --all":             "--all means every dead letter of the stream; add --yes",
-		"dead-letters purge * --yes":           `"*": is no ID of a dead letter`,
+		"dead-letters purge * --yes":           `"*": is not the ID of a dead letter`,
 		"dead-letters purge --older-than x":    "must be a duration",
 		"dead-letters purge --older-than -1s":  "--older-than: must not be negative",
 		"blocks":                               "can't be reached; start it or correct redis.url",
@@ -235,7 +235,7 @@ func TestUsageErrorsAreOneLine(t *testing.T) {
 		r := command(t, env, strings.Fields(line)...)
 		r.fails(t, want)
 		if strings.Contains(r.stderr, "hunter2") {
-			t.Errorf("%.60s tells the password: %q", line, r.stderr)
+			t.Errorf("%.60s prints the password: %q", line, r.stderr)
 		}
 	}
 	command(t, env, "block", "user", "").fails(t, "value of user: is empty")

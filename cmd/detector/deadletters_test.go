@@ -68,7 +68,7 @@ func TestDeadLettersList(t *testing.T) {
 	if n := len(in.letters("--stream", in.stream())); n != 3 {
 		t.Errorf("%d of the stream", n)
 	}
-	in.command("dead-letters", "list", "--stream", "other").fails(t, `--stream "other": is none of the configured streams`)
+	in.command("dead-letters", "list", "--stream", "other").fails(t, `--stream "other": is not one of the configured streams`)
 }
 
 func TestDeadLettersRequeue(t *testing.T) {

@@ -138,7 +138,7 @@ func TestXADDToDeniedRequest(t *testing.T) {
 	guard(t, "--redis-url", server.URL, "--key-prefix", server.Prefix).denies(visitor, "42")
 }
 
-// TestEnforcementEventsInStreamAreIgnored: events about enforcement that somebody publishes into the stream
+// TestEnforcementEventsInStreamAreIgnored: events about enforcement that are published into the stream
 // are acked and counted, and nothing else.
 func TestEnforcementEventsInStreamAreIgnored(t *testing.T) {
 	t.Parallel()

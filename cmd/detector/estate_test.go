@@ -25,7 +25,7 @@ import (
 )
 
 // An estate is a Redis with the users of users.acl, whose administrator comes by a Unix socket and sees what
-// everybody else sends.
+// all other clients send.
 type estate struct {
 	*installation
 
@@ -58,7 +58,7 @@ func newEstate(t *testing.T, scheme string, args ...string) *estate {
 	return e
 }
 
-// watch has Redis tell what is sent to it.
+// watch has Redis report the commands that it receives.
 func (e *estate) watch(t *testing.T, socket string) {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket)
@@ -89,7 +89,7 @@ func (e *estate) record(t *testing.T, user string, job func(*testing.T)) [][]any
 	return e.commands(before, e.fence())
 }
 
-// fence returns how many lines there are once Redis has told of all that was sent to it before.
+// fence returns how many lines there are once Redis has reported every command sent before.
 func (e *estate) fence() int {
 	e.t.Helper()
 	text, from := rand.Text(), len(e.seen.all())
@@ -192,7 +192,7 @@ func (e *estate) produces(t *testing.T) {
 	}
 }
 
-// detects has a worker do everything, find that entries are lost, and hold a batch in hand for so long that it
+// detects has a worker do everything, find that entries are lost, and keep a batch in flight for so long that it
 // must be kept from other claimers.
 func (e *estate) detects(t *testing.T, pg *testenv.PostgresEnv) {
 	e.command("block", "user", "blocked", "--reason", "so that there is something to copy").answers(t, 0)
@@ -226,7 +226,7 @@ func (e *estate) detects(t *testing.T, pg *testenv.PostgresEnv) {
 	w.stop()
 }
 
-// sees waits until somebody has sent a command since there were so many lines.
+// sees waits until a client has sent a command since there were so many lines.
 func (e *estate) sees(since int, word string) {
 	e.t.Helper()
 	testenv.Eventually(e.t, patience, func() error {
@@ -257,7 +257,7 @@ func (e *estate) operates(t *testing.T) {
 	}
 }
 
-// guards asks for those that the operator blocked, and for one that nobody did.
+// guards asks for those that the operator blocked, and for one that no one did.
 func (e *estate) guards(t *testing.T) {
 	g := guard(t, "--redis-url", e.url("ingress-check"))
 	e.judged(g)
@@ -299,14 +299,14 @@ func (e *estate) mirrors(t *testing.T) {
 	g.denies("198.51.100.99", "99")
 }
 
-// feeds tells of a request that is let pass, and of one that is not.
+// feeds publishes a request that is allowed, and one that is denied.
 func (e *estate) feeds(t *testing.T) {
 	g := guard(t, "--publish", "--events-stream", e.enforcement(), "--redis-url", e.url("ingress-check-feed"))
 	ctx := t.Context()
-	before, told := e.server.Client.XLen(ctx, e.stream()).Val(), e.server.Client.XLen(ctx, e.enforcement()).Val()
+	before, emitted := e.server.Client.XLen(ctx, e.stream()).Val(), e.server.Client.XLen(ctx, e.enforcement()).Val()
 	e.judged(g)
 	testenv.Eventually(t, patience, func() error {
-		if e.server.Client.XLen(ctx, e.stream()).Val() == before || e.server.Client.XLen(ctx, e.enforcement()).Val() == told {
+		if e.server.Client.XLen(ctx, e.stream()).Val() == before || e.server.Client.XLen(ctx, e.enforcement()).Val() == emitted {
 			return errNotYet
 		}
 		return nil

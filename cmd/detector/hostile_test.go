@@ -14,7 +14,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// hostile are values that somebody would choose who has a key, a log, a terminal, a header, a statement or a format in mind.
+// hostile are values that an attacker would choose to break a key, a log, a terminal, a header, a statement or a format.
 func hostile() []string {
 	return []string{
 		"a\nb", "a\r\nSet-Cookie: x=y\r\n\r\n<script>", "nul\x00nul", "\x1b[2J\x1b]0;pwned\x07", "\u009b31m", "del\x7f", "\u202egnp.exe", "zero\u200bwidth",
@@ -70,22 +70,22 @@ actions:
 	if err := pg.Pool.QueryRow(t.Context(), "SELECT count(*) FROM permanent_blocks WHERE revoked_at IS NULL").Scan(&rows); err != nil || rows == 0 {
 		t.Errorf("%d rows, %v", rows, err)
 	}
-	told := map[string]string{"metrics": metrics, "log": w.log.String(), "events": w.out.String()}
+	outputs := map[string]string{"metrics": metrics, "log": w.log.String(), "events": w.out.String()}
 	for _, args := range []string{"blocks", "blocks --output json", "dead-letters list", "dead-letters list --output json", "check", "check --output json"} {
 		r := in.command(strings.Fields(args)...)
-		told[args] = r.stdout + r.stderr
+		outputs[args] = r.stdout + r.stderr
 	}
 	in.env = append(in.env, "WARDSTREAM_LOG_FORMAT=text")
 	in.publish("not", "an event", "\x1b[2J\u009b", "x")
 	text := in.startText()
-	told["log as text"] = text
-	for what, out := range told {
+	outputs["log as text"] = text
+	for what, out := range outputs {
 		if out == "" || !fit(out) {
 			t.Errorf("%s: %.3000q", what, out)
 		}
 	}
 	if strings.Contains(metrics, "pwned") || strings.Contains(metrics, "DROP TABLE") {
-		t.Errorf("metrics hold what somebody chose: %s", metrics)
+		t.Errorf("metrics hold what a client chose: %s", metrics)
 	}
 }
 

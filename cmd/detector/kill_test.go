@@ -182,7 +182,7 @@ func without(a, b []string) []string {
 }
 
 // windows reads the sizes of a rule's windows from what is in Redis, by no code of ours: a window is a
-// log of records of 22 bytes, the last eight of which tell its members apart.
+// log of records of 22 bytes, the last eight of which distinguish its members.
 func (in *installation) windows(rule string) map[string]int {
 	in.t.Helper()
 	const record, member = 22, 14
@@ -238,14 +238,14 @@ func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 	work.publish(len(work.left))
 	in.settled("detectors")
 	work.check("after the kill")
-	if n := survivor.metric("wardstream_entries_claimed_total"); n < minInHand {
+	if n := survivor.metric("wardstream_entries_claimed_total"); n < minInFlight {
 		t.Errorf("the survivor claimed %v entries", n)
 	}
 	if n := survivor.metric("wardstream_entries_lost_total") + survivor.metric("wardstream_dead_letters_total"); n != 0 {
 		t.Errorf("%v entries lost or dead", n)
 	}
 	in.everyEntryRead(work.total)
-	in.toldOnce(work.blocked())
+	in.publishedOnce(work.blocked())
 
 	work.addOneEach()
 	work.publish(len(work.left))
@@ -254,11 +254,11 @@ func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 	survivor.stop()
 }
 
-// minInHand is how many entries the victim has in hand at least when it is killed.
-const minInHand = 32
+// minInFlight is how many entries the victim has in flight at least when it is killed.
+const minInFlight = 32
 
 // killWithBatchInHand kills the victim while a permanent block of its batch waits for Postgres: the
-// windows have the batch by then, temporary blocks are written, and nothing is told or acked.
+// windows have the batch by then, temporary blocks are written, and nothing is published or acked.
 func (in *installation) killWithBatchInHand(victim *worker, pg *testenv.PostgresEnv, work *workload) {
 	in.t.Helper()
 	tx, err := pg.Pool.Begin(in.t.Context())
@@ -273,8 +273,8 @@ func (in *installation) killWithBatchInHand(victim *worker, pg *testenv.Postgres
 		work.publishOn(512)
 		var waiting int
 		err := pg.Pool.QueryRow(in.t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'victim' AND wait_event_type = 'Lock'").Scan(&waiting)
-		if n := in.pendingOf("victim"); err == nil && (waiting == 0 || n < minInHand) {
-			err = fmt.Errorf("the victim has %d entries in hand, %d transactions wait", n, waiting)
+		if n := in.pendingOf("victim"); err == nil && (waiting == 0 || n < minInFlight) {
+			err = fmt.Errorf("the victim has %d entries in flight, %d transactions wait", n, waiting)
 		}
 		return err
 	})
@@ -300,27 +300,27 @@ func (in *installation) everyEntryRead(total int) {
 	}
 }
 
-// toldOnce checks that block_applied was told of everybody who is blocked and of nobody else, and of each
+// publishedOnce checks that block_applied was published for every blocked scope and no other, and of each
 // as one event, however often delivered.
-func (in *installation) toldOnce(blocked []string) {
+func (in *installation) publishedOnce(blocked []string) {
 	in.t.Helper()
 	testenv.Eventually(in.t, patience, func() error { // a sink may be behind
-		told := slices.Sorted(maps.Keys(in.toldOf()))
-		if !slices.Equal(told, blocked) {
-			return fmt.Errorf("events tell of blocks of nobody %v, and not of those of %v", without(told, blocked), without(blocked, told))
+		published := slices.Sorted(maps.Keys(in.appliedBlocks()))
+		if !slices.Equal(published, blocked) {
+			return fmt.Errorf("events without a block %v, blocks without an event %v", without(published, blocked), without(blocked, published))
 		}
 		return nil
 	})
 }
 
-// toldOf returns the IDs of the enforcement events, by whom they are about.
-func (in *installation) toldOf() map[string]string {
+// appliedBlocks returns the IDs of the enforcement events, by whom they are about.
+func (in *installation) appliedBlocks() map[string]string {
 	in.t.Helper()
 	ids := map[string]string{}
-	for _, e := range in.told() {
+	for _, e := range in.enforcementEvents() {
 		subject, id := e["scope.value"].(string), e["enforcement.id"].(string)
 		if before, ok := ids[subject]; ok && before != id {
-			in.t.Errorf("two events tell of the block of %s", subject)
+			in.t.Errorf("two events for the block of %s", subject)
 		}
 		ids[subject] = id
 	}

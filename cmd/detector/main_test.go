@@ -64,7 +64,7 @@ func command(t testing.TB, env []string, args ...string) run {
 	return run{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// fails checks that the run is an error told in one line that holds want.
+// fails checks that the run is an error of one line that holds want.
 func (r run) fails(t testing.TB, want string) {
 	t.Helper()
 	if r.code != 2 || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "detector: ") || !strings.Contains(r.stderr, want) {
@@ -171,8 +171,8 @@ func (in *installation) add(stream string, fields ...string) string {
 	return id
 }
 
-// told returns the enforcement events of the stream.
-func (in *installation) told() []map[string]any {
+// enforcementEvents returns the enforcement events of the stream.
+func (in *installation) enforcementEvents() []map[string]any {
 	in.t.Helper()
 	entries, err := in.redis.Client.XRange(context.Background(), in.enforcement(), "-", "+").Result()
 	if err != nil {

@@ -44,7 +44,7 @@ func (in *installation) publishing() []string {
 	}
 }
 
-// TestPublishedRequestsLeadToBlock: nobody but ingress-check tells the detector of requests, and repeated_route blocks
+// TestPublishedRequestsLeadToBlock: only ingress-check publishes requests, and repeated_route blocks
 // who comes too often. The denials are in the trail, with how many there were.
 func TestPublishedRequestsLeadToBlock(t *testing.T) {
 	t.Parallel()
@@ -64,13 +64,13 @@ func TestPublishedRequestsLeadToBlock(t *testing.T) {
 		t.Errorf("a visitor got %d", status)
 	}
 	testenv.Eventually(t, patience, func() error {
-		for _, attributes := range in.told() {
+		for _, attributes := range in.enforcementEvents() {
 			if attributes["event_type"] == "audit.enforcement.blocked" && attributes["scope.value"] == attacker &&
 				attributes["security_rule.name"] == "repeated_route" && attributes["enforcement.count"] != nil {
 				return nil
 			}
 		}
-		return fmt.Errorf("no denial is told of: %v", in.told())
+		return fmt.Errorf("no denial is published: %v", in.enforcementEvents())
 	})
 }
 

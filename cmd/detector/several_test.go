@@ -75,7 +75,7 @@ func TestSeveralWorkersOnOneHost(t *testing.T) {
 	})
 }
 
-// TestConfiguredAddressOrNameInUseIsRefused: what somebody chose is refused where another has it, and the line says what to do.
+// TestConfiguredAddressOrNameInUseIsRefused: a configured address or name that is in use is refused, and the line says what to do.
 func TestConfiguredAddressOrNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")

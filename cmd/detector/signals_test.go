@@ -13,7 +13,7 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// held is a worker that has one entry in hand: its permanent block waits for a lock in Postgres.
+// held is a worker that has one entry in flight: its permanent block waits for a lock in Postgres.
 type held struct {
 	*worker
 
@@ -50,7 +50,7 @@ func hold(t *testing.T) *held {
 	return h
 }
 
-// inTime tries something with an entry in hand. The worker itself lets go of what Postgres doesn't take
+// inTime tries something while an entry is in flight. The worker itself lets go of what Postgres doesn't take
 // within seconds; where the machine was too slow for that, it is tried again.
 func inTime(t *testing.T, try func(h *held) bool) {
 	t.Helper()
@@ -63,7 +63,7 @@ func inTime(t *testing.T, try func(h *held) bool) {
 			t.Fatalf("not what was wanted, though there was time: %s", &h.log)
 		}
 	}
-	t.Fatal("the worker never had the entry in hand long enough")
+	t.Fatal("the worker never had the entry in flight long enough")
 }
 
 // stopping sends the first signal and waits until the worker heeds it. It reports whether the entry is
@@ -101,7 +101,7 @@ func (h *held) rows() (n int) {
 	return n
 }
 
-// TestFirstSignalDrains: after the first signal the entry in hand is finished and acked.
+// TestFirstSignalDrains: after the first signal the entry in flight is finished and acked.
 func TestFirstSignalDrains(t *testing.T) {
 	t.Parallel()
 	for name, sig := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
@@ -118,7 +118,7 @@ func drains(t *testing.T, h *held, sig syscall.Signal) bool {
 	}
 	select {
 	case code := <-h.done:
-		t.Fatalf("it left its entry in hand, exit %d", code)
+		t.Fatalf("it left its entry in flight, exit %d", code)
 	default:
 	}
 	h.release()
@@ -161,7 +161,7 @@ func TestSIGHUPIsIgnored(t *testing.T) {
 	w.stop()
 }
 
-// TestSecondSignalStopsAtOnce: the entry in hand stays pending, and the next worker finishes it.
+// TestSecondSignalStopsAtOnce: the entry in flight stays pending, and the next worker finishes it.
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	inTime(t, func(h *held) bool { return stopsAtOnce(t, h) })
@@ -192,7 +192,7 @@ func stopsAtOnce(t *testing.T, h *held) bool {
 	return true
 }
 
-// TestStdoutClosedWorkerContinues: whoever reads the enforcement events goes away, and the worker works on.
+// TestStdoutClosedWorkerContinues: the reader of the enforcement events goes away, and the worker continues.
 func TestStdoutClosedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")
@@ -215,26 +215,26 @@ func TestStdoutClosedWorkerContinues(t *testing.T) {
 		})
 	}
 	in.settled("detectors")
-	in.tells(3)
+	in.awaitEvents(3)
 	w.signal(syscall.SIGTERM)
 	if code := <-w.done; code != 1 || !strings.Contains(w.log.String(), "drain sink stdout") {
 		t.Errorf("exit %d: %s", code, &w.log)
 	}
 }
 
-// tells waits until the stream was told of n blocks.
-func (in *installation) tells(n int) {
+// awaitEvents waits until the stream has the events of n blocks.
+func (in *installation) awaitEvents(n int) {
 	in.t.Helper()
 	testenv.Eventually(in.t, patience, func() error {
-		if told := len(in.told()); told != n {
-			return fmt.Errorf("the stream was told of %d blocks, not %d", told, n)
+		if got := len(in.enforcementEvents()); got != n {
+			return fmt.Errorf("the stream has the events of %d blocks, not %d", got, n)
 		}
 		return nil
 	})
 }
 
 // TestStdoutBlockedWorkerContinues: nobody reads the enforcement events until the pipe is full, and blocks are written all
-// the same, at the end of which the worker says what was not told.
+// the same, at the end of which the worker reports the events that were not delivered.
 func TestStdoutBlockedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")
@@ -257,7 +257,7 @@ func TestStdoutBlockedWorkerContinues(t *testing.T) {
 	if len(blocked) != attackers {
 		t.Errorf("%d are blocked", len(blocked))
 	}
-	in.tells(attackers)
+	in.awaitEvents(attackers)
 	w.signal(syscall.SIGTERM)
 	if code := <-w.done; code != 1 || !strings.Contains(w.log.String(), "drain sink stdout") {
 		t.Errorf("exit %d: %s", code, &w.log)

@@ -36,14 +36,14 @@ func listen(t *testing.T) *listener {
 	return l
 }
 
-// hears waits until it was told of n things, of which the last holds want.
+// hears waits until it received n events, of which the last holds want.
 func (l *listener) hears(t *testing.T, n int, want string) {
 	t.Helper()
 	testenv.Eventually(t, patience, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if len(l.bodies) != n || !strings.Contains(l.bodies[n-1], want) {
-			return fmt.Errorf("it was told %q, not %d things with %s at the end", l.bodies, n, want)
+			return fmt.Errorf("it received %q, not %d events with %s at the end", l.bodies, n, want)
 		}
 		return nil
 	})
@@ -73,7 +73,7 @@ events:
 	all.hears(t, 1, `/hunter2 {"timestamp":`)
 	all.hears(t, 1, `"event_name":"audit.enforcement.block_applied"`)
 	collector.hears(t, 1, "audit.enforcement.block_applied")
-	in.tells(1)
+	in.awaitEvents(1)
 	testenv.Eventually(t, patience, func() error {
 		if out := w.out.String(); !strings.Contains(out, "audit.enforcement.block_applied") {
 			return fmt.Errorf("stdout %q", out)
@@ -95,11 +95,11 @@ events:
 		l.hears(t, 2, "audit.enforcement.block_revoked")
 	}
 	revoked.hears(t, 1, "audit.enforcement.block_revoked")
-	in.tells(2)
+	in.awaitEvents(2)
 	if all.signed != 2 || revoked.signed != 0 {
 		t.Errorf("%d and %d requests were signed", all.signed, revoked.signed)
 	}
 	if said := w.log.String() + r.stderr + in.command("check").stdout; strings.Contains(said, "hunter2") {
-		t.Errorf("the secret was told: %s", said)
+		t.Errorf("the secret was printed: %s", said)
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // fakeRedis is a server that answers INFO with a text, and everything else with OK. It says what
-// it is like where the real one can't be had.
+// it is like where the real one is not available.
 func fakeRedis(t *testing.T, info string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -99,7 +99,7 @@ func TestRunRefusesToStart(t *testing.T) {
 	for want, args := range map[string][]string{
 		"can't be reached; start it or correct redis.url: ":              {"--redis-url", "redis://app:hunter2@127.0.0.1:1"},
 		"Redis 6.0.16 at " + old + " is too old; 6.2 or later is needed": {"--redis-url", old},
-		"tells no version": {"--redis-url", fakeRedis(t, "a:b\r\n")},
+		"reports no version": {"--redis-url", fakeRedis(t, "a:b\r\n")},
 		"refuses the login; correct user and password in redis.url: ask for its version: WRONGPASS ":  {"--redis-url", withSecret(locked.URL)},
 		"wants a login; write redis://user:password@host into redis.url: ask for its version: NOAUTH": {"--redis-url", locked.URL},
 		"refuses the login; correct user and password in redis.url":                                   {"--redis-url", withSecret(env.URL)},
@@ -122,7 +122,7 @@ func TestRunRefusesToStart(t *testing.T) {
 			r := command(t, nil, append([]string{"run"}, args...)...)
 			r.fails(t, want)
 			if strings.Contains(r.stderr, "hunter") {
-				t.Errorf("it tells the password: %q", r.stderr)
+				t.Errorf("it prints the password: %q", r.stderr)
 			}
 		})
 	}

@@ -105,7 +105,7 @@ func (a *authority) issue(t *testing.T, name string) certificate {
 }
 
 // TestRedisTLS: Redis by TLS, with an authority, a name and a client certificate of one's own, for every program; and
-// whatever of that is wrong is refused, without the password being told.
+// whatever of that is wrong is refused, without printing the password.
 func TestRedisTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -167,11 +167,11 @@ func TestRedisTLS(t *testing.T) {
 		check(bad.wrong, attacker).refused(t, name, bad.want)
 	}
 	if out := w.log.String() + w.out.String(); strings.Contains(out, secret) {
-		t.Errorf("the worker tells the password: %s", out)
+		t.Errorf("the worker prints the password: %s", out)
 	}
 }
 
-// refused checks that a run failed, for the reason that it should, and without telling the password.
+// refused checks that a run failed, for the reason that it should, and without printing the password.
 func (r run) refused(t *testing.T, name, want string) {
 	t.Helper()
 	if r.code != 2 || !strings.Contains(r.stderr, want) || strings.Contains(r.stdout+r.stderr, secret) {
@@ -195,7 +195,7 @@ func ingressCheck(t *testing.T, args ...string) run {
 }
 
 // TestPostgresTLS: Postgres by TLS with sslmode=verify-full, for every program; and a server that another authority
-// vouches for, or that has another name, is refused, without the password being told.
+// vouches for, or that has another name, is refused, without printing the password.
 func TestPostgresTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

@@ -98,8 +98,8 @@ func TestStdoutDisabledWritesNothing(t *testing.T) {
 	w := in.start()
 	in.busy()
 	w.stop()
-	if out, told := w.out.String(), len(in.told()); out != "" || told == 0 {
-		t.Errorf("stdout %q, %d events on the stream", out, told)
+	if out, n := w.out.String(), len(in.enforcementEvents()); out != "" || n == 0 {
+		t.Errorf("stdout %q, %d events on the stream", out, n)
 	}
 }
 

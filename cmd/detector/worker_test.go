@@ -189,7 +189,7 @@ func (in *installation) settled(group string) {
 			return err
 		}
 		for _, g := range groups {
-			// Not by the group's lag, which Redis tells from 7.0 on.
+			// Not by the group's lag, which Redis reports from 7.0 on.
 			unread, err := in.redis.Client.XRangeN(in.t.Context(), in.stream(), "("+g.LastDeliveredID, "+", 1).Result()
 			if g.Name == group && g.Pending == 0 && len(unread) == 0 && err == nil {
 				return nil

@@ -1,5 +1,5 @@
-// Command ingress-check tells proxies, and whoever asks on the command line,
-// whether a client is blocked.
+// Command ingress-check answers proxies, and operators on the command line, whether a client is
+// blocked.
 package main
 
 import (

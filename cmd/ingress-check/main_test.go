@@ -82,7 +82,7 @@ func serve(t *testing.T, env []string, args ...string) *daemon {
 	for d.addr == "" && lines.Scan() {
 		var entry struct{ Msg, Addr string }
 		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
-			t.Errorf("log line %q is no JSON", lines.Text())
+			t.Errorf("log line %q is not JSON", lines.Text())
 		}
 		if entry.Msg == "listening" {
 			d.addr = entry.Addr
@@ -214,7 +214,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	}
 }
 
-// silentRedis is a server that never answers and tells of each question.
+// silentRedis is a server that never answers and reports each request.
 func silentRedis(t *testing.T, asked chan<- struct{}) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -9,7 +9,7 @@ import redis.clients.jedis.StreamEntryID;
 public final class LoginFailed {
     private LoginFailed() {}
 
-    /** Tells Wardstream that somebody failed to log in. */
+    /** Publishes a failed login to Wardstream. */
     static void loginFailed(JedisPooled redis, String address, String name) {
         String event = "{\"event_type\":\"auth.login.failed\""
                 + ",\"event_id\":" + quote(UUID.randomUUID().toString()) // counts once, however often it is sent

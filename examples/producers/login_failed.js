@@ -2,7 +2,7 @@
 const { randomUUID } = require("node:crypto");
 const Redis = require("ioredis");
 
-// loginFailed tells Wardstream that somebody failed to log in.
+// loginFailed publishes a failed login to Wardstream.
 async function loginFailed(redis, address, name) {
   const event = {
     event_type: "auth.login.failed",

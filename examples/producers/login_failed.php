@@ -2,7 +2,7 @@
 // Publish a failed login: login_failed.php ADDRESS NAME
 declare(strict_types=1);
 
-/** Tells Wardstream that somebody failed to log in. */
+/** Publishes a failed login to Wardstream. */
 function loginFailed(Redis $redis, string $address, string $name): void
 {
     $event = [

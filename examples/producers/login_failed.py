@@ -9,7 +9,7 @@ import redis
 
 
 def login_failed(client, address, name):
-    """Tell Wardstream that somebody failed to log in."""
+    """Publish a failed login to Wardstream."""
     event = {
         "event_type": "auth.login.failed",
         "event_id": str(uuid.uuid4()),  # counts once, however often it is sent

@@ -3,7 +3,7 @@ require "json"
 require "redis"
 require "securerandom"
 
-# Tells Wardstream that somebody failed to log in.
+# Publishes a failed login to Wardstream.
 def login_failed(redis, address, name)
   event = {
     "event_type" => "auth.login.failed",

@@ -130,7 +130,7 @@ func TestProducers(t *testing.T) {
 			if len(members) != len(names) {
 				t.Errorf("the event_ids repeat: %v", members)
 			}
-			// Nobody gets in without a password any more; redis-cli would go on as the default user.
+			// No client gets in without a password any more; redis-cli would go on as the default user.
 			if err := env.Client.ACLSetUser(t.Context(), "default", "resetpass").Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +212,7 @@ func TestProducerACLAllowsXADDOnly(t *testing.T) {
 	}
 }
 
-// TestEveryProgramIsTested: a program that nobody runs is wrong before long.
+// TestEveryProgramIsTested: a program that is never run is soon wrong.
 func TestEveryProgramIsTested(t *testing.T) {
 	t.Parallel()
 	all := fmt.Sprint(producers(t))

@@ -1,5 +1,5 @@
 // Package routers shows the middleware with routers other than the standard mux. It is a module of its own, so that
-// whoever imports the checker isn't told which routers to use.
+// importing the checker does not pull in any router.
 package routers
 
 import (

@@ -79,7 +79,7 @@ func block(t *testing.T, env *testenv.RedisEnv) {
 	}
 }
 
-// published holds that the visitor's responses were published, and nobody else's.
+// published holds that the visitor's responses were published, and no others.
 func published(t *testing.T, env *testenv.RedisEnv, p *publisher.Publisher) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -32,7 +32,7 @@ func (f *Format) String() string { return string(*f) }
 // Type names the type of the flag in a command's help.
 func (f *Format) Type() string { return "format" }
 
-// Set refuses a name that is no format's.
+// Set refuses a name that is not a format's.
 func (f *Format) Set(text string) error {
 	if text != string(TextFormat) && text != string(JSONFormat) {
 		return errFormat

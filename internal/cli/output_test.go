@@ -56,7 +56,7 @@ func FuzzTerminal(f *testing.F) {
 	})
 }
 
-// valid is s as JSON can hold it: each byte that is no character replaced.
+// valid is s as JSON can hold it: each byte that is not a character replaced.
 func valid(s string) string { return string([]rune(s)) }
 
 func TestOneLine(t *testing.T) {

@@ -40,7 +40,7 @@ type Config struct {
 	IPv6Prefix int `yaml:"ipv6_prefix" range:"32..128"`
 	// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is: "unknown", part of the "address", or a "port".
 	IPv6Port string `yaml:"ipv6_port" oneof:"unknown|address|port"`
-	// Placeholders are texts that are no scope's value and no event_id, in place of [event.DefaultPlaceholders].
+	// Placeholders are texts that are neither the value of a scope nor an event_id, in place of [event.DefaultPlaceholders].
 	Placeholders []string `yaml:"placeholders"`
 	// Scopes are the operator's scopes, besides ip, user, username, session and route.
 	Scopes  []Scope `yaml:"scopes"`

@@ -24,7 +24,7 @@ func (v *validator) checkPostgres() {
 		v.Refuse("blocks.temp_blocks_in_postgres", "needs postgres.url; set it or leave this out")
 	}
 	if !tableName.MatchString(v.c.Postgres.Table) {
-		v.Refuse("postgres.table", "%s is no table name; write table or schema.table, in letters, digits and _", strictconfig.Quote(v.c.Postgres.Table))
+		v.Refuse("postgres.table", "%s is not a table name; write table or schema.table, in letters, digits and _", strictconfig.Quote(v.c.Postgres.Table))
 	}
 }
 

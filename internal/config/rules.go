@@ -109,7 +109,7 @@ func (v *validator) buildable() []int {
 		case r.Name == "":
 			v.Refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
 		case !slices.Contains(names, r.Name):
-			v.Refuse(key, "%s is no rule; name one of %s%s", strictconfig.Quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
+			v.Refuse(key, "%s is not a rule; name one of %s%s", strictconfig.Quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
 		case seen[r.Name]:
 			v.Refuse(key, "%s is there twice; keep one", strictconfig.Quote(r.Name))
 		default:

@@ -51,7 +51,7 @@ func (v *validator) checkScopeName(key string, i int, name string) {
 	case name == checker.ScopeRoute || slices.Contains(builtinBlockable(), name):
 		v.Refuse(key+".name", "%s is built in; choose another name", strictconfig.Quote(name))
 	case !scopeName.MatchString(name):
-		v.Refuse(key+".name", "%s is no scope name; use up to 32 of a-z, 0-9 and _, with a letter first", strictconfig.Quote(name))
+		v.Refuse(key+".name", "%s is not a scope name; use up to 32 of a-z, 0-9 and _, with a letter first", strictconfig.Quote(name))
 	case slices.IndexFunc(v.c.Scopes, func(s Scope) bool { return s.Name == name }) < i:
 		v.Refuse(key+".name", "%s is there twice; keep one", strictconfig.Quote(name))
 	}
@@ -96,7 +96,7 @@ func (v *validator) checkBlockable(key, typ string) bool {
 		v.Refuse(key, `"route" is counted and never blocked; use one of %s`, strings.Join(known, ", "))
 		return false
 	case !slices.Contains(known, typ):
-		v.Refuse(key, "%s is no scope; use one of %s or list it in scopes%s", strictconfig.Quote(typ), strings.Join(known, ", "), spelling.Suggestion(typ, known))
+		v.Refuse(key, "%s is not a scope; use one of %s or list it in scopes%s", strictconfig.Quote(typ), strings.Join(known, ", "), spelling.Suggestion(typ, known))
 		return false
 	}
 	return true

@@ -145,7 +145,7 @@ func TestWrongOverrides(t *testing.T) {
 		"element":   {[]string{"WARDSTREAM_ALLOWLIST=10.0.0.1,nobody"}, nil, `WARDSTREAM_ALLOWLIST: allowlist[1]: "nobody" is neither an address, a range like 10.0.0.0/8, nor a scope like user:1`},
 		"secret":    {[]string{"WARDSTREAM_REDIS_URL=http://:hunter2@h"}, nil, `WARDSTREAM_REDIS_URL: redis.url: is not a Redis URL; write redis://user:password@host:6379/0 (rediss:// with TLS, unix:///path, redis+cluster://host1,host2, redis+sentinel://host1,host2/master) and percent-encode special characters of the password`},
 		"no key":    {nil, []strictconfig.Flag{{Name: "--x", Key: "rules", Value: "a"}}, `--x: rules: is not a key that a flag can set`},
-		"flag last": {[]string{"WARDSTREAM_HTTP_ADDR=x"}, []strictconfig.Flag{{Name: "--http-addr", Key: "http.addr", Value: "y"}}, `--http-addr: http.addr: "y" is no address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`},
+		"flag last": {[]string{"WARDSTREAM_HTTP_ADDR=x"}, []strictconfig.Flag{{Name: "--http-addr", Key: "http.addr", Value: "y"}}, `--http-addr: http.addr: "y" is not an address to listen on; write host:port such as 127.0.0.1:9090, or "" for none`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

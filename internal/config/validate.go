@@ -50,7 +50,7 @@ func (v *validator) validate() {
 
 func (v *validator) checkNames() {
 	if rediskey.CheckPrefix(v.c.KeyPrefix) != nil {
-		v.Refuse("key_prefix", "%s is no key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}", strictconfig.Quote(v.c.KeyPrefix))
+		v.Refuse("key_prefix", "%s is not a key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}", strictconfig.Quote(v.c.KeyPrefix))
 	}
 	v.checkName("stream.group", v.c.Stream.Group, 128)
 	v.checkName("stream.consumer", v.c.Stream.Consumer, 128)
@@ -103,7 +103,7 @@ func (v *validator) checkEvents() {
 		key := "events.resource." + name
 		switch {
 		case !isPlain(name) || name == "":
-			v.Refuse(key, "is no attribute name")
+			v.Refuse(key, "is not an attribute name")
 		case name == "service.name":
 			v.Refuse(key, "is what events.service_name sets; use that")
 		case len(name) > 256 || len(value) > 1024:
@@ -119,7 +119,7 @@ func (v *validator) checkAddr() {
 	host, port, err := net.SplitHostPort(v.c.HTTP.Addr)
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || n > 65535 || !isPlain(host) {
-		v.Refuse("http.addr", "%s is no address to listen on; write host:port such as 127.0.0.1:9090, or \"\" for none", strictconfig.Quote(v.c.HTTP.Addr))
+		v.Refuse("http.addr", "%s is not an address to listen on; write host:port such as 127.0.0.1:9090, or \"\" for none", strictconfig.Quote(v.c.HTTP.Addr))
 	}
 }
 

@@ -78,7 +78,7 @@ func (u WebhookURL) parse() (*url.URL, error) {
 	return parsed, nil
 }
 
-var errWebhookURL = errors.New("is no URL that events can be posted to; write https://host/path and percent-encode special characters")
+var errWebhookURL = errors.New("is not a URL that events can be posted to; write https://host/path and percent-encode special characters")
 
 const (
 	maxWebhooks    = 16
@@ -106,7 +106,7 @@ func (v *validator) checkWebhooks() {
 		}
 		for j, typ := range w.Events {
 			if !slices.ContainsFunc(wire.EnforcementTypes(), func(known string) bool { return covers(typ, known) }) {
-				v.Refuse(fmt.Sprintf("%s.events[%d]", key, j), "%s is no type of enforcement event; use one of %s, or the beginning of some and *%s",
+				v.Refuse(fmt.Sprintf("%s.events[%d]", key, j), "%s is not a type of enforcement event; use one of %s, or the beginning of some and *%s",
 					strictconfig.Quote(typ), strings.Join(wire.EnforcementTypes(), ", "), spelling.Suggestion(typ, wire.EnforcementTypes()))
 			}
 		}

@@ -334,6 +334,6 @@ func TestMetricsAreWellFormed(t *testing.T) {
 		t.Errorf("problems %v, %v", problems, err)
 	}
 	if _, err := newMetrics(registry); err == nil {
-		t.Error("registering twice is no error")
+		t.Error("registering twice is not an error")
 	}
 }

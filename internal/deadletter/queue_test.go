@@ -62,6 +62,6 @@ func TestPurge(t *testing.T) {
 		t.Errorf("PurgeAll again = %d, %v", n, err)
 	}
 	if _, err := b.Purge(ctx, "no id"); err == nil {
-		t.Error("an ID that is none is no error")
+		t.Error("a malformed ID is not an error")
 	}
 }

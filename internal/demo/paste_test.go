@@ -86,7 +86,7 @@ func withoutPrograms(t *testing.T, line string) string {
 	}
 	var header, url string
 	if _, err := fmt.Sscanf(line, "curl -i -H 'X-Forwarded-For: %s %s", &header, &url); err != nil {
-		t.Fatalf("%s is no line of ours: %v", line, err)
+		t.Fatalf("%s is not a line of ours: %v", line, err)
 	}
 	d := &running{head: head{Ingress: url}}
 	status := ask(t, d, "X-Forwarded-For", strings.TrimSuffix(header, "'"))

@@ -78,7 +78,7 @@ func (w *watcher) read(ctx context.Context, after string, atOnce bool) ([]redis.
 	return streams[0].Messages, nil
 }
 
-// sight decodes an entry and looks its block up. An entry that is no enforcement
+// sight decodes an entry and looks its block up. An entry that is not an enforcement
 // event is somebody else's and left alone.
 func (w *watcher) sight(ctx context.Context, entry redis.XMessage) (s sighting, ok bool, err error) {
 	text, _ := entry.Values["event"].(string)

@@ -37,7 +37,7 @@ func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
 		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
 		skipped:   skipped.WithLabelValues("enforcement"), denied: skipped.WithLabelValues("denied"), shed: skipped.WithLabelValues("shed"),
 		future:    counter("wardstream_events_of_the_future_total", "Events with a time that hadn't come, taken to be of now; redeliveries included."),
-		malformed: vec("wardstream_events_malformed_total", "Entries that are no event, by what is wrong with them.", "class"),
+		malformed: vec("wardstream_events_malformed_total", "Entries that could not be decoded, by what is wrong with them.", "class"),
 		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),
 		alerts:    vec("wardstream_alerts_total", "Alerts by rule: emitted, or repeated within their cooldown.", "rule", "outcome"),
 		blocks:    vec("wardstream_blocks_total", "Blocks asked for, by rule, kind and what the store made of them.", "rule", "kind", "outcome"),

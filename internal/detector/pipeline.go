@@ -21,7 +21,7 @@ type decoder interface {
 	Decode(stream, id string, fields []string) (event.Event, error)
 }
 
-// An emitter publishes enforcement events. A slow or failing sink is no error here.
+// An emitter publishes enforcement events. A slow or failing sink is not an error here.
 type emitter interface {
 	Emit(ctx context.Context, events []wire.Enforcement) error
 }

@@ -108,7 +108,7 @@ func TestEventTimeIsEntryTime(t *testing.T) {
 	}
 }
 
-// TestNothingRunsUnlessListed: without rules an attack is no match.
+// TestNothingRunsUnlessListed: without rules an attack is not a match.
 func TestNothingRunsUnlessListed(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Parse("test.yaml", nil, config.Options{Hostname: "test"})
@@ -122,7 +122,7 @@ func TestNothingRunsUnlessListed(t *testing.T) {
 	}
 }
 
-// TestDeadLettersHaveReason: an entry that is no event is dead at its first
+// TestDeadLettersHaveReason: an entry that is not an event is dead at its first
 // delivery, with a reason, and counted by its class.
 func TestDeadLettersHaveReason(t *testing.T) {
 	t.Parallel()

@@ -120,7 +120,7 @@ func (u *uncounted) known(eventType string) string {
 	return strings.Clone(eventType)
 }
 
-// oddInType reports whether r is no character of an event type such as auth.login.failed or Shop:OrderPaid-v2.
+// oddInType reports whether r is not a character of an event type such as auth.login.failed or Shop:OrderPaid-v2.
 func oddInType(r rune) bool {
 	letterOrDigit := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	return !letterOrDigit && !strings.ContainsRune("._-:/", r)

@@ -234,7 +234,7 @@ func (c *vectorConfig) client(remote, forwarded string) string {
 		}
 	}
 	slices.Reverse(hops)
-	n := slices.IndexFunc(hops, func(hop string) bool { return !trusted(hop) }) // the first that is no proxy
+	n := slices.IndexFunc(hops, func(hop string) bool { return !trusted(hop) }) // the first that is not a proxy
 	if c.TrustedProxyCount != nil && *c.TrustedProxyCount > 0 {
 		n = *c.TrustedProxyCount - 1
 	} else if n < 0 {

@@ -61,7 +61,7 @@ func listDeviations(t *testing.T, deviations map[string]*deviation, cases []*vec
 	for _, name := range names {
 		d := deviations[name]
 		if !present[name] && os.Getenv("WARDSTREAM_VECTORS") == "" {
-			t.Errorf("%s deviates but is no template", name)
+			t.Errorf("%s deviates but is not a template", name)
 		}
 		t.Logf("%s deviates (%s): %s; as the model has it: %s", name, d.Reason, d.Why, strings.Join(d.Instead, ", "))
 	}

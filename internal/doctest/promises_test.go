@@ -75,7 +75,7 @@ func (known testsByPackage) unheld(t *testing.T, promise, tests string) string {
 	case promise == "" || len(found) == 0:
 		return "names no test"
 	case rest != "":
-		return "is no list of tests: " + rest
+		return "is not a list of tests: " + rest
 	}
 	for _, m := range found {
 		if known[m[1]] == nil {
@@ -159,7 +159,7 @@ func TestPromiseRowsAreRead(t *testing.T) {
 		"| a | " + this + ", `internal/doctest.TestShell/x y` |": "",
 		"| a | |":                                "names no test",
 		"| a | by hand |":                        "names no test",
-		"| a | " + this + " and more |":          "is no list of tests: and more",
+		"| a | " + this + " and more |":          "is not a list of tests: and more",
 		"| a | `internal/doctest.TestNothing` |": "internal/doctest has no TestNothing",
 		"| a | b | " + this + " |":               "names no test",
 	} {

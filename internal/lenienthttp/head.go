@@ -65,7 +65,7 @@ func newHead(names []string) *head {
 }
 
 // read reads a head up to and with its empty line. It fails only where the connection does: a request line
-// that can't be understood leaves the target empty, lines that are no headers are skipped, and of a head that
+// that can't be understood leaves the target empty, lines that are not headers are skipped, and of a head that
 // is too large only the request line is kept.
 func (h *head) read(r *bufio.Reader) error {
 	h.reset()

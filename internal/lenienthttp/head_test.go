@@ -131,7 +131,7 @@ func TestConnectionIsReusable(t *testing.T) {
 	}
 }
 
-// TestHeadWithoutEndIsRefused: one that breaks off is no request, and one that doesn't is given up at some size.
+// TestHeadWithoutEndIsRefused: one that breaks off is not a request, and one that doesn't is given up at some size.
 func TestHeadWithoutEndIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "GET", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n b"} {

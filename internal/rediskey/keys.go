@@ -130,7 +130,7 @@ func (k Keys) Uncounted(consumer string) string { return k.Prefix + ":uncounted:
 // MemberField is the field of s in the membership hash, "type:value".
 func MemberField(s checker.Scope) string { return s.Type + ":" + Value(s.Value) }
 
-// FieldScope is the scope whose MemberField is field. It reports false for what is no scope's, and
+// FieldScope is the scope whose MemberField is field. It reports false for what is not a scope's, and
 // where the value is a hash: what that stands for isn't known.
 func FieldScope(field string) (checker.Scope, bool) {
 	typ, value, ok := strings.Cut(field, ":")

@@ -19,7 +19,7 @@ const (
 
 var (
 	errNoScheme  = errors.New("it must start with redis://, rediss://, valkey://, valkeys://, unix://, redis+sentinel:// or redis+cluster://")
-	errSyntax    = errors.New("it is no URL (reserved characters in a password must be percent-encoded)")
+	errSyntax    = errors.New("it is not a URL (reserved characters in a password must be percent-encoded)")
 	errNoMaster  = errors.New("the path must name the Sentinel's master: …/master or …/master/0")
 	errHost      = errors.New("a host is empty or wrong")
 	errClusterDB = errors.New("a cluster has no databases")

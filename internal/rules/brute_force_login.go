@@ -43,7 +43,7 @@ func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 	switch p.SuccessClears {
 	case clearsUser, clearsAddress, clearsNever:
 	default:
-		return nil, &ParamError{"success_clears", fmt.Errorf("%q is none of user, address, never", p.SuccessClears)}
+		return nil, &ParamError{"success_clears", fmt.Errorf("%q is not one of user, address, never", p.SuccessClears)}
 	}
 	failures := p.spec(spec.Name, common)
 	failures.Threshold = max(failures.Threshold, common.failures.Threshold)

@@ -304,13 +304,13 @@ func TestBuildRefuses(t *testing.T) {
 	for _, c := range []struct{ name, params, param, says string }{
 		{"brute_force_login", "threshold: 0", "threshold", "0 is not between"},
 		{"brute_force_login", "window: 1ms", "window", "1ms is not between"},
-		{"brute_force_login", "success_clears: all", "success_clears", "none of user, address, never"},
+		{"brute_force_login", "success_clears: all", "success_clears", "not one of user, address, never"},
 		{"brute_force_login", "severity: 11", "severity", "11 is not between"},
 		{"login_throttle", "threshold: -1", "threshold", "-1"},
 		{"login_throttle", `paths: ["("]`, "paths[0]", "missing closing )"},
 		{"repeated_route", "decision: ban", "decision", "ban"},
 		{"request_body_threshold", "threshold: lots", "threshold", "not a decimal number"},
-		{"sensitive_field_change", "{fields: [a], actor: me}", "actor", "none of self, other, any"},
+		{"sensitive_field_change", "{fields: [a], actor: me}", "actor", "not one of self, other, any"},
 		{"sensitive_field_change", "", "fields", "is empty"},
 	} {
 		_, _, err := rules.Build([]rules.Spec{spec(c.name, c.params)}, 0)

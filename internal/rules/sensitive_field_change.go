@@ -48,7 +48,7 @@ func newSensitiveFieldChange(spec Spec, _ *shared) (Rule, error) {
 	switch p.Actor {
 	case actorSelf, actorOther, actorAny:
 	default:
-		return nil, &ParamError{"actor", fmt.Errorf("%q is none of self, other, any", p.Actor)}
+		return nil, &ParamError{"actor", fmt.Errorf("%q is not one of self, other, any", p.Actor)}
 	}
 	return &sensitiveFieldChange{
 		base:   base{spec.Name, EventFilter{Types: []string{modelUpdate}}, p.MatchOptions, defaultCooldown},

@@ -267,7 +267,7 @@ func checkDecision(decision string) error {
 	case "", "observe", "alert", "temp_block", "persist_block", "block":
 		return nil
 	}
-	return &ParamError{"decision", fmt.Errorf("%q is none of observe, alert, temp_block, persist_block, block", decision)}
+	return &ParamError{"decision", fmt.Errorf("%q is not one of observe, alert, temp_block, persist_block, block", decision)}
 }
 
 // decode fills params from the rule's configuration and checks the parameters that rules have

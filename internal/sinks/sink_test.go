@@ -143,6 +143,6 @@ func TestStreamErrorsAreReturned(t *testing.T) {
 	}
 	sink := sinks.NewStream(env.Client, sinks.StreamOptions{Name: name, MaxLen: 100, Origin: origin()})
 	if err := sink.Emit(t.Context(), alerts("x", 2)); err == nil {
-		t.Error("events were added to what is no stream")
+		t.Error("events were added to what is not a stream")
 	}
 }

@@ -105,7 +105,7 @@ func (d *Decoder) failSyntax(err error) {
 	d.fail(line, "", "is not YAML: %s; check the indentation and the quotes from here upwards", syntax.GetMessage())
 }
 
-// badText returns the line of what is no text: invalid UTF-8 or NUL.
+// badText returns the line of what is not text: invalid UTF-8 or NUL.
 func badText(text []byte) (line int, ok bool) {
 	line = 1
 	for len(text) > 0 {

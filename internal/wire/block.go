@@ -53,7 +53,7 @@ type blockJSON struct {
 var (
 	errNoScope  = errors.New("block names no scope")
 	errBlockID  = errors.New("block ID must be of printable ASCII, without quotes and backslashes")
-	errNoObject = errors.New("value is no JSON object")
+	errNoObject = errors.New("value is not a JSON object")
 	errNoJSON   = errors.New("value is not JSON")
 	errStatus   = errors.New("status_code is not a number")
 )

@@ -20,7 +20,7 @@ const (
 )
 
 // address reads the text of source.address. What a serialiser adds around an address is taken off: quotes, /32 and /128, a port
-// without brackets. What may mean several addresses (a list of different ones, a range, a name) is no address.
+// without brackets. What may mean several addresses (a list of different ones, a range, a name) is not an address.
 func (d *Decoder) address(text string) (netip.Addr, bool) {
 	if addr, ok := checker.ParseAddr(text); ok {
 		return d.unlessPort(text, addr)
@@ -71,7 +71,7 @@ func barePort(text string) (netip.Addr, bool) {
 func isPort(s string) bool { return isDigits(s) && len(s) <= 5 && (len(s) < 5 || s <= "65535") }
 
 // unlessPort returns addr, which text is, unless the last group of text may as well be a port. Ports of clients have four digits
-// or five, and five are no group.
+// or five, and five are not a group.
 func (d *Decoder) unlessPort(text string, addr netip.Addr) (netip.Addr, bool) {
 	if d.opts.IPv6Port == PortNever || !addr.Is6() || strings.IndexByte(text, '[') >= 0 {
 		return addr, true

@@ -93,7 +93,7 @@ func TestDecodeAddressConflict(t *testing.T) {
 	}
 }
 
-// TestDecodePlaceholders: what stands for the lack of a value is no scope, under no name, and no ID of an event.
+// TestDecodePlaceholders: what stands for the lack of a value is not a scope, under no name, and no ID of an event.
 func TestDecodePlaceholders(t *testing.T) {
 	t.Parallel()
 	tenant := wire.DecoderOptions{Scopes: []wire.ScopeSpec{{Name: "tenant", Attributes: []string{"tenant.id", "org"}}}}

@@ -102,7 +102,7 @@ func (t *tokens) end() error {
 	return nil
 }
 
-// str returns the value of tok, the string just read, as it was meant: with bytes that are no text, if it has any.
+// str returns the value of tok, the string just read, as it was meant: with bytes that are not text, if it has any.
 func (s *scratch) str(tok jsontext.Token) string {
 	raw := s.json.raw()
 	if strings.IndexByte(raw, '\\') < 0 {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// repair returns JSON text in which what serialisers write although it is no JSON is written right: control characters within
+// repair returns JSON text in which what serialisers write although it is not JSON is written right: control characters within
 // strings, escapes such as \x41, and the numbers NaN and Infinity, which become strings. Clients choose such text, and what they
 // choose must not make an event unreadable. changed is false where there is nothing of the kind.
 func repair(text string) (fixed string, changed bool) {
@@ -77,7 +77,7 @@ func bareWord(text string) string {
 }
 
 // escapeOf returns what to write for the escape whose backslash stands before text, and how long it is after the backslash; 0 for what
-// is no escape.
+// is not an escape.
 func escapeOf(text string) (escape string, n int) {
 	switch text[0] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':

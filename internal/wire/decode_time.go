@@ -12,7 +12,7 @@ import (
 // lastMilli is the end of the year 9999, past which no time is written.
 const lastMilli = 253402300799999
 
-// EntryTime is the time of a stream entry by its ID; ok is false for what is no ID.
+// EntryTime is the time of a stream entry by its ID; ok is false for what is not an ID.
 func EntryTime(id string) (at time.Time, ok bool) {
 	ms, seq, ok := strings.Cut(id, "-")
 	if !ok || !isDigits(ms) || !isDigits(seq) {

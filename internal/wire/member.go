@@ -24,7 +24,7 @@ type memberJSON struct {
 	ID      string `json:"i,omitempty"`
 }
 
-var errMemberStatus = errors.New("s is no HTTP status")
+var errMemberStatus = errors.New("s is not an HTTP status")
 
 // EncodeMember writes the membership hash's value for a block that Postgres has.
 func EncodeMember(b checker.Block) ([]byte, error) {

@@ -31,7 +31,7 @@ func TestSpoofing(t *testing.T) {
 	}{
 		{"no header", 0, peer, nil, "10.0.0.1"},
 		{"the proxy says who", 0, peer, []string{client}, client},
-		{"header from a peer that is no proxy", 0, "192.0.2.1:80", []string{client}, "192.0.2.1"},
+		{"header from a peer that is not a proxy", 0, "192.0.2.1:80", []string{client}, "192.0.2.1"},
 		{"the client's own claim stands to the left", 0, peer, []string{"6.6.6.6, " + client}, client},
 		{"the client claims to be a proxy", 0, peer, []string{"10.9.9.9, " + client}, client},
 		{"two proxies", 0, peer, []string{"6.6.6.6, " + client + ", 10.0.0.2"}, client},
@@ -63,7 +63,7 @@ func TestSpoofing(t *testing.T) {
 		{"count 1: empty elements don't count", 1, peer, []string{" , " + client + " , "}, client},
 		{"count 2: the last but one", 2, peer, []string{"6.6.6.6, " + client + ", 10.0.0.2"}, client},
 		{"count 2: over lines", 2, peer, []string{"6.6.6.6, " + client, "10.0.0.2"}, client},
-		{"count 2: a hop that is no proxy", 2, peer, []string{"6.6.6.6, " + client}, "10.0.0.1"},
+		{"count 2: a hop that is not a proxy", 2, peer, []string{"6.6.6.6, " + client}, "10.0.0.1"},
 		{"count 2: a hop that is garbage", 2, peer, []string{client + ", junk"}, "10.0.0.1"},
 		{"count 2: the client is garbage", 2, peer, []string{"junk, 10.0.0.2"}, "10.0.0.1"},
 		{"count 2: too short a chain", 2, peer, []string{"10.0.0.2"}, "10.0.0.1"},

@@ -66,7 +66,7 @@ handled, how often they were delivered, and what they hold.`,
 	})
 }
 
-var errStream = errors.New("is none of the configured streams")
+var errStream = errors.New("is not one of the configured streams")
 
 // deadStreams are the streams whose dead letters are meant.
 func deadStreams(cfg *config.Config, named string) ([]string, error) {
@@ -205,7 +205,7 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 	}
 	for _, id := range ids {
 		if !letterID.MatchString(id) {
-			return "", fmt.Errorf("%q: is no ID of a dead letter; detector dead-letters list shows them", cli.Clip(id))
+			return "", fmt.Errorf("%q: is not the ID of a dead letter; detector dead-letters list shows them", cli.Clip(id))
 		}
 	}
 	if len(ids) > maxNamedIDs {

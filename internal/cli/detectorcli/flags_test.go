@@ -92,7 +92,7 @@ type stage struct {
 	postgres       string // the flag of a migrated database
 	prefix, empty  string // key prefixes, one with a block of user 42
 	letters        string // a stream with a dead letter
-	text           string // a key that is no stream
+	text           string // a key that is not a stream
 	broken, manual string // files with a configuration: one with a mistake, one with an own rule
 }
 

@@ -17,7 +17,7 @@ import (
 // usualWidth is the width of a terminal that tells none.
 const usualWidth = 80
 
-// Width returns how many columns the terminal behind w has, or 0 where w is no terminal: a file or a pipe takes lines of
+// Width returns how many columns the terminal behind w has, or 0 where w is not a terminal: a file or a pipe takes lines of
 // any length.
 func Width(w io.Writer) int {
 	f, ok := w.(*os.File)

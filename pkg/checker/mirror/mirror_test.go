@@ -171,7 +171,7 @@ func TestExpiryFollowsRedisClock(t *testing.T) {
 	}
 }
 
-// TestConfirm: what is no block in Redis any more isn't one, though nobody said so; without Redis
+// TestConfirm: what is not a block in Redis any more isn't one, though nobody said so; without Redis
 // the mirror is believed.
 func TestConfirm(t *testing.T) {
 	t.Parallel()

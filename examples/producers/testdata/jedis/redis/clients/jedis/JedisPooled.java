@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** As much of Jedis as the example uses, with one connection. It is compiled against and run where Jedis can't be had. */
+/** As much of Jedis as the example uses, with one connection. It is compiled against and run where Jedis is not available. */
 public class JedisPooled implements Closeable {
     private final Socket socket;
 
