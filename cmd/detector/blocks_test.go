@@ -110,7 +110,7 @@ func TestBlockIPv6Prefix(t *testing.T) {
 	in := install(t, testenv.Redis(t), nil, "ipv6_prefix: 64\n")
 	in.command("block", "ip", "2001:db8:1:2::7", "--ttl", "1m").answers(t, 0).says(t, "ip 2001:db8:1:2::/64 is blocked until")
 	in.command("block", "ip", "2001:db8:3::/64", "--ttl", "1m").answers(t, 0).says(t, "ip 2001:db8:3::/64 is blocked until")
-	in.command("block", "ip", "2001:db8:4::/96", "--ttl", "1m").fails(t, "would block nobody, as ingress asks for /64 (ipv6_prefix)")
+	in.command("block", "ip", "2001:db8:4::/96", "--ttl", "1m").fails(t, "would block no client, as ingress asks for /64 (ipv6_prefix)")
 	in.command("blocks", "ip", "[2001:db8:1:2::8]:443").answers(t, 0)
 	in.command("unblock", "ip", "2001:db8:1:2::9").answers(t, 0)
 	in.command("blocks", "ip", "2001:db8:1:2::7").answers(t, 1)
@@ -174,7 +174,7 @@ func TestBlockPermanentDuringPostgresOutageTakesEffect(t *testing.T) {
 	pg := testenv.PrivatePostgres(t)
 	in := install(t, testenv.Redis(t), &pg.PostgresEnv, "")
 	pg.Stop()
-	in.command("block", "user", "42").fails(t, "mend Postgres and do it again")
+	in.command("block", "user", "42").fails(t, "fix Postgres and run the command again")
 	guard(t, "--redis-url", in.redis.URL, "--key-prefix", in.redis.Prefix).denies(visitor, "42")
 	temporary := in.command("block", "ip", attacker, "--ttl", "5m")
 	if temporary.code != 0 || !strings.Contains(temporary.stderr, "warning: the block is in force through Redis") || !strings.Contains(temporary.stdout, "is blocked until") {

@@ -48,7 +48,7 @@ func (s *Stores) CheckRedis(ctx context.Context) (version string, err error) {
 	}
 	var major, minor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
-		return "", fmt.Errorf("Redis at %s tells no version: %q", s.cfg.Redis.URL, version)
+		return "", fmt.Errorf("Redis at %s reports no version: %q", s.cfg.Redis.URL, version)
 	}
 	if major < redisMajor || major == redisMajor && minor < redisMinor {
 		return version, fmt.Errorf("Redis %s at %s %w", version, s.cfg.Redis.URL, errOldRedis)

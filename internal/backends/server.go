@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Server is what INFO tells about a server.
+// A Server is what INFO reports about a server.
 type Server struct {
 	Product string // Redis, Valkey, KeyDB, Dragonfly or Upstash
 	Version string // the product's own

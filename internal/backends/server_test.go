@@ -2,7 +2,7 @@ package backends
 
 import "testing"
 
-// TestServerVersionFromINFO: INFO as each product has it, cut to what tells.
+// TestServerVersionFromINFO: INFO as each product has it, cut to the fields that are read.
 func TestServerVersionFromINFO(t *testing.T) {
 	t.Parallel()
 	for info, want := range map[string]Server{

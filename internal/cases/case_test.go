@@ -62,7 +62,7 @@ type deadLetter struct {
 	Times  int    `yaml:"times"`
 }
 
-// decoded is what an entry decodes to, as far as it is told.
+// decoded is what an entry decodes to, as far as the case says.
 type decoded struct {
 	Type       string            `yaml:"type"`
 	Attributes map[string]string `yaml:"attributes"`

@@ -88,7 +88,7 @@ func serve(t *testing.T, args []string) string {
 	return ""
 }
 
-// announced is a log that tells where the server listens.
+// announced is a log that says where the server listens.
 type announced struct {
 	buffer
 	once sync.Once

@@ -82,7 +82,7 @@ var refusals = map[string]struct {
 	"permanent_ip":       {"escalate:\n  factor: 2\n  permanent_ip: true\n", `3: escalate.permanent_ip: does nothing without escalate.permanent_after; set both`, true},
 	"status":             {"blocks: {status_code: 200}\n", `1: blocks.status_code: 200 is not between 400 and 599`, false},
 	"log level":          {"log: {level: warning}\n", `1: log.level: "warning" is not one of debug, info, warn, error`, false},
-	"message, empty":     {"blocks: {message: \"\"}\n", `1: blocks.message: is empty; say what a denied client is told`, false},
+	"message, empty":     {"blocks: {message: \"\"}\n", `1: blocks.message: is empty; write the message for a denied client`, false},
 	"message, long":      {"blocks: {message: " + strings.Repeat("x", 1025) + "}\n", `1: blocks.message: is not text of up to 1024 bytes`, false},
 
 	"prefix":              {"key_prefix: \"a b\"\n", `1: key_prefix: "a b" is not a key prefix; use 1 to 128 letters, digits or any of -_.:/ and at most one {hash tag}`, false},

@@ -259,10 +259,10 @@ func TestWarnings(t *testing.T) {
 		}},
 		"observe": {quiet + "mode: observe\n", nil, []string{"mode is observe: nothing is blocked, every block becomes an alert"}},
 		"permanent ip": {quiet + "actions: {brute_force_login: {action: persist_block, scopes: [user, ip]}}\n", nil, []string{
-			"actions.brute_force_login blocks addresses permanently: everybody who shares one (an office, a mobile network) stays blocked",
+			"actions.brute_force_login blocks addresses permanently: everyone who shares one (an office, a mobile network) stays blocked",
 		}},
 		"permanent ip by severity": {quiet + "actions: {brute_force_login: {action: block, scopes: [ip]}}\n", nil, []string{
-			"actions.brute_force_login blocks addresses permanently: everybody who shares one (an office, a mobile network) stays blocked",
+			"actions.brute_force_login blocks addresses permanently: everyone who shares one (an office, a mobile network) stays blocked",
 		}},
 		"temporary by severity": {quiet + "blocks: {block_severity: 9}\nactions: {brute_force_login: {action: block, scopes: [ip]}}\n", nil, nil},
 		"bare persist_block": {quiet + "actions: {brute_force_login: persist_block}\n", nil, []string{
@@ -276,10 +276,10 @@ func TestWarnings(t *testing.T) {
 			"block_rules.brute_force_login has no effect: actions.brute_force_login comes first",
 		}},
 		"username": {quiet + "actions: {brute_force_login: {action: temp_block, scopes: [ip, username]}}\n", nil, []string{
-			"actions.brute_force_login blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes",
+			"actions.brute_force_login blocks user names: anyone who tries a name locks its owner out; leave username out of its scopes",
 		}},
 		"username by persist_block": {quiet + "actions: {brute_force_login: {action: persist_block, scopes: [username]}}\n", nil, []string{
-			"actions.brute_force_login blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes",
+			"actions.brute_force_login blocks user names: anyone who tries a name locks its owner out; leave username out of its scopes",
 		}},
 		"routes": {postgres + "rules: [{name: repeated_route, threshold: 7}]\n", nil, []string{
 			"repeated_route has no paths: 7 requests of an address to any route make a match, with all who share the address; list the paths to watch",
@@ -306,7 +306,7 @@ func TestWarnings(t *testing.T) {
 			"allowlist has 2000::/3: a large part of the Internet is never blocked",
 		}},
 		"escalation": {quiet + "escalate: {permanent_after: 2, permanent_ip: true}\n", nil, []string{
-			"escalate.permanent_ip: an address can be blocked permanently, with everybody who shares it",
+			"escalate.permanent_ip: an address can be blocked permanently, with everyone who shares it",
 		}},
 		"escalation off": {quiet + "escalate: {max_ttl: 1h}\n", nil, []string{"escalate is off: set escalate.factor above 1 or escalate.permanent_after"}},
 		"no sinks":       {quiet + "events: {stdout: false, stream: \"\"}\n", nil, []string{"events has neither stdout, stream, otlp nor webhooks: enforcement events go nowhere"}},

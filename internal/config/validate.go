@@ -135,7 +135,7 @@ const maxMessage = 1024
 func (v *validator) checkMessages() {
 	v.checkMessage("blocks.message", v.c.Blocks.Message)
 	if v.c.Blocks.Message == "" {
-		v.Refuse("blocks.message", "is empty; say what a denied client is told")
+		v.Refuse("blocks.message", "is empty; write the message for a denied client")
 	}
 }
 

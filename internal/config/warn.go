@@ -43,7 +43,7 @@ func (v *validator) warnGeneral() {
 		v.warnf("escalate is off: set escalate.factor above 1 or escalate.permanent_after")
 	}
 	if c.Escalate.PermanentIP {
-		v.warnf("escalate.permanent_ip: an address can be blocked permanently, with everybody who shares it")
+		v.warnf("escalate.permanent_ip: an address can be blocked permanently, with everyone who shares it")
 	}
 }
 
@@ -73,7 +73,7 @@ func (v *validator) warnRules() {
 	}
 }
 
-// warnRule warns of a rule that blocks the innocent unless it is told more.
+// warnRule warns of a rule that blocks the innocent unless it is configured further.
 func (v *validator) warnRule(r *Rule) {
 	switch r.Name {
 	case "repeated_route":
@@ -112,10 +112,10 @@ func (v *validator) warnActions() {
 		a := c.Actions[rule]
 		severity, _ := c.Rules[slices.IndexFunc(c.Rules, func(r Rule) bool { return r.Name == rule })].param("severity").(int)
 		if a.permanentOnIP(severity, c.Blocks.BlockSeverity) {
-			v.warnf("actions.%s blocks addresses permanently: everybody who shares one (an office, a mobile network) stays blocked", rule)
+			v.warnf("actions.%s blocks addresses permanently: everyone who shares one (an office, a mobile network) stays blocked", rule)
 		}
 		if slices.Contains(a.Scopes, checker.ScopeUsername) && a.Action != string(enforce.Observe) && a.Action != string(enforce.Alert) {
-			v.warnf("actions.%s blocks user names: who tries somebody's name locks its owner out; leave username out of its scopes", rule)
+			v.warnf("actions.%s blocks user names: anyone who tries a name locks its owner out; leave username out of its scopes", rule)
 		}
 		if a.Action == string(enforce.PersistBlock) && len(a.Scopes) == 0 {
 			v.warnf("actions.%s is persist_block without scopes: it blocks user and session, never ip", rule)

@@ -110,7 +110,7 @@ func TestTLS(t *testing.T) {
 
 	stranger := b.connected(url, ConnectOptions{})
 	if err := stranger.Clients.Ops.Ping(context.Background()).Err(); err == nil {
-		t.Error("a certificate that nobody vouches for is accepted")
+		t.Error("a certificate of an unknown authority is accepted")
 	}
 }
 
@@ -228,7 +228,7 @@ func TestOneNodeCluster(t *testing.T) {
 	}
 }
 
-// TestClusterSlotMigration moves the stream to another node under the worker's hands.
+// TestClusterSlotMigration moves the stream to another node while the worker reads it.
 func TestClusterSlotMigration(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -246,7 +246,7 @@ func TestOutOfMemoryStopsReading(t *testing.T) {
 	o := b.options()
 	o.BatchSize = 8
 	ids := b.add(200)
-	b.deliver("nobody", 1) // makes the group, which takes memory too
+	b.deliver("another", 1) // makes the group, which takes memory too
 	if err := b.client.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func replies(client, server net.Conn, fate *atomic.Int64) {
 }
 
 // TestLostReadReplyIsRecovered loses replies that carry entries: they are pending then, and
-// nobody has seen them.
+// no worker has seen them.
 func TestLostReadReplyIsRecovered(t *testing.T) {
 	t.Parallel()
 	for name, spoiled := range map[string]int64{"connection breaks": cut, "connection hangs": swallow} {

@@ -64,7 +64,7 @@ func TestBacklogStaysInRedis(t *testing.T) {
 		n, err := b.pending()
 		return errors.Join(err, want("in flight", n, int64(loops*batch)))
 	})
-	b.add(backlog) // nobody asks for it
+	b.add(backlog) // no reader asks for it
 	if n, err := b.pending(); err != nil || n != loops*batch {
 		t.Errorf("%d in flight, %v", n, err)
 	}
@@ -76,7 +76,7 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	}
 }
 
-// TestTriedEntriesAreFlagged: a handler is told of entries that it, or another, may have been given before: claimed
+// TestTriedEntriesAreFlagged: entries that may have been handled before, here or elsewhere, are flagged: claimed
 // ones, and those that an outage or a neighbour's panic brings again.
 func TestTriedEntriesAreFlagged(t *testing.T) {
 	t.Parallel()

@@ -22,10 +22,10 @@ const markerTTL = 24 * time.Hour
 type poisonGuard struct {
 	*member
 	keys  rediskey.Keys
-	token string // tells this process's markers from those of others
+	token string // distinguishes this process's markers from those of others
 }
 
-func (g *poisonGuard) key(id string) string { return g.keys.Suspect(g.stream, id) }
+func (g *poisonGuard) key(id string) string { return g.keys.PoisonMarker(g.stream, id) }
 
 // mark sets the marker of an item; killed is true if it was there already, unless
 // this process set it and could not remove it.

@@ -44,7 +44,7 @@ func (p *processor) pass(ctx context.Context, turn *Turn) {
 	turn.Pass()
 }
 
-// split tells the undecided items that can be handled together from poison candidates: those that
+// split separates the undecided items that can be handled together from poison candidates: those that
 // were delivered so often that they may be what ends processes.
 func (p *processor) split(items []item) (together, alone []*item) {
 	together = make([]*item, 0, len(items))

@@ -6,7 +6,7 @@ import (
 )
 
 // TestTooFewReplicasDelaysAcks: a master with min-replicas-to-write refuses writes while it has too few. What
-// is in flight is acked once it has enough again, and nobody handles it twice.
+// is in flight is acked once it has enough again, and nothing is handled twice.
 func TestTooFewReplicasDelaysAcks(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)

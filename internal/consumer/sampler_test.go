@@ -25,7 +25,7 @@ func (b *fixture) sampled() sample {
 	return s
 }
 
-// known is what a sampler can know of s. Redis before 7.0 doesn't count entries, so that nobody learns what was trimmed unread.
+// known is what a sampler can know of s. Redis before 7.0 doesn't count entries, so that what was trimmed unread is unknown.
 func (b *fixture) known(s sample) sample {
 	b.t.Helper()
 	info, err := b.client.XInfoStream(context.Background(), b.stream).Result()

@@ -11,7 +11,7 @@ import (
 // slowFor is how long the slow entry takes at least; claims come after a third of it.
 var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntryDelaysNoOther's entry takes")
 
-// TestSlowEntryDelaysNoOther: while an entry takes long nobody claims it or its neighbours, other loops and
+// TestSlowEntryDelaysNoOther: while an entry takes long it and its neighbours are not claimed, other loops and
 // workers go on, and the loop's health says where it stands. In the end everything was handled
 // once.
 func TestSlowEntryDelaysNoOther(t *testing.T) {

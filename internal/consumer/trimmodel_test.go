@@ -245,7 +245,7 @@ func (m *trimModel) trim() {
 	}
 }
 
-// done reports whether no group needs the entry, nor one before it. Without our group nobody knows
+// done reports whether no group needs the entry, nor one before it. Without our group it is unknown
 // what is needed.
 func (m *trimModel) done(id entryID) bool {
 	for _, g := range m.groups {

@@ -62,7 +62,7 @@ func TestReadLoopsTakeTurnsInStreamOrder(t *testing.T) {
 			b := newFixture(t)
 			want := b.add(400)
 			h := &registrar{
-				before: func([]Entry) { <-time.After(time.Duration(rand.IntN(2000)) * time.Microsecond) }, // loops overtake one another here
+				before: func([]Entry) { <-time.After(time.Duration(rand.IntN(2000)) * time.Microsecond) }, // loops pass one another here
 				after:  after,
 			}
 			o := b.options()
@@ -113,13 +113,13 @@ func TestSlowBatchDelaysNoOther(t *testing.T) {
 	})
 }
 
-// TestTurnKeepsOrder: a batch that passes before those before it have done so lets nobody overtake them.
+// TestTurnKeepsOrder: a batch that passes before those before it have done so keeps the order.
 func TestTurnKeepsOrder(t *testing.T) {
 	t.Parallel()
 	s := newSequence(nil)
 	next := func() *Turn {
 		if !s.begin(t.Context(), 0) {
-			t.Fatal("nobody reads, and reading is refused")
+			t.Fatal("no loop reads, and reading is refused")
 		}
 		if s.begin(t.Context(), 0) {
 			t.Fatal("two read at a time")

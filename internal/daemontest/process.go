@@ -28,7 +28,7 @@ type Process struct {
 
 	mu     sync.Mutex
 	log    []string // the last lines
-	ending bool     // it has been told to end
+	ending bool     // it was signalled to end
 }
 
 const (

@@ -52,7 +52,7 @@ func TestCanonicalizeOtherSpellings(t *testing.T) {
 		"status after status_code":     {[]event.Attr{{Name: "status_code", Value: "2"}, {Name: "status", Value: "1"}}, "http.response.status_code", "2"},
 		"route before route_pattern":   {[]event.Attr{{Name: "route", Value: "r"}, {Name: "route_pattern", Value: "p"}}, "http.route", "r"},
 		"route after route_pattern":    {[]event.Attr{{Name: "route_pattern", Value: "p"}, {Name: "route", Value: "r"}}, "http.route", "r"},
-		"an object is not a raw value":    {[]event.Attr{{Name: "url", Value: object{"path": "/p"}}}, "url.full", nil},
+		"an object is not a raw value": {[]event.Attr{{Name: "url", Value: object{"path": "/p"}}}, "url.full", nil},
 		"path of a nested url":         {[]event.Attr{{Name: "url", Value: object{"path": "/p"}}}, "url.path", "/p"},
 		"zero is a value":              {[]event.Attr{{Name: "user_id", Value: event.Number("0")}}, "user.id", event.Number("0")},
 		"false is a value":             {[]event.Attr{{Name: "user.id", Value: false}, {Name: "user_id", Value: "u"}}, "user.id", false},

@@ -87,7 +87,7 @@ func (k Keys) BlockPattern() string { return k.Prefix + ":block:*" }
 func (k Keys) Permanent() string { return k.Prefix + ":blocks:permanent" }
 
 // Generation is the string that changes with every write of a permanent block,
-// which is how a rebuild of the membership hash learns that it was overtaken. Its
+// which is how a rebuild of the membership hash learns that it was superseded. Its
 // hash tag puts it into the slot of the membership hash.
 func (k Keys) Generation() string { return k.Prefix + ":blocks:generation:{" + k.Permanent() + "}" }
 
@@ -106,9 +106,9 @@ func (k Keys) ChangesHead() string { return k.Changes() + ":head:{" + k.Changes(
 // Warm is the Python library's sentinel; deleting it makes its readers reload.
 func (k Keys) Warm() string { return k.Prefix + ":blocks:warm" }
 
-// Unblocked is the mark that an operator's unblock of s leaves. It lives in the
+// Unblocked is the tombstone that an operator's unblock of s leaves. It lives in the
 // slot of the block's key in a Redis Cluster: the block's key is its hash tag.
-// A value with braces would break that (somebody may choose to be called "a}b"),
+// A value with braces would break that (a client may choose the name "a}b"),
 // so there the tag is another name for the same slot.
 func (k Keys) Unblocked(s checker.Scope) string {
 	block := k.Block(s)
@@ -160,8 +160,10 @@ func (k Keys) Consumer(group, name string) string {
 	return k.Prefix + ":consumer:" + group + ":" + name
 }
 
-// Suspect is the mark that the entry id of stream is being handled alone, as it may end the process.
-func (k Keys) Suspect(stream, id string) string { return k.Prefix + ":suspect:" + stream + ":" + id }
+// PoisonMarker is the marker that the entry id of stream is being handled alone, as it may end the process.
+func (k Keys) PoisonMarker(stream, id string) string {
+	return k.Prefix + ":suspect:" + stream + ":" + id
+}
 
 // Counted holds the replication ID under which Redis' count of what group has read of stream is right.
 func (k Keys) Counted(stream, group string) string {
@@ -178,7 +180,7 @@ const DeadSuffix = ":dead"
 func DeadLetters(stream string) string { return stream + DeadSuffix }
 
 // Hashed reports whether a hash stands for the value v in keys: it is long, or looks hashed, or
-// somebody could choose a name that stands for somebody else's.
+// a client could choose a name that stands for another's.
 func Hashed(v string) bool {
 	return len(v) > MaxValue || len(v) == len(hashedValue)+2*sha256.Size && strings.HasPrefix(v, hashedValue)
 }

@@ -39,12 +39,12 @@ func TestKeysGolden(t *testing.T) {
 		}
 	}
 	if got := k.Unblocked(odd); !strings.HasPrefix(got, "wardstream:unblocked:{") || !strings.HasSuffix(got, "}:user:a}b") {
-		t.Errorf("got mark %q", got)
+		t.Errorf("got tombstone %q", got)
 	}
 }
 
-// TestLongValuesDoNotCollide: nobody can choose a short name that stands for
-// somebody's long one.
+// TestLongValuesDoNotCollide: no client can choose a short name that stands for
+// another's long one.
 func TestLongValuesDoNotCollide(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 300)
@@ -93,18 +93,18 @@ func TestTombstoneIsInTheBlocksSlot(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"wardstream", "{ws}", "a{b}c", "sec_audit"} {
 		k := Keys{Prefix: prefix}
-		marks := map[string]string{}
+		tombstones := map[string]string{}
 		for _, v := range []string{
 			"x", "a:b", "a}b", "{a}b", "{}x", "{", "}", "a{b}c{d}", "}{", "{{a}}", "{}", "{}{x}", "{a", "a{}b}", strings.Repeat("}", 300),
 		} {
 			s := checker.Scope{Type: "user", Value: v}
 			if b, u := slot(k.Block(s)), slot(k.Unblocked(s)); b != u {
-				t.Errorf("prefix %q, value %q: block in slot %d, mark %q in %d", prefix, v, b, k.Unblocked(s), u)
+				t.Errorf("prefix %q, value %q: block in slot %d, tombstone %q in %d", prefix, v, b, k.Unblocked(s), u)
 			}
-			if other, ok := marks[k.Unblocked(s)]; ok {
-				t.Errorf("prefix %q: %q and %q share a mark", prefix, v, other)
+			if other, ok := tombstones[k.Unblocked(s)]; ok {
+				t.Errorf("prefix %q: %q and %q share a tombstone", prefix, v, other)
 			}
-			marks[k.Unblocked(s)] = v
+			tombstones[k.Unblocked(s)] = v
 		}
 		h := slot(k.Permanent())
 		if slot(k.Generation()) != h || slot(k.Rebuild("x")) != h {
@@ -116,7 +116,7 @@ func TestTombstoneIsInTheBlocksSlot(t *testing.T) {
 	}
 }
 
-func FuzzMarkSlot(f *testing.F) {
+func FuzzTombstoneSlot(f *testing.F) {
 	f.Add("a}b")
 	f.Add("{}")
 	f.Fuzz(func(t *testing.T, value string) {
@@ -124,7 +124,7 @@ func FuzzMarkSlot(f *testing.F) {
 		for _, prefix := range []string{"wardstream", "{ws}"} {
 			k := Keys{Prefix: prefix}
 			if slot(k.Block(s)) != slot(k.Unblocked(s)) {
-				t.Fatalf("%q: mark %q isn't in the slot of %q", value, k.Unblocked(s), k.Block(s))
+				t.Fatalf("%q: tombstone %q isn't in the slot of %q", value, k.Unblocked(s), k.Block(s))
 			}
 		}
 	})

@@ -49,10 +49,10 @@ func (a app) blockCommand() *cobra.Command {
 		Long: `Blocks a scope by hand, at once, whatever the rules say, in place of a weaker block and never of
 a stronger one, and prints what is in force. Without --ttl the block is permanent; for an ip,
 which others may share, that needs --yes, and so does what the allowlist names and a range wider
-than /16 (IPv6: /32). An ip may be a range: ingress looks up /24 and /16, /64 and /48 unless told otherwise.
+than /16 (IPv6: /32). An ip may be a range: ingress looks up /24 and /16, /64 and /48 unless configured otherwise.
 
 It takes back an earlier unblock of the scope. The sinks of enforcement events, but standard
-output, are told (audit.enforcement.block_applied).`,
+output, are notified (audit.enforcement.block_applied).`,
 		Example: `  detector block ip 203.0.113.9 --ttl 10m --reason "scraping the catalogue"
   detector block user 42 --reason fraud
   detector block ip 203.0.113.9 --yes
@@ -64,7 +64,7 @@ output, are told (audit.enforcement.block_applied).`,
 	f.StringVar(&o.reason, "reason", "", "why, for the history of the block")
 	f.StringVar(&o.by, "by", "", "name of the operator (default: your user name)")
 	f.IntVar(&o.status, "status", 0, "HTTP status of the denial (default: blocks.status_code)")
-	f.StringVar(&o.message, "message", "", "what the denied client is told (default: blocks.message)")
+	f.StringVar(&o.message, "message", "", "message for the denied client (default: blocks.message)")
 	f.BoolVar(&o.yes, "yes", false, "block an ip permanently, a very wide range, or what the allowlist names")
 	o.output = cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
@@ -93,7 +93,7 @@ func (a app) block(ctx context.Context, cfg *config.Config, op *operator.Operato
 		a.Warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
 	}
 	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
-		a.Warn("ingress looks up ranges of /%d only where it is told so (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
+		a.Warn("ingress looks up ranges of /%d only where it is configured to (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
 	}
 	now := time.Now()
 	block, err := op.Block(ctx, operator.BlockRequest{
@@ -103,7 +103,7 @@ func (a app) block(ctx context.Context, cfg *config.Config, op *operator.Operato
 	case errors.Is(err, operator.ErrNotPublished), errors.Is(err, operator.ErrInRedisOnly):
 		a.Warn("%v", err)
 	case err != nil && !o.temporary && cfg.Postgres.URL != "":
-		return fmt.Errorf("%w; it may be in force for %s through Redis alone: mend Postgres and do it again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))
+		return fmt.Errorf("%w; it may be in force for %s through Redis alone: fix Postgres and run the command again", err, display.Duration(cfg.Blocks.PermanentCacheTTL))
 	case err != nil:
 		return err
 	}
@@ -111,7 +111,7 @@ func (a app) block(ctx context.Context, cfg *config.Config, op *operator.Operato
 	return a.Print(*o.output, view, func(w io.Writer) { _, _ = fmt.Fprintln(w, o.describe(view)) })
 }
 
-// check refuses what can't be done and what needs to be said twice. It returns what to block.
+// check refuses what cannot be done and what has to be confirmed. It returns what to block.
 func (o *blockOrder) check(cfg *config.Config, typ, value string) (checker.Scope, error) {
 	if err := o.checkFlags(); err != nil {
 		return checker.Scope{}, err
@@ -120,7 +120,7 @@ func (o *blockOrder) check(cfg *config.Config, typ, value string) (checker.Scope
 	if err != nil {
 		return scope, err
 	}
-	return scope, o.hesitate(cfg, scope)
+	return scope, o.confirm(cfg, scope)
 }
 
 func (o *blockOrder) checkFlags() error {
@@ -146,8 +146,8 @@ func checkNote(name, text string) error {
 	return nil
 }
 
-// hesitate refuses what needs to be said twice.
-func (o *blockOrder) hesitate(cfg *config.Config, scope checker.Scope) error {
+// confirm refuses a wide or permanent block that was not confirmed with --yes.
+func (o *blockOrder) confirm(cfg *config.Config, scope checker.Scope) error {
 	p, isRange := rangeOf(scope)
 	switch {
 	case o.yes:
@@ -157,7 +157,7 @@ func (o *blockOrder) hesitate(cfg *config.Config, scope checker.Scope) error {
 	case allowlisted(cfg, scope):
 		return fmt.Errorf("%s %q is on the allowlist, so rules never block it; add --yes to block it all the same", scope.Type, scope.Value)
 	case scope.Type == checker.ScopeIP && !o.temporary:
-		return errors.New("a permanent block of an ip stays for whoever has the address next, and hits all who share it; give a --ttl, or add --yes")
+		return errors.New("a permanent block of an ip also blocks later users of the address and everyone who shares it; give a --ttl, or add --yes")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// defaultLimit is how much a listing shows unless told otherwise.
+// defaultLimit is how much a listing shows by default.
 const defaultLimit = 1000
 
 func (a app) blocksCommand() *cobra.Command {

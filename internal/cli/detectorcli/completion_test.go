@@ -11,7 +11,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 )
 
-// completions returns what a shell is offered at the end of a line, without descriptions, and what it is told to do.
+// completions returns what a shell is offered at the end of a line, without descriptions, and the directive for it.
 func completions(t *testing.T, args ...string) (offered []string, directive string) {
 	t.Helper()
 	code, stdout, stderr := commandLine(t.Context(), nil, append([]string{"__completeNoDesc"}, args...)...)

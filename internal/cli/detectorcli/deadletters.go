@@ -23,7 +23,7 @@ import (
 // maxNamedIDs is how many dead letters can be named at once.
 const maxNamedIDs = 1000
 
-// defaultLetters is how many dead letters are listed unless told otherwise: each may be large.
+// defaultLetters is how many dead letters are listed by default: each may be large.
 const defaultLetters = 100
 
 func (a app) deadLettersCommand() *cobra.Command {
@@ -223,7 +223,7 @@ func (s *selection) check(cfg *config.Config, ids []string, aged bool) (string, 
 
 func (a app) deadRequeueCommand() *cobra.Command {
 	var chosen selection
-	var fix correction
+	var fix letterEdit
 	cmd := &cobra.Command{
 		Use:   "requeue ID…",
 		Short: "Put dead letters back into their stream",

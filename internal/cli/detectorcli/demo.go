@@ -22,7 +22,7 @@ func (a app) demoCommand() *cobra.Command {
 		Long: `Starts everything in this process (Redis, a worker with all built-in rules, ingress-check) and has
 five visitors and four attackers meet a small shop: a password brute-forcer, a scanner collecting
 404s, a crawler enumerating ids and an insider changing sensitive fields. It shows them being found,
-blocked and then denied at ingress, and what became of everybody.
+blocked and then denied at ingress, and what became of each of them.
 
 The exit code is 0 if every attacker was blocked and no visitor was, else 1. Ctrl-C ends it early.`,
 		Example: "  detector demo\n  detector demo --duration 1m --seed 7\n  detector demo --output json",

@@ -56,7 +56,7 @@ func TestEveryFlagShownIsRead(t *testing.T) {
 	})
 }
 
-// readsAll reports whether the command hands the whole configuration to a worker, which logs what it got.
+// readsAll reports whether the command passes the whole configuration to a worker, which logs what it got.
 func readsAll(line string) bool { return line == "" || line == "run" }
 
 func settingOf(flag string) bool { return len(pick(flag)) == 1 }

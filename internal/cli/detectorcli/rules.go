@@ -143,7 +143,7 @@ func eventsOf(w rules.EventFilter) []string {
 }
 
 // resolve asks the policy what follows from a match of an event that has every scope. Whom the
-// allowlist names, and whether anything is blocked at all, is no matter of the rule.
+// allowlist names, and whether anything is blocked at all, does not depend on the rule.
 func (v *ruleView) resolve(policy *enforce.Policy, m rules.Match) {
 	p := *policy
 	p.Allowlist, p.DryRun = nil, false

@@ -49,7 +49,7 @@ after a second signal), 2 if the worker could not start or its HTTP server faile
 }
 
 func (a app) run(ctx context.Context, cfg *config.Config) error {
-	// Whoever reads the events may go away: that is a sink that fails, and no reason to die.
+	// The reader of the events may go away: that sink fails then, and the worker continues.
 	signal.Ignore(syscall.SIGPIPE)
 	log := cli.NewLogger(a.Stderr, cfg.Log.Level, cfg.Log.Format)
 	defer ignoreHangups(ctx, log)()

@@ -34,7 +34,7 @@ func blockableScope(cfg *config.Config, typ, value string) (checker.Scope, error
 		return scope, err
 	}
 	if p, ok := rangeOf(scope); ok && p.Addr().Is6() && p.Bits() > cfg.IPv6Prefix {
-		return scope, fmt.Errorf("ip %q: would block nobody, as ingress asks for /%d (ipv6_prefix); name an address in it", value, cfg.IPv6Prefix)
+		return scope, fmt.Errorf("ip %q: would block no client, as ingress asks for /%d (ipv6_prefix); name an address in it", value, cfg.IPv6Prefix)
 	}
 	return scope, nil
 }
@@ -54,7 +54,7 @@ const (
 	wide6 = 32
 )
 
-// isWide reports whether a range has more addresses than anybody means to block lightly.
+// isWide reports whether a range has more addresses than anyone blocks without a second look.
 func isWide(p netip.Prefix) bool {
 	if p.Addr().Is4() {
 		return p.Bits() < wide4
@@ -62,7 +62,7 @@ func isWide(p netip.Prefix) bool {
 	return p.Bits() < wide6
 }
 
-// unseen reports whether a range is of a length that checkers don't look up unless told.
+// unseen reports whether a range is of a length that checkers do not look up by default.
 func unseen(p netip.Prefix, ipv6Prefix int) bool {
 	if p.Addr().Is4() {
 		return !slices.Contains(checker.DefaultRanges4(), p.Bits())

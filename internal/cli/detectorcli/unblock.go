@@ -24,7 +24,7 @@ func (a app) unblockCommand() *cobra.Command {
 		Long: `Lifts every block of a scope, temporary or permanent, and sees to it that events from before
 don't block it again; new ones may. The exit code is 1 if nothing was blocked.
 
-The sinks of enforcement events, but standard output, are told (audit.enforcement.block_revoked).`,
+The sinks of enforcement events, but standard output, are notified (audit.enforcement.block_revoked).`,
 		Example: `  detector unblock ip 203.0.113.9 --reason "our own office"
   detector unblock user 42`,
 		Args: scopeArgs,

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 )
 
-// usualWidth is the width of a terminal that tells none.
+// usualWidth is the width of a terminal that reports none.
 const usualWidth = 80
 
 // Width returns how many columns the terminal behind w has, or 0 where w is not a terminal: a file or a pipe takes lines of
@@ -44,7 +44,7 @@ type Table struct {
 	Yield []int
 }
 
-// Write writes the table in at most width columns; 0 is no bound. Columns give way one after the other, down to eight
+// Write writes the table in at most width columns; 0 is unbounded. Columns give way one after the other, down to eight
 // characters, and what is too wide then is cut at the terminal's edge.
 func (t *Table) Write(w io.Writer, width int) error {
 	widths := t.widths()
@@ -133,7 +133,7 @@ func Fold(text string, indent, width int) string {
 
 const day = 24 * time.Hour
 
-// Duration writes a duration in its one or two largest units, as much as anybody reads of it: "341d", "6d23h", "3h20m",
+// Duration writes a duration in its one or two largest units, as precise as readers need: "341d", "6d23h", "3h20m",
 // "9m58s", "0s". The configuration's durations are written so, too, where that says all.
 func Duration(d time.Duration) string {
 	switch {

@@ -44,16 +44,16 @@ func needs(cfg *config.Config) []need {
 func on(pattern, name string, args ...any) need { return need{name: name, args: args, on: pattern} }
 
 func streamNeeds(stream, group string) []need {
-	nobody := "doctor-" + rand.Text()
+	consumer := "doctor-" + rand.Text()
 	dead := rediskey.DeadLetters(stream)
 	return []need{
-		on(stream, "xreadgroup", "XREADGROUP", "GROUP", group, nobody, "COUNT", "x", "STREAMS", stream, ">"),
-		on(stream, "xautoclaim", "XAUTOCLAIM", stream, group, nobody, "x", "0"),
-		on(stream, "xclaim", "XCLAIM", stream, group, nobody, "x", "0-1"),
+		on(stream, "xreadgroup", "XREADGROUP", "GROUP", group, consumer, "COUNT", "x", "STREAMS", stream, ">"),
+		on(stream, "xautoclaim", "XAUTOCLAIM", stream, group, consumer, "x", "0"),
+		on(stream, "xclaim", "XCLAIM", stream, group, consumer, "x", "0-1"),
 		on(stream, "xack", "XACK", stream, group, "x"),
 		on(stream, "xpending", "XPENDING", stream, group),
 		on(stream, "xgroup|create", "XGROUP", "CREATE", stream, group, "x"),
-		on(stream, "xgroup|delconsumer", "XGROUP", "DELCONSUMER", stream, group, nobody),
+		on(stream, "xgroup|delconsumer", "XGROUP", "DELCONSUMER", stream, group, consumer),
 		on(stream, "xgroup|setid", "XGROUP", "SETID", stream, group, "x"),
 		on(stream, "xinfo|stream", "XINFO", "STREAM", stream),
 		on(stream, "xinfo|groups", "XINFO", "GROUPS", stream),

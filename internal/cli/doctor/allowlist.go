@@ -17,12 +17,12 @@ const (
 	shownContradictions = 5
 )
 
-// allowlist compares the configuration with the blocks, and with what running detectors told ingress.
+// allowlist compares the configuration with the blocks, and with what running detectors published for ingress.
 func (x *examination) allowlist(ctx context.Context) bool {
 	found, err := x.stores.Contradictions(ctx, 0)
 	switch {
 	case err != nil && !denied(err):
-		x.add(allowlistCheck, Warn, "mend that and run detector check again", "the blocks can't be listed: %v", err)
+		x.add(allowlistCheck, Warn, "fix that and run detector check again", "the blocks can't be listed: %v", err)
 	case len(found) > shownContradictions:
 		x.add(allowlistCheck, Warn, "detector blocks lists them, detector unblock lifts one", "%s of what the allowlist names; ingress lets them pass", count(len(found), "block"))
 	default:

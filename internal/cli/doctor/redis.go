@@ -27,7 +27,7 @@ const (
 type node struct {
 	addr string
 	info map[string]string
-	save string // the snapshots configured; "?" if it doesn't tell
+	save string // the snapshots configured; "?" if the server does not report them
 
 	server backends.Server
 }
@@ -97,7 +97,7 @@ func ask(ctx context.Context, client redis.UniversalClient, addr string) (node, 
 			n.info[name] = value
 		}
 	}
-	// Not every server tells, nor has it to: CONFIG is the administrator's.
+	// Not every server reports this, nor has it to: CONFIG is for administrators.
 	if got, err := client.ConfigGet(ctx, "save").Result(); err == nil {
 		n.save = got["save"]
 	}
@@ -139,7 +139,7 @@ func (x *examination) persistence(n node) {
 		x.ok(persistenceCheck, "append-only file%s", n.addr)
 	case n.save == "?":
 		x.add(persistenceCheck, Warn, advice+", unless the service keeps the data otherwise",
-			"no append-only file%s, and whether there are snapshots isn't told", n.addr)
+			"no append-only file%s, and whether there are snapshots is not known", n.addr)
 	case n.save != "":
 		x.add(persistenceCheck, Warn, advice, "snapshots only%s (save %s): a crash loses the events since the last", n.addr, n.save)
 	default:
@@ -152,7 +152,7 @@ const nearlyFull = 0.9
 
 func (x *examination) memory(n node) {
 	policy := cmp.Or(n.info["maxmemory_policy"], "unknown")
-	limit, _ := strconv.ParseFloat(n.info["maxmemory"], 64) // 0 is none, and so is what isn't told
+	limit, _ := strconv.ParseFloat(n.info["maxmemory"], 64) // 0 is none, and so is what is not reported
 	used, _ := strconv.ParseFloat(n.info["used_memory"], 64)
 	share := ""
 	if limit > 0 {
@@ -178,7 +178,7 @@ func (x *examination) clock(ctx context.Context) bool {
 	theirs, err := x.stores.Clients.Ops.Time(ctx).Result()
 	took := time.Since(before)
 	if err != nil {
-		x.add(clockCheck, Warn, "let the user run TIME", "Redis doesn't tell its time: %v", err)
+		x.add(clockCheck, Warn, "let the user run TIME", "Redis does not report its time: %v", err)
 		return true
 	}
 	skew := before.Add(took / 2).Sub(theirs).Round(time.Millisecond)

@@ -76,10 +76,10 @@ func (x *examination) ahead(ctx context.Context, stream, last string) {
 
 // unknown is the finding that something can't be found out; where access is denied that is found already.
 func (x *examination) unknown(check, name string, err error) {
-	x.add(check, Warn, "mend that and run detector check again", "%s: %v", name, err)
+	x.add(check, Warn, "fix that and run detector check again", "%s: %v", name, err)
 }
 
-// group looks at how far the group is and whether anybody reads for it.
+// group looks at how far the group is and whether any consumer reads for it.
 func (x *examination) group(ctx context.Context, stream string) {
 	groups, err := x.stores.Clients.Ops.XInfoGroups(ctx, stream).Result()
 	if err != nil {

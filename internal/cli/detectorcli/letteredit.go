@@ -11,10 +11,10 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// A correction says how the fields of a dead letter are changed.
-type correction struct{ set, unset []string }
+// A letterEdit is the flags that say how the fields of a dead letter are changed.
+type letterEdit struct{ set, unset []string }
 
-func (c *correction) flags(cmd *cobra.Command) {
+func (c *letterEdit) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&c.set, "set", nil, "NAME=VALUE: the one value of a field, added or in place of what it was; may be repeated")
 	cmd.Flags().StringArrayVar(&c.unset, "unset", nil, "NAME of a field to leave out; may be repeated")
 }
@@ -22,7 +22,7 @@ func (c *correction) flags(cmd *cobra.Command) {
 var errOneLetter = errors.New("--set and --unset change one dead letter: name its ID")
 
 // check returns the edit that is meant, nil if none is. ids is how many dead letters are named.
-func (c *correction) check(ids int) (*deadletter.Edit, error) {
+func (c *letterEdit) check(ids int) (*deadletter.Edit, error) {
 	if len(c.set)+len(c.unset) == 0 {
 		return nil, nil
 	}
