@@ -104,7 +104,7 @@ func TestEventSchemaRefuses(t *testing.T) {
 		"address that is none":  `{"event_type":"x","source.address":17}`,
 		"status that is none":   `{"event_type":"x","http.response.status_code":4.5}`,
 		"record without type":   `{"attributes":{"user.id":"7"}}`,
-		"list that is not OTLP":  `{"event_name":"x","attributes":["user.id"]}`,
+		"list that is not OTLP": `{"event_name":"x","attributes":["user.id"]}`,
 		"OTLP of two kinds":     `{"eventName":"x","attributes":[{"key":"a","value":{"stringValue":"x","intValue":"1"}}]}`,
 		"OTLP without key":      `{"eventName":"x","attributes":[{"value":{"stringValue":"x"}}]}`,
 		"OTLP without type":     `{"attributes":[{"key":"a","value":{"stringValue":"x"}}]}`,

@@ -194,7 +194,7 @@ func TestRangesDenyTheirAddresses(t *testing.T) {
 		"the narrower range first":          {[]Block{wide, narrow}, everybody, narrow},
 		"a range of a length not asked for": {[]Block{odd}, everybody, odd},
 		"a range of another network":        {[]Block{block("ip", "203.0.114.0/24", 0)}, everybody, Block{}},
-		"a range that is not a range":          {[]Block{block("ip", "203.0.113.9/240", 0), block("user", "0.0.0.0/1", 0)}, everybody, Block{}},
+		"a range that is not a range":       {[]Block{block("ip", "203.0.113.9/240", 0), block("user", "0.0.0.0/1", 0)}, everybody, Block{}},
 		"a range of IPv6": {
 			[]Block{block("ip", "2001:db8::/32", 0)}, Subject{IP: netip.MustParseAddr("2001:db8:7::1%eth0")}, block("ip", "2001:db8::/32", 0),
 		},
@@ -259,7 +259,7 @@ func TestStatusAndMessageOfADenial(t *testing.T) {
 		"none: the default":             {0, "", nil, 429, DefaultMessage},
 		"none: the configured one":      {0, "", []Option{WithDenial(403, "closed")}, 403, "closed"},
 		"a 200 would let the client in": {200, "no", nil, 429, "no"},
-		"a redirect is not a denial":       {302, "no", []Option{WithDenial(200, "")}, 429, "no"},
+		"a redirect is not a denial":    {302, "no", []Option{WithDenial(200, "")}, 429, "no"},
 		"no such status":                {999, "no", nil, 429, "no"},
 	}
 	for name, tc := range cases {
