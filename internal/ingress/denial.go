@@ -12,7 +12,7 @@ import (
 
 // denials writes answers to blocked requests.
 type denials struct {
-	// reasons: say which rule and which type of scope. Most proxies hand that on to the client.
+	// reasons: say which rule and which type of scope. Most proxies pass them on to the client.
 	reasons bool
 }
 

@@ -38,7 +38,7 @@ func newMetrics() *metrics {
 		}),
 		distrust: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wardstream_ingress_untrusted_forwarded_total",
-			Help: "Requests that name a client from a peer that is no trusted proxy: the peer was checked.",
+			Help: "Requests that name a client from a peer that is not a trusted proxy: the peer was checked.",
 		}),
 		proxies: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wardstream_ingress_client_is_proxy_total",

@@ -24,7 +24,7 @@ func nowhere() []string { return []string{"WARDSTREAM_REDIS_URL=redis://127.0.0.
 // With --yes the command goes on to the stores.
 func TestBlockOfManyNeedsYes(t *testing.T) {
 	t.Parallel()
-	const permanent, wide = "a permanent block of an ip stays", "is a very wide range"
+	const permanent, wide = "a permanent block of an ip also blocks", "is a very wide range"
 	for line, want := range map[string]string{
 		"ip 203.0.113.9":                 permanent,
 		"ip 203.0.113.9/32":              permanent,
