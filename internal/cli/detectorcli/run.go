@@ -32,8 +32,8 @@ func (a app) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the worker (the default)",
 		Long: `Reads the streams, runs the rules and writes blocks, until SIGTERM or SIGINT: then the batch in
-hand is finished and acked. A second signal stops at once, which loses nothing: what was in
-hand is delivered again.
+flight is finished and acked. A second signal stops at once, which loses nothing: what was in
+flight is delivered again.
 
 Enforcement events go to standard output, one JSON object a line, logs to standard error. The
 exit code is 0 after a stop in good order, 1 if something could not be finished (or was not to be,
