@@ -62,7 +62,7 @@ func stateIn(files []*ast.File) []string {
 	}
 	for _, f := range files {
 		findings = append(findings, assignments(f, func(id *ast.Ident) bool {
-			// The parser resolves what is declared in the same file; the rest is the package's, if anybody's.
+			// The parser resolves what is declared in the same file; the rest is the package's, if it is declared at all.
 			return global[id.Name] && (id.Obj == nil || specs[id.Obj.Decl])
 		})...)
 	}

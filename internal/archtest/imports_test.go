@@ -9,7 +9,7 @@ import (
 )
 
 // allowed says which of our packages a package may import, outside its tests. It is kept exact: a package that is not
-// here fails the test, and so does an allowance that nobody uses any more.
+// here fails the test, and so does an allowance that is no longer used.
 var allowed = map[string][]string{
 	"cmd/detector":      {"internal/cli", "internal/cli/detectorcli"},
 	"cmd/ingress-check": {"internal/cli", "internal/ingress"},

@@ -7,7 +7,7 @@
 //	    oracle: matches by rule, blocked addresses ══ the detectors' own
 //
 // The population is 5,000 addresses of one to three people each, an office of 300 people behind one address and
-// one of 5,000. People mistype 3 % of their passwords and log in right afterwards; nobody of them may be blocked. The
+// one of 5,000. People mistype 3 % of their passwords and log in right afterwards; none of them may be blocked. The
 // attackers fail just often enough, just too seldom, and between logins to accounts of their own; crawlers enumerate all
 // the time, a little faster than is allowed. The offices log in within minutes, all at once.
 //

@@ -84,7 +84,7 @@ func (p *population) view(at int64, address, user, route, path string) {
 	p.made = append(p.made, occurrence{at: at, kind: viewed, address: address, user: user, route: route, path: path})
 }
 
-// visit has somebody come, log in and look around.
+// visit has a person come, log in and look around.
 func (p *population) visit() {
 	start := p.begin + p.random.Int64N(p.period)
 	var address, user string
@@ -115,7 +115,7 @@ func (p *population) visit() {
 	}
 }
 
-// login has somebody log in, perhaps after mistyping, and returns when he has.
+// login has a person log in, perhaps after mistyping, and returns when he has.
 func (p *population) login(at int64, address, user string) int64 {
 	for range 3 {
 		if p.random.Float64() >= mistypes {
@@ -130,7 +130,7 @@ func (p *population) login(at int64, address, user string) int64 {
 
 const rushHour = 25 * 60 * 1000 // ms
 
-// rush has everybody in an office log in within so many milliseconds.
+// rush has everyone in an office log in within so many milliseconds.
 func (p *population) rush(from int64, address, name string, people int, within int64) {
 	for i := range people {
 		p.login(from+p.random.Int64N(within), address, fmt.Sprint(name, i))

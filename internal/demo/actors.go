@@ -37,7 +37,7 @@ type step struct {
 	known   bool   // the actor is logged in
 	hostile bool
 	fields  []string // of the event the shop publishes, names and values in turn, without client and path
-	note    string   // what is worth telling about it; "" is nothing
+	note    string   // what is worth printing about it; "" is nothing
 }
 
 // The usual waits, at the full pace.
@@ -182,7 +182,7 @@ func crawler(first int) behaviour {
 	}
 }
 
-// insiderSteps are those of somebody of the shop who takes over customers' accounts,
+// insiderSteps are those of an employee of the shop who takes over customers' accounts,
 // and who, once denied, tries again from another address.
 func insiderSteps(first int, colleague, elsewhere string) behaviour {
 	changes := []string{`["email"]`, `["email","password"]`, `["role"]`}
@@ -210,7 +210,7 @@ func insiderSteps(first int, colleague, elsewhere string) behaviour {
 	}
 }
 
-// knock is how long an attacker waits who has been denied so often: nobody knocks
+// knock is how long an attacker waits after so many denials: no one knocks
 // for ever at the same pace.
 func knock(usual time.Duration, denied int) time.Duration {
 	return usual + min(time.Duration(denied)*usual/8, 4*usual)

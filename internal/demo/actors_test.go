@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// story is what an actor does in its first n steps if nobody stops it.
+// story is what an actor does in its first n steps if nothing stops it.
 func story(a *actor, n int) []step {
 	steps := make([]step, n)
 	for i := range steps {

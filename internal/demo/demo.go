@@ -84,7 +84,7 @@ func demoHead(w *world, o Options) head {
 	return h
 }
 
-// play has everybody act, and prints what happens.
+// play has all actors act, and prints what happens.
 func play(ctx context.Context, w *world, p printer, o Options, start time.Time) (bool, error) {
 	actors := newActors(o.Seed)
 	books := newLedger(actors)
@@ -96,7 +96,7 @@ func play(ctx context.Context, w *world, p printer, o Options, start time.Time) 
 		var h happening
 		select {
 		case h, more = <-stage.happened:
-			failed = errors.Join(failed, tell(p, books, h))
+			failed = errors.Join(failed, record(p, books, h))
 		case <-over:
 			due = true
 		case <-late:
@@ -117,8 +117,8 @@ func play(ctx context.Context, w *world, p printer, o Options, start time.Time) 
 	return s.OK, nil
 }
 
-// tell enters what happened into the books and prints it.
-func tell(p printer, books *ledger, h happening) error {
+// record enters what happened into the books and prints it.
+func record(p printer, books *ledger, h happening) error {
 	var reports []report
 	switch {
 	case h.visit != nil:

@@ -140,7 +140,7 @@ func TestSummaryAddsUp(t *testing.T) {
 	}
 	for actor := range refused { // a block is in force before its event is read, so the order is open
 		if firstBlock[actor] == 0 {
-			t.Errorf("%s is denied and never told to be blocked", actor)
+			t.Errorf("%s is denied and its block was never published", actor)
 		}
 	}
 	total := summary{}

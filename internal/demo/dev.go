@@ -11,7 +11,7 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 )
 
-// Where [Dev] listens unless told otherwise, if that is free.
+// Where [Dev] listens by default, if that is free.
 const (
 	DefaultRedisAddr   = "127.0.0.1:6379"
 	DefaultIngressAddr = "127.0.0.1:8080"
@@ -67,7 +67,7 @@ func show(ctx context.Context, w *world, p printer) error {
 	var failed error
 	for h := range stage.happened {
 		if failed == nil {
-			failed = tell(p, books, h)
+			failed = record(p, books, h)
 		}
 		if failed != nil {
 			stage.end()
@@ -90,7 +90,7 @@ func replaced(cfg *config.Config) []string {
 	return notes
 }
 
-// choose settles where everything listens: where it is told to, else at its default,
+// choose settles where everything listens: at the configured address, else at its default,
 // else, with a note, at any free port.
 func (p *place) choose(cfg *config.Config) (notes []string, err error) {
 	metrics := cfg.HTTP.Addr

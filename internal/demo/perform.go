@@ -26,8 +26,8 @@ type shop struct {
 	stream string
 	now    func() time.Time
 
-	// order is held from before an event is published until it has been told of, so that
-	// nothing it leads to is told of earlier.
+	// order is held from before an event is published until it has been reported, so that
+	// nothing it leads to is reported earlier.
 	order sync.Mutex
 }
 
@@ -43,16 +43,16 @@ type visit struct {
 // denied reports whether ingress-check turned the request away.
 func (v *visit) denied() bool { return v.status != http.StatusOK }
 
-// act has an actor do one step after the other until ctx ends, and tells of each.
+// act has an actor do one step after the other until ctx ends, and reports each.
 // Pace stretches the waits. An error means that the shop is out of order.
-func (s *shop) act(ctx context.Context, a *actor, pace float64, tell func(visit)) error {
+func (s *shop) act(ctx context.Context, a *actor, pace float64, report func(visit)) error {
 	count := 0
 	for n := 0; ; n++ {
 		next := a.next(n, count)
 		if !wait(ctx, time.Duration(float64(next.wait)*pace)) {
 			return nil
 		}
-		v, err := s.serve(ctx, a, next, tell)
+		v, err := s.serve(ctx, a, next, report)
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it is over, whatever became of the last one
@@ -76,8 +76,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // serve takes a request as far as it comes, to the door, or to the service, which
-// publishes its event, and tells of it.
-func (s *shop) serve(ctx context.Context, a *actor, next step, tell func(visit)) (visit, error) {
+// publishes its event, and reports it.
+func (s *shop) serve(ctx context.Context, a *actor, next step, report func(visit)) (visit, error) {
 	v := visit{actor: a, step: next}
 	var err error
 	if v.status, err = s.knock(ctx, a, next); err != nil {
@@ -91,7 +91,7 @@ func (s *shop) serve(ctx context.Context, a *actor, next step, tell func(visit))
 		}
 	}
 	v.time = s.now()
-	tell(v)
+	report(v)
 	return v, nil
 }
 

@@ -139,7 +139,7 @@ func TestWorkerRunsOnDemoServer(t *testing.T) {
 	ctx := t.Context()
 	stream := cfg.Stream.Names[0]
 
-	// An entry that somebody else took and left is claimed.
+	// An entry that another consumer took and left is claimed.
 	testenv.Eventually(t, 30*time.Second, func() error { return c.XInfoGroups(ctx, stream).Err() })
 	groups, err := c.XInfoGroups(ctx, stream).Result()
 	if err != nil || len(groups) != 1 {
@@ -177,7 +177,7 @@ func orphan(t *testing.T, c *redis.Client, stream, group string) {
 	t.Helper()
 	n, err := c.Eval(t.Context(), `
 		redis.call('XADD', KEYS[1], '*', 'event_type', 'model.update', 'user.id', 'orphan', 'changed_fields', 'email')
-		return #redis.call('XREADGROUP', 'GROUP', ARGV[1], 'somebody-else', 'STREAMS', KEYS[1], '>')`, []string{stream}, group).Int()
+		return #redis.call('XREADGROUP', 'GROUP', ARGV[1], 'another-consumer', 'STREAMS', KEYS[1], '>')`, []string{stream}, group).Int()
 	if err != nil || n != 1 {
 		t.Fatalf("%d streams delivered, %v", n, err)
 	}

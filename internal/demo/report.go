@@ -63,7 +63,7 @@ type report struct {
 	count   int  // of requests denied: of the same actor, so far
 }
 
-// requestReport tells of a visit. Count is how often the actor was denied by now.
+// requestReport describes a visit. Count is how often the actor was denied by now.
 func requestReport(v visit, count int) report {
 	r := report{
 		Type: typeRequest, Time: v.time, Actor: v.actor.name, Address: v.actor.from(v.step), Method: v.step.method, Path: v.step.path,
@@ -78,7 +78,7 @@ func requestReport(v visit, count int) report {
 	return r
 }
 
-// sightingReports tell of an enforcement event by the named actor. A block that came of
+// sightingReports describe an enforcement event by the named actor. A block that came of
 // the same match as the last one is not found again.
 func sightingReports(s, last sighting, actor string) []report {
 	r := report{

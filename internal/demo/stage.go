@@ -22,7 +22,7 @@ type stage struct {
 	err      error          // once happened is closed: what went wrong
 }
 
-// raise starts a stage, which goes on until ctx ends, it is told to end, or
+// raise starts a stage, which goes on until ctx ends, it is asked to end, or
 // something fails. The caller must receive until happened is closed.
 func raise(ctx context.Context, w *world, actors []*actor, pace float64) *stage {
 	s := &stage{happened: make(chan happening)}

@@ -51,7 +51,7 @@ func (t *text) report(r report) error {
 	return t.row(r, faint, "EVENT", r.Event)
 }
 
-// request tells of what is worth it: a note, the first denial, and round numbers of them.
+// request prints what is worth it: a note, the first denial, and round numbers of them.
 func (t *text) request(r report) error {
 	t.count(r)
 	if r.Note != "" {

@@ -21,7 +21,7 @@ type sighting struct {
 	block checker.Block
 }
 
-// A watcher reads the stream of enforcement events, whoever emits them: the
+// A watcher reads the stream of enforcement events, from every emitter: the
 // worker, and an operator's commands in other processes.
 type watcher struct {
 	client *redis.Client
@@ -34,9 +34,9 @@ const (
 	watchMost = 100
 )
 
-// watch tells of every event from the beginning of the stream until ctx ends, and
+// watch reports every event from the beginning of the stream until ctx ends, and
 // then of those that are there still.
-func (w *watcher) watch(ctx context.Context, tell func(context.Context, sighting) error) error {
+func (w *watcher) watch(ctx context.Context, report func(context.Context, sighting) error) error {
 	work := context.WithoutCancel(ctx)
 	for after := "0-0"; ; {
 		ending := ctx.Err() != nil
@@ -48,7 +48,7 @@ func (w *watcher) watch(ctx context.Context, tell func(context.Context, sighting
 			after = entry.ID
 			s, ok, err := w.sight(work, entry)
 			if err == nil && ok {
-				err = tell(work, s)
+				err = report(work, s)
 			}
 			if err != nil {
 				return err
@@ -79,7 +79,7 @@ func (w *watcher) read(ctx context.Context, after string, atOnce bool) ([]redis.
 }
 
 // sight decodes an entry and looks its block up. An entry that is not an enforcement
-// event is somebody else's and left alone.
+// event comes from elsewhere and is ignored.
 func (w *watcher) sight(ctx context.Context, entry redis.XMessage) (s sighting, ok bool, err error) {
 	text, _ := entry.Values["event"].(string)
 	if s.Enforcement, _, err = wire.DecodeEnforcement([]byte(text)); err != nil {

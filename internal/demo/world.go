@@ -91,7 +91,7 @@ func (w *world) ingressOptions(addr string) ingress.Options {
 	o.Addr, o.RedisURL, o.KeyPrefix = addr, w.redis.URL(), w.cfg.KeyPrefix
 	o.TrustedProxies = []string{"127.0.0.0/8", "::1/128"}
 	o.UserHeader, o.UsernameHeader, o.SessionHeader = userHeader, usernameHeader, sessionHeader
-	o.Timeout = time.Second // this machine may be busy, and nobody waits
+	o.Timeout = time.Second // this machine may be busy, and no client waits
 	o.IPv6Prefix, o.Precedence = w.cfg.IPv6Prefix, w.cfg.Blocks.Precedence
 	o.StatusCode, o.Message = w.cfg.Blocks.StatusCode, w.cfg.Blocks.Message
 	o.Grace = w.cfg.Shutdown.Grace

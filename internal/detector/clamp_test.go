@@ -12,7 +12,7 @@ import (
 	"github.com/wardstream/wardstream/internal/consumer"
 )
 
-// A setClock tells the time it is set to, or that it can't.
+// A setClock returns the time that it is set to, or an error.
 type setClock struct {
 	now   time.Time
 	err   error

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// cleanups undo what was opened, in reverse order: whoever opens something adds how
+// cleanups undo what was opened, in reverse order: the code that opens something adds how
 // to close it at once, and whatever fails afterwards runs the list.
 type cleanups []cleanup
 

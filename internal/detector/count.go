@@ -26,7 +26,7 @@ func (p *Pipeline) count(ctx context.Context, turn *consumer.Turn, b *batch) {
 // recount counts again where an earlier entry could still revoke the result: a
 // window that can be cleared has only just reached its threshold, and another process
 // may be handling an entry from before the event. In a backlog that entry can be the
-// login that followed somebody's failures. A lower count replaces the first one.
+// login that followed a user's failures. A lower count replaces the first one.
 func (p *Pipeline) recount(ctx context.Context, turn *consumer.Turn, b *batch, counts []window.Count) error {
 	marginal, last := b.marginal(counts)
 	if len(marginal) == 0 {

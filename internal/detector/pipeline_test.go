@@ -188,7 +188,7 @@ func TestPipelineRedeliveryChangesNothing(t *testing.T) {
 	}
 	b.must("D", b.failures(1, "203.0.113.10")...)
 	if _, ok := b.blocked("ip", "203.0.113.10"); ok {
-		t.Error("somebody else is blocked")
+		t.Error("another client is blocked")
 	}
 	for _, e := range b.emitted {
 		if e.ID != first.ID {

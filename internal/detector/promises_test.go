@@ -45,10 +45,10 @@ actions: {brute_force_login: {action: temp_block, scopes: [user]}}
 	}
 	change := func() { b.must("D", b.entry("event_type", "model.update", "changed_fields", "email", "user.id", "42")) }
 	for i, step := range []struct {
-		do   func()
-		told int
+		do      func()
+		emitted int
 	}{{fail, 1}, {fail, 1}, {change, 2}, {change, 2}, {fail, 2}} {
-		if step.do(); len(b.emitted) != step.told {
+		if step.do(); len(b.emitted) != step.emitted {
 			t.Fatalf("step %d: emitted %+v", i, b.emitted)
 		}
 	}
@@ -73,7 +73,7 @@ func TestAlertCooldownIsTheRules(t *testing.T) {
 	}
 }
 
-// TestConfiguredScopesAreBlocked: a tenant is counted like everybody, and blocked as
+// TestConfiguredScopesAreBlocked: a tenant is counted like every scope, and blocked as
 // what it is; an IPv6 network is one address.
 func TestConfiguredScopesAreBlocked(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func newBatch(entries []consumer.Entry) *batch {
 // A standing is how far an entry has come. An entry is settled as done only if
 // it was planned or skipped, and nothing is outstanding for it. A stage that
 // does not report therefore costs a redelivery, never an entry: the zero value
-// stays pending, and so does an entry with work that nobody finished.
+// stays pending, and so does an entry with unfinished work.
 type standing struct {
 	progress progress
 	// outstanding counts the plans to judge, matches to resolve, blocks to write and

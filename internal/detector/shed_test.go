@@ -108,10 +108,10 @@ func TestSheddingAgrees(t *testing.T) {
 	d, stop := detecting(t, env, stream, `batch_size: 1, max_lag: 1m, overload: shed, shed_types: [http.response.success, "http.response.redir*"]`)
 	defer stop()
 	testenv.Eventually(t, time.Minute, func() error { return done(t.Context(), env, stream, len(entries)) })
-	tells(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %v", testutil.ToFloat64(b.metrics.shed)))
+	awaitMetric(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %v", testutil.ToFloat64(b.metrics.shed)))
 }
 
-// stoppedClock is a Redis that does not tell the time.
+// stoppedClock is a Redis that does not return its time.
 type stoppedClock struct{}
 
 func (stoppedClock) Time(context.Context, string) (time.Time, error) { return time.Time{}, errDown }
@@ -146,8 +146,8 @@ func TestBacklog(t *testing.T) {
 			if overload == config.Shed {
 				wantShed = benign
 			}
-			tells(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %d", wantShed))
-			tells(t, d, fmt.Sprintf("wardstream_events_evaluated_total %d", benign+fresh+5*attackers-wantShed))
+			awaitMetric(t, d, fmt.Sprintf("wardstream_events_skipped_total{reason=\"shed\"} %d", wantShed))
+			awaitMetric(t, d, fmt.Sprintf("wardstream_events_evaluated_total %d", benign+fresh+5*attackers-wantShed))
 			stop()
 			for i := range attackers {
 				if n := env.Client.Exists(t.Context(), env.Prefix+":block:ip:"+attackerAddress(i)).Val(); n != 1 {
@@ -191,8 +191,8 @@ http: {addr: "127.0.0.1:0"}
 	}
 }
 
-// tells waits until the detector's metrics have a line.
-func tells(t *testing.T, d *Detector, line string) {
+// awaitMetric waits until the detector's metrics have a line.
+func awaitMetric(t *testing.T, d *Detector, line string) {
 	t.Helper()
 	testenv.Eventually(t, time.Minute, func() error {
 		res, err := http.Get("http://" + d.Addr() + "/metrics")

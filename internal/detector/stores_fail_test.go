@@ -71,7 +71,7 @@ func TestPipelineStoreFailureIsRepairedAtRedelivery(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fault func(*bench, *breaker)
 		nth   int
-		want  string // verdicts of three failures, three visits and a failure of somebody else
+		want  string // verdicts of three failures, three visits and a failure of another client
 	}{
 		"windows":                  {func(b *bench, f *breaker) { b.windows = brokenWindows{b.windows, f} }, 1, "PPPPPPP"},
 		"history of repeat blocks": {func(b *bench, f *breaker) { b.windows = brokenWindows{b.windows, f} }, 2, "DDPDDDD"},
@@ -102,7 +102,7 @@ func TestPipelineStoreFailureIsRepairedAtRedelivery(t *testing.T) {
 				b.must(strings.Repeat("D", len(left)), left...)
 				block, ok := b.blocked("ip", "203.0.113.9")
 				if _, other := b.blocked("ip", "203.0.113.8"); !ok || other {
-					t.Errorf("blocked: the attacker %t, somebody else %t", ok, other)
+					t.Errorf("blocked: the attacker %t, the other client %t", ok, other)
 				}
 				emitted := map[string]string{}
 				for _, e := range b.emitted {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A streamClock tells the time by the clock that makes the IDs of a stream's entries.
+// A streamClock reads the clock that makes the IDs of a stream's entries.
 type streamClock interface {
 	Time(ctx context.Context, stream string) (time.Time, error)
 }

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// maxUncountedTypes is how many event types are told apart; further ones are "other", so that
-	// whoever makes types up costs no memory.
+	// maxUncountedTypes is how many event types are distinguished; further ones are "other", so that
+	// made-up types cost no memory.
 	maxUncountedTypes = 50
 	otherType         = "other"
 	maxTypeText       = 64

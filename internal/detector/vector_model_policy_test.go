@@ -104,7 +104,7 @@ func (c *vectorConfig) consequences(e *modelEvent, m modelMatch) (puts, alerts [
 	return puts, nil
 }
 
-// fill gives a block what nobody said of it.
+// fill gives a block the defaults of what is not set.
 func (c *vectorConfig) fill(a *vectorApplied, temporary bool, action vectorAction, m modelMatch) {
 	if a.StatusCode == 0 {
 		a.StatusCode = c.StatusCode

@@ -124,7 +124,7 @@ func strongest(puts []modelConsequence) []modelConsequence {
 	return out
 }
 
-// put blocks, unless what is there is stronger, and tells of it if the block
+// put blocks, unless what is there is stronger, and publishes it if the block
 // begins or becomes permanent.
 func (m *vectorModel) put(a vectorApplied) []vectorEmitted {
 	scope := checker.Scope{Type: a.ScopeType, Value: a.ScopeValue}
@@ -169,7 +169,7 @@ func modelEmission(name, level string, attributes map[string]any) vectorEmitted 
 	return vectorEmitted{EventType: "audit.enforcement." + name, Level: level, Attributes: attributes}
 }
 
-// alert tells of a match that blocks nobody, once in its cooldown.
+// alert publishes a match that blocks nothing, once in its cooldown.
 func (m *vectorModel) alert(e *modelEvent, a modelConsequence) []vectorEmitted {
 	key := a.match.Rule + "\n" + a.match.group
 	if until, ok := m.quiet[key]; ok && !m.now.After(until) {
@@ -195,7 +195,7 @@ func (m *vectorModel) pre(attributes map[string]json.RawMessage, i int) vectorRe
 	return got
 }
 
-// request looks up who asks and, if nobody is blocked, publishes the event of the request.
+// request looks up the client and, if it is not blocked, publishes the event of the request.
 func (m *vectorModel) request(s *vectorStep, i int) vectorResult {
 	cfg, req := &m.c.Config, s.Request
 	event := map[string]json.RawMessage{}

@@ -154,7 +154,7 @@ func (s *staticMatch) Judge(e *event.Event, _ []int) (rules.Match, bool) {
 	return m, true
 }
 
-// fieldProbe matches every event and tells what look-ups find.
+// fieldProbe matches every event and reports what look-ups find.
 type fieldProbe struct{ keys []string }
 
 func newFieldProbe(t *testing.T, params map[string]json.RawMessage) *fieldProbe {

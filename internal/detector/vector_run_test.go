@@ -54,7 +54,7 @@ type vectorRun struct {
 
 	matches  []vectorMatch
 	emitted  []vectorEmitted
-	told     map[string]bool
+	seen     map[string]bool
 	userName string
 	entries  int
 }
@@ -112,7 +112,7 @@ func (r *vectorRun) Emit(_ context.Context, events []wire.Enforcement) error {
 
 func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 	t.Helper()
-	r := &vectorRun{t: t, c: c, d: d, told: map[string]bool{}, redis: miniredis.RunT(t)}
+	r := &vectorRun{t: t, c: c, d: d, seen: map[string]bool{}, redis: miniredis.RunT(t)}
 	r.clock = c.time(0)
 	r.redis.SetTime(r.clock)
 	r.raw = redis.NewClient(&redis.Options{Addr: r.redis.Addr(), MaxRetries: -1})

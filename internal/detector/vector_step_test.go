@@ -58,7 +58,7 @@ func (r *vectorRun) advance(to time.Time) {
 	r.redis.SetTime(to)
 }
 
-// publish hands an event to the pipeline, as one entry.
+// publish passes an event to the pipeline, as one entry.
 func (r *vectorRun) publish(p *Pipeline, attributes map[string]json.RawMessage) string {
 	r.t.Helper()
 	raw, err := json.Marshal(attributes)
@@ -111,7 +111,7 @@ func (r *vectorRun) pre(attributes map[string]json.RawMessage) vectorResult {
 }
 
 // request is a whole request at ingress: who is it, is it blocked, and if not,
-// the event that tells of it.
+// the event that reports it.
 func (r *vectorRun) request(s *vectorStep) vectorResult {
 	r.t.Helper()
 	req := s.Request

@@ -153,10 +153,10 @@ func (r *vectorRun) firstOnly(got, want []vectorEmitted) []vectorEmitted {
 		if e.EventType == "audit.enforcement.alert" {
 			key = e.EventType + fmt.Sprint(e.Attributes["security_rule.name"], e.Attributes["source.address"])
 		}
-		if r.told[key] && !slices.ContainsFunc(got, func(g vectorEmitted) bool { return mustJSON(g) == mustJSON(e) }) {
+		if r.seen[key] && !slices.ContainsFunc(got, func(g vectorEmitted) bool { return mustJSON(g) == mustJSON(e) }) {
 			continue
 		}
-		r.told[key] = true
+		r.seen[key] = true
 		out = append(out, e)
 	}
 	if _, configured := r.c.Config.RuleActions["resource_enumeration"]; configured {

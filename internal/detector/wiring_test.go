@@ -67,7 +67,7 @@ func TestWorkerOnAReplicaIsNotReady(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replicaOf("127.0.0.1", "1") // where nobody listens
+	replicaOf("127.0.0.1", "1") // where no server listens
 	testenv.Eventually(t, time.Minute, func() error {
 		if err := d.Ready(); !errors.Is(err, errReplica) {
 			return fmt.Errorf("on a replica: %w", err)

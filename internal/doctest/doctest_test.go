@@ -1,4 +1,4 @@
-// Package doctest runs what the documentation tells people to run: every block
+// Package doctest runs the commands of the documentation: every block
 // of shell in README.md and docs, as written, against a real Redis and a real
 // Postgres; and it reads every block of configuration.
 package doctest

@@ -36,8 +36,8 @@ func policy() *enforce.Policy {
 	}
 }
 
-// told writes a decision down: "permanent user=u1" and the like.
-func told(d enforce.Decision) string {
+// describe writes a decision as text: "permanent user=u1" and the like.
+func describe(d enforce.Decision) string {
 	var parts []string
 	for _, b := range d.Blocks {
 		kind := b.ExpiresAt.Sub(at).String()
@@ -80,7 +80,7 @@ func TestResolveFirstSettingDecides(t *testing.T) {
 		"built-in default":             {nil, rules.Match{Rule: "sensitive_field_change", Decision: "alert"}, "permanent user=u1, permanent session=s1"},
 		"built-in alert":               {nil, rules.Match{Rule: "resource_enumeration", Decision: "temp_block"}, "alert"},
 		"configured decision":          {nil, rules.Match{Rule: "brute_force_login", Decision: "alert", Configured: true}, "alert"},
-		"decision nobody configured":   {nil, rules.Match{Rule: "brute_force_login", Decision: "alert"}, "5m0s ip=203.0.113.9"},
+		"decision not configured":      {nil, rules.Match{Rule: "brute_force_login", Decision: "alert"}, "5m0s ip=203.0.113.9"},
 		"own decision":                 {nil, rules.Match{Rule: "r", Decision: "temp_block"}, "5m0s ip=203.0.113.9"},
 		"bare persist_block, never ip": {nil, rules.Match{Rule: "r", Decision: "persist_block"}, "permanent user=u1, permanent session=s1"},
 		"configured persist_block without scopes": {
@@ -94,7 +94,7 @@ func TestResolveFirstSettingDecides(t *testing.T) {
 			}, rules.Match{Rule: "r"}, "permanent user=u1, permanent ip=203.0.113.9",
 		},
 		"own alert":                  {nil, rules.Match{Rule: "r", Decision: "alert"}, "alert"},
-		"nobody speaks":              {nil, rules.Match{Rule: "r"}, ""},
+		"nothing configured":         {nil, rules.Match{Rule: "r"}, ""},
 		"an unknown decision":        {nil, rules.Match{Rule: "r", Decision: "quarantine"}, ""},
 		"fallback":                   {func(p *enforce.Policy) { p.Fallback = enforce.Alert }, rules.Match{Rule: "r"}, "alert"},
 		"block below the severity":   {func(p *enforce.Policy) { p.BlockSeverity = 8 }, rules.Match{Rule: "r", Decision: "block", Severity: 7}, "5m0s ip=203.0.113.9"},
@@ -115,7 +115,7 @@ func TestResolveFirstSettingDecides(t *testing.T) {
 			if c.change != nil {
 				c.change(p)
 			}
-			if got := told(p.Resolve(incident(), c.match)); got != c.want {
+			if got := describe(p.Resolve(incident(), c.match)); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
@@ -129,7 +129,7 @@ func TestDefaultActions(t *testing.T) {
 		"repeated_route": "5m0s ip=203.0.113.9", "request_body_threshold": "5m0s ip=203.0.113.9", "suspicious_proxy_header": "5m0s ip=203.0.113.9",
 		"sensitive_field_change": "permanent user=u1, permanent session=s1", "resource_enumeration": "alert", "another": "",
 	} {
-		if got := told(policy().Resolve(incident(), rules.Match{Rule: rule, Severity: 10})); got != want {
+		if got := describe(policy().Resolve(incident(), rules.Match{Rule: rule, Severity: 10})); got != want {
 			t.Errorf("%s: %q, want %q", rule, got, want)
 		}
 	}
@@ -144,7 +144,7 @@ func TestResolveFirstDurationWins(t *testing.T) {
 	} {
 		p := policy()
 		p.DefaultTTL, p.Actions = c.fallback, map[string]enforce.ActionConfig{"r": {Action: enforce.TempBlock, TTL: c.action}}
-		if got := told(p.Resolve(incident(), rules.Match{Rule: "r", BlockTTL: c.match})); got != want {
+		if got := describe(p.Resolve(incident(), rules.Match{Rule: "r", BlockTTL: c.match})); got != want {
 			t.Errorf("%+v: %q, want %q", c, got, want)
 		}
 	}
@@ -178,7 +178,7 @@ func TestAllowlistTurnsBlocksIntoAlerts(t *testing.T) {
 	p.Allowlist = list
 	p.Actions = map[string]enforce.ActionConfig{"r": {Action: enforce.TempBlock, Scopes: []string{"ip", "user", "session"}}}
 	d := p.Resolve(incident(), rules.Match{Rule: "r"})
-	if got := told(d); got != "5m0s session=s1, alert" || len(d.Allowed) != 2 {
+	if got := describe(d); got != "5m0s session=s1, alert" || len(d.Allowed) != 2 {
 		t.Errorf("%q, allowed %v", got, d.Allowed)
 	}
 }
@@ -198,7 +198,7 @@ func TestTrustedProxyIsNeverBlockedByRule(t *testing.T) {
 	} {
 		e := incident()
 		e.Attrs[0].Value, e.Scopes[0].Value = "198.51.100.1", value
-		if got := told(p.Resolve(e, rules.Match{Rule: "r"})); got != want {
+		if got := describe(p.Resolve(e, rules.Match{Rule: "r"})); got != want {
 			t.Errorf("%s: %s, want %s", value, got, want)
 		}
 	}

@@ -100,7 +100,7 @@ func (h *head) forget() {
 	}
 }
 
-// piece returns the next bytes of a line, valid until the next call; last tells whether its end is among them, of which
+// piece returns the next bytes of a line, valid until the next call; last reports whether its end is among them, of which
 // the line feed is left out.
 func (h *head) piece(r *bufio.Reader) (text []byte, last bool, err error) {
 	text, err = r.ReadSlice('\n')
@@ -304,7 +304,7 @@ func (h *head) take(keep *field, special string, cut bool) {
 	}
 }
 
-// known names the headers that say how requests are told apart.
+// known names the headers that delimit requests.
 func known(name []byte) string {
 	for _, special := range [...]string{"connection", "content-length", "transfer-encoding"} {
 		if len(name) == len(special) && strings.EqualFold(string(name), special) {

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// A Server hands requests to a handler. Its fields must be set before it serves, and not be changed afterwards.
+// A Server passes requests to a handler. Its fields must be set before it serves, and not be changed afterwards.
 //
 // A request that the handler gets has its method, RequestURI and, not decoded, URL.Path and URL.RawQuery as they came (empty
 // where the request line has none), the address of the peer, and the Headers asked for. It has no body, no context of
@@ -71,7 +71,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return err //nolint:wrapcheck // the caller knows the listener
 		}
 		s.Log.Error("connection can't be accepted; trying again", "error", err, "retry_in", retry.String())
-		time.Sleep(retry) //nolint:forbidigo // such as for want of descriptors: nothing tells when there are some again
+		time.Sleep(retry) //nolint:forbidigo // such as for want of descriptors: nothing reports when there are some again
 		retry = min(2*retry, maxRetry)
 	}
 }

@@ -89,7 +89,7 @@ var parts = []string{
 	"internal/window/", "internal/store/", "internal/consumer/", "internal/enforce/", "internal/detector/", "internal/ingress/", "pkg/checker/",
 }
 
-// TestMutationsApply: a mutation whose code has moved mutates nothing, and is named. Names are told apart, and every part of
+// TestMutationsApply: a mutation whose code has moved mutates nothing, and is named. Names are unique, and every part of
 // Wardstream that keeps promises is mutated.
 func TestMutationsApply(t *testing.T) {
 	t.Parallel()

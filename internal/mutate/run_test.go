@@ -38,7 +38,7 @@ var (
 	errNoTests = errors.New("there are no such tests")
 )
 
-// A runner runs tests of mutated programs. The files stay as they are: the go command is told to take others for them, also
+// A runner runs tests of mutated programs. The files stay as they are: the go command is given others in their place, also
 // where tests call it to build programs.
 type runner struct {
 	root string // of the module

@@ -1,4 +1,4 @@
-// Package postgresurl reads the URLs that say where Postgres is, and tells those that can never work from those that may.
+// Package postgresurl reads the URLs that say where Postgres is, and separates those that can never work from those that may.
 // Detector and ingress-check take the same ones.
 package postgresurl
 
@@ -54,7 +54,7 @@ const (
 	path     = "write options=-csearch_path%3Dname"
 )
 
-// foreign are parameters that other drivers read, by their names in small letters. pgx hands them to the server, which refuses
+// foreign are parameters that other drivers read, by their names in small letters. pgx passes them to the server, which refuses
 // every connection over them.
 var foreign = map[string]string{
 	// Prisma

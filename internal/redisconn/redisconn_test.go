@@ -30,7 +30,7 @@ func options(addr string, dial func(ctx context.Context, network, addr string) (
 }
 
 // TestRecoveredServerIsDialledAfterManyFailures: once as many dials have failed as the pool has connections, go-redis by
-// itself hands out the last error for up to a second.
+// itself returns the last error for up to a second.
 func TestRecoveredServerIsDialledAfterManyFailures(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
@@ -139,7 +139,7 @@ func TestClientFollowsNameToAnotherServer(t *testing.T) {
 	})
 }
 
-// TestConnectionLifetimeOfURLIsKept: whoever sets one knows why.
+// TestConnectionLifetimeOfURLIsKept: a lifetime set in the URL is kept.
 func TestConnectionLifetimeOfURLIsKept(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[time.Duration]time.Duration{0: Lifetime, time.Hour: time.Hour, -1: -1} {
@@ -153,7 +153,7 @@ func TestConnectionLifetimeOfURLIsKept(t *testing.T) {
 	}
 }
 
-// TestClusterClientFindsElectedReplica: nobody tells it, since the server that had the slots is gone.
+// TestClusterClientFindsElectedReplica: no server redirects it, since the one that had the slots is gone.
 func TestClusterClientFindsElectedReplica(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)

@@ -61,22 +61,22 @@ type notice struct {
 
 // notices returns the log lines for the changes between two results; before may be nil.
 func notices(before *Server, now Server) []notice {
-	var told []notice
+	var notices []notice
 	if before == nil {
 		before = &Server{RunID: now.RunID}
 	}
 	if before.RunID != now.RunID {
-		told = append(told, notice{slog.LevelWarn, "another Redis server answers now, or the same one after a restart"})
+		notices = append(notices, notice{slog.LevelWarn, "another Redis server answers now, or the same one after a restart"})
 	}
 	switch {
 	case now.CutOff && !before.CutOff:
-		told = append(told, notice{slog.LevelError, "Redis is a replica that is cut off from its primary: what it holds is stale"})
+		notices = append(notices, notice{slog.LevelError, "Redis is a replica that is cut off from its primary: what it holds is stale"})
 	case now.Replica && !now.CutOff && (!before.Replica || before.CutOff):
-		told = append(told, notice{slog.LevelWarn, "Redis is a replica: it can be read, not written"})
+		notices = append(notices, notice{slog.LevelWarn, "Redis is a replica: it can be read, not written"})
 	case !now.Replica && before.Replica:
-		told = append(told, notice{slog.LevelInfo, "Redis is a primary again"})
+		notices = append(notices, notice{slog.LevelInfo, "Redis is a primary again"})
 	}
-	return told
+	return notices
 }
 
 // A Watch detects which server the client's address currently leads to and whether it is a primary. It uses

@@ -49,7 +49,7 @@ func detect(t *testing.T, specs ...rules.Spec) *detection {
 	return &detection{t: t, set: rules.NewSet(built...), windows: memwindow.New(now), decoder: wire.NewDecoder(wire.DecoderOptions{})}
 }
 
-// at hands over an event that comes so many seconds after the epoch, and
+// at evaluates an event that comes so many seconds after the epoch, and
 // returns its matches.
 func (d *detection) at(seconds float64, fields ...string) []rules.Match {
 	d.t.Helper()

@@ -20,11 +20,11 @@ func (d Direct) Emit(ctx context.Context, events []wire.Enforcement) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	errs := make([]error, len(d))
-	var told conc.WaitGroup
+	var sends conc.WaitGroup
 	for i, s := range d {
-		told.Go(func() { errs[i] = s.emit(ctx, events) })
+		sends.Go(func() { errs[i] = s.emit(ctx, events) })
 	}
-	told.Wait()
+	sends.Wait()
 	return errors.Join(errs...)
 }
 

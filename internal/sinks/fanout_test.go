@@ -172,7 +172,7 @@ func TestFanoutDeliversToEverySink(t *testing.T) {
 	}
 }
 
-// TestFanoutBlockedSinkDelaysNoOther: a sink that hangs delays nobody else and gets its
+// TestFanoutBlockedSinkDelaysNoOther: a sink that hangs delays no other and gets its
 // events once it goes on; Emit soon stops waiting for it, and waits again when it has
 // caught up.
 func TestFanoutBlockedSinkDelaysNoOther(t *testing.T) {

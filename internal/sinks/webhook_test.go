@@ -379,8 +379,8 @@ func TestDirectEmitsToEverySink(t *testing.T) {
 		{Name: "good", Sink: &good},
 		{Name: "other", Sink: &broken, Accepts: func(typ string) bool { return typ == wire.TypeBlocked }},
 	}
-	told := make(chan error)
-	go func() { told <- d.Emit(t.Context(), alerts("x", 2)) }()
+	emitted := make(chan error)
+	go func() { emitted <- d.Emit(t.Context(), alerts("x", 2)) }()
 	testenv.Eventually(t, patience, func() error {
 		if _, calls := broken.got(); calls == 0 {
 			return errors.New("not yet")
@@ -388,7 +388,7 @@ func TestDirectEmitsToEverySink(t *testing.T) {
 		return good.has(alerts("x", 2))
 	})
 	stuck.gate.Unlock()
-	if err := <-told; err == nil || err.Error() != "sink broken: down" {
+	if err := <-emitted; err == nil || err.Error() != "sink broken: down" {
 		t.Errorf("error %v", err)
 	}
 	if err := errors.Join(stuck.has(alerts("x", 2)), good.has(alerts("x", 2))); err != nil {

@@ -1,4 +1,4 @@
-// Package spelling finds what somebody meant to write: the known name that is nearest to a mistyped one,
+// Package spelling finds what was meant: the known name that is nearest to a mistyped one,
 // for keys of the configuration, commands, flags and scopes alike.
 package spelling
 

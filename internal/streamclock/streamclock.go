@@ -1,4 +1,4 @@
-// Package streamclock tells the time by the clock that makes the IDs of stream entries,
+// Package streamclock reads the clock that makes the IDs of stream entries,
 // which may differ from the clock of this host.
 package streamclock
 

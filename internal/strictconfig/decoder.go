@@ -79,7 +79,7 @@ func New(o Options, schema any) *Decoder {
 	return d
 }
 
-// Load fills the schema: from the text of the file, then the environment, then the flags. Err tells what is wrong.
+// Load fills the schema: from the text of the file, then the environment, then the flags. Err reports what is wrong.
 func (d *Decoder) Load(schema any, text []byte) {
 	v := reflect.ValueOf(schema).Elem()
 	if root := d.ParseYAML(text); root != nil {

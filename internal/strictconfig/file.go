@@ -58,7 +58,7 @@ func (d *Decoder) ParseYAML(text []byte) (root ast.Node) {
 		return nil
 	}
 	defer func() {
-		if recover() != nil { // a fault of the parser, on a file nobody would write
+		if recover() != nil { // a fault of the parser, on a file no one would write
 			d.fail(1, "", "is not YAML that can be parsed")
 			root = nil
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// joinScalars mends what the lexer does inside {…}: it takes every colon for
+// joinScalars repairs what the lexer does inside {…}: it takes every colon for
 // the end of a key, although "audit:events" or "fe80::/10" in
 // {names: [audit:events]} is one scalar by YAML's rules, where only a colon with
 // a blank after it ends a plain key.

@@ -34,7 +34,7 @@ func fakeTime() (string, error) {
 }
 
 // fakeClock has redis-server started with the library. The C library comes before the allocator that
-// redis-server is linked with, which asks for the time before libfaketime is ready to tell it.
+// redis-server is linked with, which asks for the time before libfaketime is ready to answer.
 func (r *localRedis) fakeClock(library string) error {
 	r.clock = filepath.Join(r.dir, "clock")
 	r.before = []string{

@@ -5,7 +5,7 @@
 // container where an engine answers, a local binary on a free loopback port. Where
 // there is none of them the test fails and says what to install; it is never skipped.
 //
-// Servers that [Redis] and [Postgres] hand out are started once per test binary
+// Servers that [Redis] and [Postgres] return are started once per test binary
 // and shared by its tests, which keep apart by key prefix and by schema.
 // [PrivateRedis] and [PrivatePostgres] start a server for one test, to be flushed,
 // killed and started again. On Linux none of them outlives the test binary,

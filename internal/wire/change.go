@@ -41,7 +41,7 @@ func ReadPosition(head string) (Position, error) {
 type Change struct {
 	At   Position
 	Prev string // the ID of the entry before; "" for an epoch's first
-	// Scopes are those whose blocks changed. Scopes whose values are hashed in keys can't be told and are left out.
+	// Scopes are those whose blocks changed. Scopes whose values are hashed in keys are not known and are left out.
 	Scopes []checker.Scope
 	All    bool // anything may have changed
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is where that can't be told: all of it may be the address, or
+// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is where that is ambiguous: all of it may be the address, or
 // 9985 the port of 2001:db8::7, by a producer that writes no brackets.
 type IPv6Port string
 

@@ -33,7 +33,7 @@ func TestDecodeAddresses(t *testing.T) {
 				t.Errorf("%q is %q, want %q", fields[3], got, want)
 			}
 			if _, ok := e.Get("source.address"); !ok {
-				t.Errorf("%q can't be told from no address", fields[3])
+				t.Errorf("%q cannot be distinguished from no address", fields[3])
 			}
 		}
 	}
@@ -163,7 +163,7 @@ func TestDecodeQuotedValues(t *testing.T) {
 	}
 	plain := decode(t, wire.DecoderOptions{}, "event_type", "x", "user.name", `"eve"`)
 	if plain.Scope("username") != `"eve"` {
-		t.Errorf("somebody who is called so: %v", plain.Scopes)
+		t.Errorf("a user of that name: %v", plain.Scopes)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // are parts of that string, nothing is copied.
 //
 // jsontext checks the grammar to the letter and keeps no tree, so depth and size
-// are bounded by who asks for the next token. It is told to let duplicate names
+// are bounded by the caller. It is configured to let duplicate names
 // pass because they are looked for here, and bytes that are not UTF-8 because they are cleaned once it is known who
 // they stand for.
 type tokens struct {

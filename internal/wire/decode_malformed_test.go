@@ -131,7 +131,7 @@ func TestMalformedReasonHoldsNoEntryText(t *testing.T) {
 	}
 }
 
-// TestMalformedReasonsAreDocumented: whoever finds a class in a dead letter or a metric
+// TestMalformedReasonsAreDocumented: an operator who finds a class in a dead letter or a metric
 // finds it in the documentation.
 func TestMalformedReasonsAreDocumented(t *testing.T) {
 	t.Parallel()

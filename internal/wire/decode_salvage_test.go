@@ -260,7 +260,7 @@ func TestDecodeReplacedScopesStayDistinct(t *testing.T) {
 			if other, taken := seen[value]; taken && other != name {
 				t.Errorf("%s is %s: %q", name, other, value)
 			} else if i > 0 && !taken {
-				t.Errorf("%s written in another way is somebody else: %q", name, value)
+				t.Errorf("%s written in another way is another client: %q", name, value)
 			}
 			seen[value] = name
 		}
@@ -268,7 +268,7 @@ func TestDecodeReplacedScopesStayDistinct(t *testing.T) {
 	e := decode(t, wire.DecoderOptions{}, "event_type", "x", "user.id", "ev\xffe")
 	again := decode(t, wire.DecoderOptions{}, "event_type", "x", "user.id", e.Scope("user"))
 	if again.Scope("user") == e.Scope("user") {
-		t.Error("somebody can be called what another's name was replaced by")
+		t.Error("a client can choose the name that another's was replaced by")
 	}
 	wantText(t, e, "user.id", "ev\ufffde")
 	ids := map[string]bool{}

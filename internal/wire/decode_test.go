@@ -74,7 +74,7 @@ func TestDecodeFlatValues(t *testing.T) {
 	}
 }
 
-// TestDecodeEncoding pins how an entry tells its encoding: the type that comes
+// TestDecodeEncoding pins how the encoding of an entry is recognised: the type that comes
 // out says which part of it was taken for the event.
 func TestDecodeEncoding(t *testing.T) {
 	t.Parallel()

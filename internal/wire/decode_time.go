@@ -65,7 +65,7 @@ func (m *wellKnown) date(e *event.Event) error {
 
 // ownTime reads an event's own timestamp: a date and time, which is in UTC unless it has an offset, or a count
 // since 1970, in nanoseconds by contract; the smaller counts that
-// seconds, milliseconds and microseconds make of the years 1973 to 5138 are told by their size.
+// seconds, milliseconds and microseconds make of the years 1973 to 5138 are distinguished by their size.
 func ownTime(v any) (time.Time, bool) {
 	text, ok := event.Text(v)
 	if !ok {
@@ -111,7 +111,7 @@ func knownZone(t time.Time) bool {
 	return offset != 0 || name == "" || name == "UTC" || name == "GMT" || name == "Z"
 }
 
-// sinceEpoch tells the unit of n by its size.
+// sinceEpoch derives the unit of n from its size.
 func sinceEpoch(n int64) (time.Time, bool) {
 	switch {
 	case n < 1e8:

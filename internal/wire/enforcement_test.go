@@ -56,7 +56,7 @@ func TestEnforcementGolden(t *testing.T) {
 	golden(t, "enforcement.golden.jsonl", lines)
 }
 
-// TestEnforcementDocumentationExample: the event that docs/reference/enforcement-events.md shows is what a block of 300 s is told as.
+// TestEnforcementDocumentationExample: the event that docs/reference/enforcement-events.md shows is what is published for a block of 300 s.
 func TestEnforcementDocumentationExample(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/reference/enforcement-events.md")
@@ -70,10 +70,10 @@ func TestEnforcementDocumentationExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := enforcements()[0]
-	told := wire.Enforcement{
+	event := wire.Enforcement{
 		Type: e.Type, ID: e.ID, Time: e.Time, Observed: e.Observed, Scope: e.Scope, Rule: e.Rule, Action: e.Action, TTL: e.TTL, ExpiresAt: e.ExpiresAt,
 	}
-	if line, err := wire.EncodeEnforcement(told, wire.Origin{Version: "1.0.0"}); err != nil || string(line) != compact.String() {
+	if line, err := wire.EncodeEnforcement(event, wire.Origin{Version: "1.0.0"}); err != nil || string(line) != compact.String() {
 		t.Errorf("the page shows\n%s\nbut it is\n%s (%v)", &compact, line, err)
 	}
 }

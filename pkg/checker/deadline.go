@@ -38,7 +38,7 @@ type deadlineBucket struct {
 	passed chan struct{}
 }
 
-// deadlines hands out shared deadlines for look-ups bounded by timeout.
+// deadlines returns shared deadlines for look-ups bounded by timeout.
 type deadlines struct {
 	timeout time.Duration
 	last    atomic.Pointer[deadlineBucket]

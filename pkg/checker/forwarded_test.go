@@ -67,7 +67,7 @@ func TestForwarded(t *testing.T) {
 		{"an empty quoted value", 0, []string{`for=""`}, ""},
 		{"blanks around the equals sign", 0, []string{"for = " + client}, ""},
 		{"junk behind the quotes", 0, []string{`for="` + client + `"x`}, ""},
-		{"a quotation mark nobody closes", 0, []string{`for="` + client}, ""},
+		{"a quotation mark that is not closed", 0, []string{`for="` + client}, ""},
 		{"an address as long as one likes", 0, []string{`for="` + strings.Repeat("1", 100_000) + `"`}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
-// TestClientErrors tells a chain that names nobody from one of proxies alone.
+// TestClientErrors distinguishes a chain without addresses from one of proxies alone.
 func TestClientErrors(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -526,7 +526,7 @@ func FuzzAttribute(f *testing.F) {
 		raw, err := publisher.Encode(publisher.Event{Type: "http.response.success", ID: "id", Attributes: map[string]any{name: text}})
 		const escaped = len(`\ufffd`) // what stands for a byte that isn't UTF-8
 		if err != nil || escaped*len(name) > 4096 {
-			return // too large, which is told
+			return // too large, which is reported
 		}
 		e, err := decoder.Decode("s", "1-1", []string{"event", string(raw)})
 		if err != nil || e.Type != "http.response.success" || e.Member != "id" {

@@ -49,7 +49,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestLockTimeoutIsAStoreFailure: a lock that isn't had, a standby that can't
+// TestLockTimeoutIsAStoreFailure: a lock that is not available, a standby that can't
 // write, too little time.
 func TestLockTimeoutIsAStoreFailure(t *testing.T) {
 	t.Parallel()

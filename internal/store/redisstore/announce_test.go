@@ -206,7 +206,7 @@ func TestLostChangesStreamBeginsNewEpoch(t *testing.T) {
 	}
 }
 
-// TestFailedAnnouncementIsAnError: a change that nobody hears of has to be made again.
+// TestFailedAnnouncementIsAnError: a change that was not announced has to be made again.
 func TestFailedAnnouncementIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

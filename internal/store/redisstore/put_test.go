@@ -64,7 +64,7 @@ func TestTTLs(t *testing.T) {
 }
 
 // TestRepeatedMatchRenewsPermanent: without Postgres a permanent block lasts as
-// long as somebody keeps earning it.
+// long as matches renew it.
 func TestRepeatedMatchRenewsPermanent(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -142,7 +142,7 @@ func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 }
 
 // TestKeyOfAnotherTypeIsAnError: a key that holds something else can't take a block, and that
-// is nobody else's trouble.
+// affects no other key.
 func TestKeyOfAnotherTypeIsAnError(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -166,7 +166,7 @@ func TestKeyOfAnotherTypeIsAnError(t *testing.T) {
 	}
 }
 
-// TestForeignValuesCountByTTL: what other software wrote counts by its TTL; what nobody
+// TestForeignValuesCountByTTL: what other software wrote counts by its TTL; what no reader
 // can read is replaced.
 func TestForeignValuesCountByTTL(t *testing.T) {
 	t.Parallel()

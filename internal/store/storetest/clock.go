@@ -9,7 +9,7 @@ import (
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
-	// Moved, if set, is told of every move.
+	// Moved, if set, is called for every move.
 	Moved func(now time.Time)
 }
 

@@ -236,7 +236,7 @@ func TestUnblockDuringRedisOutageIsRepaired(t *testing.T) {
 	}
 }
 
-// TestUnblockDuringPostgresOutage: the scope is free at once, the operator is told,
+// TestUnblockDuringPostgresOutage: the scope is free at once, the operator is warned,
 // and repeating makes it last.
 func TestUnblockDuringPostgresOutage(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 )
 
 // TestMembershipHashIsRebuiltBeforeItExpires: a hash that is left alone until it is gone leaves a gap in which
-// ingress can't tell who is blocked for good. Two passes fit into what is left when it is renewed.
+// ingress does not know which clients are blocked permanently. Two passes fit into what is left when it is renewed.
 func TestMembershipHashIsRebuiltBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	const ttl = redisstore.DefaultPermanentTTL

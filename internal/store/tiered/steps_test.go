@@ -28,8 +28,8 @@ import (
 //
 //   - a membership hash that says it is complete is what Postgres says, and so are the copies then; without one there
 //     may be copies too few, as Postgres is asked, never one too many;
-//   - a scope that an operator unblocked, with no match later than that, isn't blocked; one that nobody unblocked and
-//     somebody blocked is.
+//   - a scope that an operator unblocked, with no match later than that, isn't blocked; one that was not unblocked and
+//     was blocked is.
 func TestEveryInterleaving(t *testing.T) {
 	t.Parallel()
 	env, pg := testenv.Redis(t), testenv.Postgres(t)
@@ -55,7 +55,7 @@ func TestEveryInterleaving(t *testing.T) {
 	})
 }
 
-// A stepper does one thing after the other, but stops before each access to a store until it is told to go on.
+// A stepper does one thing after the other, but stops before each access to a store until it may go on.
 type stepper struct {
 	*pgstore.Blocks
 
@@ -150,7 +150,7 @@ type race struct {
 
 const raceScopes = 2
 
-// newRace draws everything before anybody takes a step.
+// newRace draws everything before the first step.
 func newRace(t *testing.T, rt *rapid.T, r *rig, who []*stepper) *race {
 	x := &race{
 		t: t, rt: rt, r: r, who: who, base: time.Now().Add(-30 * time.Minute).UTC().Truncate(time.Second),
@@ -282,16 +282,16 @@ func (x *race) compare() {
 			wrong = append(wrong, "blocked by what came before its unblock")
 		}
 		if !truth && !matched.IsZero() && revoked.IsZero() {
-			wrong = append(wrong, "not blocked, and nobody unblocked it")
+			wrong = append(wrong, "not blocked, and not unblocked")
 		}
 		if len(wrong) > 0 {
-			x.rt.Fatalf("scope %s: %s\ndeeds %s\nsteps %s", name, strings.Join(wrong, "; "), x.told(), strings.Join(x.trace, " "))
+			x.rt.Fatalf("scope %s: %s\ndeeds %s\nsteps %s", name, strings.Join(wrong, "; "), x.history(), strings.Join(x.trace, " "))
 		}
 	}
 }
 
-// told says who did what.
-func (x *race) told() string {
+// history lists the steps of each worker.
+func (x *race) history() string {
 	var out []string
 	for i, deeds := range x.deeds {
 		for _, d := range deeds {

@@ -163,7 +163,7 @@ func TestStoreVectorBugs(t *testing.T) {
 		t.Parallel()
 		c := cases["durable_expiry_ignored_by_cache"]
 		r := newPythonRig(t, c.At, time.Hour, true)
-		c.Redis = nil // their copy, which nothing tells from a block of an hour
+		c.Redis = nil // their copy, which cannot be distinguished from a block of an hour
 		r.load(t, c)
 		reconcile(t, tiered.NewReconciler(r.Blocks, tiered.ReconcilerOptions{}))
 		if len(mustLookup(t, r, user("42"))) != 1 {

@@ -92,7 +92,7 @@ func (s *RareTags) announce(ctx context.Context, ops []window.Op, now time.Time)
 			for _, tag := range tags {
 				p.ZAdd(ctx, book.key, redis.Z{Score: float64(now.UnixMilli()), Member: tagMember(tag)})
 			}
-			p.ZRemRangeByRank(ctx, book.key, 0, -maxRareTags-2) // one more than is told apart
+			p.ZRemRangeByRank(ctx, book.key, 0, -maxRareTags-2) // one more than is distinguished
 			p.PExpire(ctx, book.key, book.ttl)
 		}
 		return nil
@@ -113,7 +113,7 @@ func (s *RareTags) fresh(ops []window.Op, now time.Time) map[*tagBook][]uint64 {
 			continue
 		}
 		book, tag := s.book(op.Spec), rareTag(op.Tag)
-		if told, ok := book.seen[tag]; ok && now.Sub(told) < book.ttl/2 || !ok && len(book.seen) > maxRareTags {
+		if reported, ok := book.seen[tag]; ok && now.Sub(reported) < book.ttl/2 || !ok && len(book.seen) > maxRareTags {
 			continue
 		}
 		if fresh == nil {
@@ -213,8 +213,8 @@ func (s *RareTags) refresh(ctx context.Context, now time.Time) error {
 		for _, z := range replies[i].Val() {
 			book.learn(z)
 		}
-		for tag, told := range book.seen {
-			if now.Sub(told) > book.ttl {
+		for tag, reported := range book.seen {
+			if now.Sub(reported) > book.ttl {
 				delete(book.seen, tag)
 			}
 		}
@@ -227,9 +227,9 @@ func (b *tagBook) learn(z redis.Z) {
 	if !ok || len(member) != 8 {
 		return
 	}
-	tag, told := binary.BigEndian.Uint64([]byte(member)), time.UnixMilli(int64(z.Score))
-	if told.After(b.seen[tag]) {
-		b.seen[tag] = told
+	tag, reported := binary.BigEndian.Uint64([]byte(member)), time.UnixMilli(int64(z.Score))
+	if reported.After(b.seen[tag]) {
+		b.seen[tag] = reported
 	}
 }
 

@@ -186,7 +186,7 @@ func TestClientAddress(t *testing.T) {
 		md     []string
 		want   codes.Code
 	}{
-		"nobody is trusted":        {plain, []string{"x-forwarded-for", attacker}, codes.OK},
+		"no trusted proxy":         {plain, []string{"x-forwarded-for", attacker}, codes.OK},
 		"trusted peer":             {trusting, []string{"x-forwarded-for", attacker}, codes.PermissionDenied},
 		"claims stand to the left": {trusting, []string{"x-forwarded-for", visitor + ", " + attacker}, codes.PermissionDenied},
 		"values are one list":      {trusting, []string{"x-forwarded-for", visitor, "x-forwarded-for", attacker}, codes.PermissionDenied},

@@ -103,7 +103,7 @@ func TestDenial(t *testing.T) {
 			}
 			for _, values := range res.Header() {
 				if all := strings.Join(values, " ") + body; strings.Contains(all, "secret") || strings.Contains(all, "203.0.113.9") {
-					t.Errorf("the answer tells %q", all)
+					t.Errorf("the answer has %q", all)
 				}
 			}
 		})

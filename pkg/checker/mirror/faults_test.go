@@ -81,7 +81,7 @@ func TestOutageServesUntilStale(t *testing.T) {
 		t.Errorf("a block that is known: %+v", d)
 	}
 	if d := c.Check(t.Context(), checker.Subject{User: "x"}); d.Blocked || d.Err == nil {
-		t.Errorf("somebody else: %+v", d)
+		t.Errorf("another client: %+v", d)
 	}
 	env.Restart()
 	r.becomes(Following)
@@ -265,7 +265,7 @@ func TestGapsAreDetected(t *testing.T) {
 		if err := f.step(t.Context(), -1); !errors.Is(err, errGap) {
 			t.Errorf("error %v", err)
 		}
-		f.leave() // waits for the snapshot, which nobody else has taken
+		f.leave() // waits for the snapshot, which no other goroutine has taken
 	})
 	t.Run("no head, and then one", func(t *testing.T) {
 		t.Parallel()

@@ -171,7 +171,7 @@ func TestExpiryFollowsRedisClock(t *testing.T) {
 	}
 }
 
-// TestConfirm: what is not a block in Redis any more isn't one, though nobody said so; without Redis
+// TestConfirm: what is not a block in Redis any more isn't one, though it was not announced; without Redis
 // the mirror is believed.
 func TestConfirm(t *testing.T) {
 	t.Parallel()
@@ -219,7 +219,7 @@ func TestColdMirrorAsksRedis(t *testing.T) {
 		t.Errorf("cold: %+v, %v", blocks, err)
 	}
 	if r.mirror.Clean(clean) {
-		t.Error("a cold mirror calls somebody clean")
+		t.Error("a cold mirror calls a client clean")
 	}
 	permanent := checker.Block{ID: "p", Scope: user("permanent"), Rule: "r", StatusCode: 403, Message: "m"}
 	_, err := r.blocks.Rebuild(t.Context(), func(_ context.Context, add func(checker.Block) error) error { return add(permanent) })
@@ -269,7 +269,7 @@ func TestOverfullMirrorAsksRedis(t *testing.T) {
 	r.isClean(clean, true)
 }
 
-// TestUnannouncedChangesAreReconciled: what nobody announced is found by and by.
+// TestUnannouncedChangesAreReconciled: what was not announced is found in the end.
 func TestUnannouncedChangesAreReconciled(t *testing.T) {
 	t.Parallel()
 	r := running(t, WithReconcile(100*time.Millisecond))
@@ -333,7 +333,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestNotRunningAsksRedis: a mirror that nobody runs is a look-up in Redis.
+// TestNotRunningAsksRedis: a mirror that does not run is a look-up in Redis.
 func TestNotRunningAsksRedis(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

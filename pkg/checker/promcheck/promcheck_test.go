@@ -83,7 +83,7 @@ wardstream_checker_errors_total{type="unavailable"} 2
 		t.Errorf("histogram found: %v; another hook heard of %d decisions", found, heard)
 	}
 	if text := exposition(t, reg); strings.Contains(text, "10.1.2.3") || strings.Contains(text, `"42"`) {
-		t.Errorf("labels tell of an address or a user:\n%s", text)
+		t.Errorf("labels hold an address or a user:\n%s", text)
 	}
 }
 

@@ -52,7 +52,7 @@ type clusterRig struct {
 
 func newClusterRig(t *testing.T) *clusterRig {
 	t.Helper()
-	// Otherwise no primary answers while one of them is known to be gone, which nobody can change from here.
+	// Otherwise no primary answers while one of them is known to be gone, which cannot be changed from here.
 	env := testenv.Cluster(t, "--cluster-require-full-coverage", "no")
 	r := &clusterRig{fixture: fixture{t: t, client: env.ClusterClient(), keys: rediskey.Keys{Prefix: "ws-test"}}, env: env, users: make([]string, 3)}
 	for n := 0; r.users[0] == "" || r.users[1] == "" || r.users[2] == ""; n++ {
@@ -118,7 +118,7 @@ func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	}
 }
 
-// TestClusterPrimaryHangsDelaysNoOther: a server that takes requests and answers none costs the others nothing after a while, and nobody
+// TestClusterPrimaryHangsDelaysNoOther: a server that takes requests and answers none costs the others nothing after a while, and no client
 // is let through for it whom another server has blocked.
 func TestClusterPrimaryHangsDelaysNoOther(t *testing.T) {
 	t.Parallel()

@@ -87,7 +87,7 @@ func (f fixture) complete() {
 	f.must(f.client.Expire(f.t.Context(), f.keys.Permanent(), time.Hour).Err())
 }
 
-// messages returns the messages of the blocks found, which tell them apart.
+// messages returns the messages of the blocks found, which differ.
 func messages(blocks []checker.Block) []string {
 	out := []string{}
 	for _, b := range blocks {

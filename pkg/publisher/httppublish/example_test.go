@@ -25,7 +25,7 @@ func Example() {
 	publish := httppublish.Middleware(events)
 
 	server := &http.Server{Addr: "127.0.0.1:0", Handler: protect(publish(mux)), ReadHeaderTimeout: 5 * time.Second}
-	_ = server.Close() // an application would run until it is told to stop
+	_ = server.Close() // an application would run until it is stopped
 	_ = server.ListenAndServe()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

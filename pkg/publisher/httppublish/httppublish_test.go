@@ -203,10 +203,10 @@ func TestClientAddress(t *testing.T) {
 		want map[string]string
 		tp   string
 	}{
-		"nobody is trusted": {nil, map[string]string{"source.address": "127.0.0.1", "user.id": "", "session.id": ""}, trace},
-		"trusted proxy":     {[]httppublish.Option{httppublish.WithTrustedProxies(proxies)}, map[string]string{"source.address": "203.0.113.9"}, trace},
-		"another header":    {[]httppublish.Option{httppublish.WithTrustedProxies(forwarded)}, map[string]string{"source.address": "203.0.113.10"}, trace},
-		"subject":           {[]httppublish.Option{fill}, map[string]string{"user.id": "42", "user.name": "eve", "session.id": "s1"}, trace},
+		"no trusted proxy": {nil, map[string]string{"source.address": "127.0.0.1", "user.id": "", "session.id": ""}, trace},
+		"trusted proxy":    {[]httppublish.Option{httppublish.WithTrustedProxies(proxies)}, map[string]string{"source.address": "203.0.113.9"}, trace},
+		"another header":   {[]httppublish.Option{httppublish.WithTrustedProxies(forwarded)}, map[string]string{"source.address": "203.0.113.10"}, trace},
+		"subject":          {[]httppublish.Option{fill}, map[string]string{"user.id": "42", "user.name": "eve", "session.id": "s1"}, trace},
 		"an address of the application's": {[]httppublish.Option{httppublish.WithSubject(func(_ *http.Request, s *checker.Subject) {
 			s.IP = netip.MustParseAddr("::ffff:198.51.100.7")
 		})}, map[string]string{"source.address": "198.51.100.7"}, trace},
@@ -225,7 +225,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestProxyAddressesAreNotPublished: a request that a trusted proxy names no client for has no address, so that nobody counts it
+// TestProxyAddressesAreNotPublished: a request that a trusted proxy names no client for has no address, so that no rule counts it
 // against the proxy.
 func TestProxyAddressesAreNotPublished(t *testing.T) {
 	t.Parallel()

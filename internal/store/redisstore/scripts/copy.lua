@@ -5,7 +5,7 @@
 --        3 membership hash; 4 generation
 -- ARGV   1 value as wire.EncodeCopy writes it; 2 time in ms of the event it began with, '' for an operator's
 --        own wish; 3 TTL in ms of a copy; 4 field in the membership hash; 5 its value; 6 new generation
--- Result store.Outcome as far as this key tells: Began where there was none or the same block was
+-- Result store.Outcome as far as this key shows: Began where there was none or the same block was
 -- Cost   O(1): GET, GET, TIME, SET; SET, EXISTS, HSET for a new block; 6 to 10 µs of Redis
 local HEAD = [==[$BLOCK_HEAD(.*)$]==]
 local KEPT, BEGAN, BECAME_PERMANENT, EXTENDED, LAPSED, UNBLOCKED = 0, 1, 2, 3, 4, 5
