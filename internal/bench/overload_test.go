@@ -39,7 +39,7 @@ func TestOverload(t *testing.T) {
 		duration, every, calibrate = *overload, 5*time.Second, 40_000
 	}
 	capacity := throttled(t, binary, calibrate)
-	tell(t, "the worker, on %.0f %% of a processor, handles %.0f events/s; %.0f/s are published", 100*quota/quotaPeriod.Seconds(), capacity, *overloadFactor*capacity)
+	printFigures(t, "the worker, on %.0f %% of a processor, handles %.0f events/s; %.0f/s are published", 100*quota/quotaPeriod.Seconds(), capacity, *overloadFactor*capacity)
 	for _, mode := range []string{"in_order", "shed"} {
 		t.Run(mode, func(t *testing.T) {
 			env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no", "--maxmemory", "6gb", "--maxmemory-policy", "noeviction")
@@ -53,7 +53,7 @@ func TestOverload(t *testing.T) {
 			o := &observer{t: t, client: env.Client, worker: p, began: time.Now()}
 			o.watch(duration, every)
 			close(stop)
-			tell(t, "%s: %d events published, %d attackers", mode, <-published, len(o.delays)+len(o.waiting))
+			printFigures(t, "%s: %d events published, %d attackers", mode, <-published, len(o.delays)+len(o.waiting))
 			if *overload == 0 {
 				testenv.Eventually(t, time.Minute, o.allBlocked)
 			}
@@ -61,8 +61,8 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// tell prints where figures are wanted, else logs.
-func tell(t *testing.T, format string, args ...any) {
+// printFigures prints where figures are wanted, else logs.
+func printFigures(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if *overload > 0 {
 		fmt.Printf(format+"\n", args...)
@@ -168,7 +168,7 @@ type attacker struct {
 // watch makes an attack and prints a line every so often.
 func (o *observer) watch(duration, every time.Duration) {
 	o.t.Helper()
-	tell(o.t, "%8s %9s %9s %8s %9s %9s %9s %12s %9s", "seconds", "lag", "age s", "RSS MiB", "Redis MiB", "acked/s", "shed/s", "delay s", "waiting")
+	printFigures(o.t, "%8s %9s %9s %8s %9s %9s %9s %12s %9s", "seconds", "lag", "age s", "RSS MiB", "Redis MiB", "acked/s", "shed/s", "delay s", "waiting")
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	acked, shed := 0.0, 0.0
@@ -189,7 +189,7 @@ func (o *observer) watch(duration, every time.Duration) {
 	}
 }
 
-// allBlocked notes who is blocked by now, and says whether somebody isn't.
+// allBlocked notes which attackers are blocked by now, and reports whether one is not.
 func (o *observer) allBlocked() error {
 	still := o.waiting[:0:0]
 	for _, a := range o.waiting {
@@ -213,7 +213,7 @@ func (o *observer) line(every time.Duration, acked, shed float64) {
 		delay = fmt.Sprintf("%.1f", o.delays[n-1].Seconds())
 	}
 	lag, age := o.lag()
-	tell(o.t, "%8.0f %9d %9.1f %8.0f %9.0f %9.0f %9.0f %12s %9d", time.Since(o.began).Seconds(), lag, age.Seconds(), rss/(1<<20),
+	printFigures(o.t, "%8.0f %9d %9.1f %8.0f %9.0f %9.0f %9.0f %12s %9d", time.Since(o.began).Seconds(), lag, age.Seconds(), rss/(1<<20),
 		info(o.t.Context(), o.t, o.client, "used_memory")/(1<<20), acked/every.Seconds(), shed/every.Seconds(), delay, len(o.waiting))
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/wardstream/wardstream/schema"
 )
 
-// byHand is what somebody would write who has these scopes to ask for.
+// byHand is the query that a person would write for these scopes.
 const byHand = `SELECT scope_type, scope_value, status_code, message FROM permanent_blocks WHERE revoked_at IS NULL AND
 	((scope_type = $1 AND scope_value = $2) OR (scope_type = $3 AND scope_value = $4) OR (scope_type = $5 AND scope_value = $6)
 	OR (scope_type = $5 AND scope_value = $7) OR (scope_type = $5 AND scope_value = $8))`
@@ -41,7 +41,7 @@ func TestBenchPostgresCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := checker.New(lookup, checker.WithTimeout(time.Second))
-	hand := func() {
+	manual := func() {
 		rows, err := env.Pool.Query(t.Context(), byHand, "user", "42", "session", "s", "ip", "203.0.113.9", "203.0.113.0/24", "203.0.0.0/16")
 		if err != nil {
 			t.Fatal(err)
@@ -49,11 +49,11 @@ func TestBenchPostgresCheck(t *testing.T) {
 		rows.Close()
 	}
 	n := size(10_000, 20)
-	checks, hands := make([]time.Duration, n), make([]time.Duration, n)
+	checks, manuals := make([]time.Duration, n), make([]time.Duration, n)
 	for i := range n {
-		hands[i], checks[i] = timed(hand), timed(func() { mustAllow(t, c) })
+		manuals[i], checks[i] = timed(manual), timed(func() { mustAllow(t, c) })
 	}
-	floor, value := quantile(hands, .5), quantile(checks, .5)
+	floor, value := quantile(manuals, .5), quantile(checks, .5)
 	report(t, figure{
 		Name: "postgres_check_p50", Value: value, Unit: "us", Samples: n,
 		Floor: fmt.Sprintf("the query by hand, %.1f us", floor), Ratio: value / floor,

@@ -90,7 +90,7 @@ func (w *world) round(n int, chosen []fault) int {
 		w.publish(ctx, p, &published)
 	}()
 	undo, unblocked := w.make(ctx, chosen, random, len(p.events), &published), func() {}
-	if w.sentinel == nil { // a failover may lose what an operator was told is done
+	if w.sentinel == nil { // a failover may lose what was reported to an operator as done
 		w.publishing.Lock()
 		unblocked = w.unblockSome(ctx, n, random)
 		w.publishing.Unlock()

@@ -188,8 +188,8 @@ type watch struct {
 	asked int
 }
 
-// follow asks one ingress-check about everybody until ctx ends. Nobody is denied for nothing; who is blocked on a primary
-// that lives is denied, and by a mirror everybody who is blocked.
+// follow asks one ingress-check about every client until ctx ends. No client is denied without a block; a client that is blocked on a primary
+// that lives is denied, and a mirror denies every blocked client.
 func (v *watch) follow(ctx context.Context, s *ingress) {
 	for ctx.Err() == nil {
 		v.note(ctx, v.gone, v.is(ctx, s, v.clean, false))

@@ -12,8 +12,8 @@ import (
 // stepsClock is the fault that needs a server whose clock can be set.
 const stepsClock = "redis clock steps"
 
-// clockFault has Redis' clock step, back by minutes, forward by minutes, and back to what everybody else's shows. Entries
-// published after a step back have the time of the last one before it. Workers end with entries in hand that were
+// clockFault has Redis' clock step, back by minutes, forward by minutes, and back to what all other clocks show. Entries
+// published after a step back have the time of the last one before it. Workers end with entries in flight that were
 // delivered in the future, since Postgres' table is locked, and others have to claim them.
 func clockFault() fault {
 	return fault{name: stepsClock, alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {

@@ -30,7 +30,7 @@ func fullDisk(ctx context.Context, w *world, r *rand.Rand) (func() error, error)
 }
 
 // fillPages takes what room for rows there is in pages that Postgres has already, and returns the error that says that
-// there is no more. The rows are of no interest to anybody.
+// there is no more. The rows are of no interest.
 func (w *world) fillPages(ctx context.Context) error {
 	const filler = `INSERT INTO permanent_blocks (scope_type, scope_value, reason, rule_name, message, metadata, created_at, revoked_at, revoked_by, revoked_reason)
 SELECT 'filler', gen_random_uuid()::text, '', '', '', '{}', '2000-01-01', '2000-01-01', '', '' FROM generate_series(1, $1)`
@@ -46,8 +46,8 @@ SELECT 'filler', gen_random_uuid()::text, '', '', '', '{}', '2000-01-01', '2000-
 	}
 }
 
-// overflowLog has Postgres begin new segments of its log until it has no room for one. It ends, and whoever runs it
-// would try in vain to start it.
+// overflowLog has Postgres begin new segments of its log until it has no room for one. It ends, and cannot
+// be started again.
 func (w *world) overflowLog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

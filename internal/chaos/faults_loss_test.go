@@ -49,7 +49,7 @@ func (w *world) losing(note func(), lose func() error) error {
 	return nil
 }
 
-// loseRedis notes that Redis has lost everything, what tells of blocks included.
+// loseRedis notes that Redis has lost everything, events of blocks included.
 func (w *world) loseRedis() {
 	w.oracle.loseRedis()
 	w.seen = newSeen()
@@ -67,8 +67,8 @@ func (w *world) hurry(r *rand.Rand) func() error {
 	}
 }
 
-// trim makes entries pending for workers that die, and trims the stream past them and past entries that nobody has
-// read yet. As nobody has them in hand, it is known how many are lost.
+// trim makes entries pending for workers that die, and trims the stream past them and past entries that are not read
+// yet. As they are not in flight, it is known how many are lost.
 func trim(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	tx, err := w.postgres.Pool.Begin(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func trim(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	return nil, err
 }
 
-// trimSome trims up to an entry that nobody has read, if there is any.
+// trimSome trims up to an unread entry, if there is any.
 func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 	groups, err := w.client().XInfoGroups(ctx, stream).Result()
 	if err != nil || len(groups) != 1 {
@@ -130,7 +130,7 @@ func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 }
 
 // redisCounts reports whether Redis' count of entries read is known to be right: since a worker last compared it there was
-// no restart or failover, which falsify it. Where it isn't, nobody can know how many entries were trimmed unread.
+// no restart or failover, which falsify it. Where it isn't, it is unknown how many entries were trimmed unread.
 func (w *world) redisCounts(ctx context.Context) (bool, error) {
 	info, err := w.client().InfoMap(ctx, "replication").Result()
 	if err != nil {

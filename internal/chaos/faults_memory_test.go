@@ -13,17 +13,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// evictions is where Redis tells of keys that it evicts.
+// evictions is where Redis publishes the keys that it evicts.
 const evictions = "__keyevent@0__:evicted"
 
 var errNoWarning = errors.New("detector check doesn't warn of allkeys-lru")
 
 // memoryFault has Redis evict keys for lack of memory: some of them, or all, the stream included. What it evicts is
-// lost, and known, since Redis tells.
+// lost, and known, since Redis publishes them.
 func memoryFault() fault {
 	return fault{name: "redis evicts keys", alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
-		told := w.client().Subscribe(context.Background(), evictions)
-		if _, err := told.Receive(ctx); err != nil {
+		evictedKeys := w.client().Subscribe(context.Background(), evictions)
+		if _, err := evictedKeys.Receive(ctx); err != nil {
 			return nil, err
 		}
 		limit, err := w.memoryLimit(ctx, r)
@@ -39,7 +39,7 @@ func memoryFault() fault {
 			return nil, fmt.Errorf("%w: %s", errNoWarning, out)
 		}
 		return func() error {
-			err := w.keepAll(told)
+			err := w.keepAll(evictedKeys)
 			if err == nil {
 				w.endSome(r, syscall.SIGTERM) // who starts copies permanent blocks to Redis at once
 			}
@@ -64,7 +64,7 @@ func (w *world) memoryLimit(ctx context.Context, r *rand.Rand) (string, error) {
 }
 
 // keepAll has Redis keep everything again, and notes what it evicted until then.
-func (w *world) keepAll(told *redis.PubSub) error {
+func (w *world) keepAll(evictedKeys *redis.PubSub) error {
 	ctx := context.Background()
 	const end = "that is all"
 	var evicted []string
@@ -85,7 +85,7 @@ func (w *world) keepAll(told *redis.PubSub) error {
 			return err
 		}
 		for {
-			m, err := told.ReceiveMessage(ctx)
+			m, err := evictedKeys.ReceiveMessage(ctx)
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (w *world) keepAll(told *redis.PubSub) error {
 		}
 		w.line.add("%d keys were evicted: %s", len(evicted), kinds(evicted))
 		w.evicted += len(evicted)
-		return told.Close()
+		return evictedKeys.Close()
 	})
 }
 
@@ -124,7 +124,7 @@ func (o *oracle) evict(keys []string) {
 			}
 		case key == enforcement:
 			for _, s := range o.scopes {
-				s.untold = !s.told
+				s.unsure = !s.announced
 			}
 		case kind == "window", kind == "clears":
 			_, addr, _ := strings.Cut(rest[strings.Index(rest, ":")+1:], ":")

@@ -39,8 +39,8 @@ func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 	}
 }
 
-// freeze stops workers for longer than it takes until others claim what they have in hand, and lets them go on. They
-// have a lot of garbage in hand, so that some stop between reading it and making dead letters of it.
+// freeze stops workers for longer than it takes until others claim their in-flight entries, and lets them go on. They
+// have a lot of garbage in flight, so that some stop between reading it and making dead letters of it.
 func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	all := w.running()
 	frozen := all[:1+r.IntN(len(all)-1)]

@@ -73,7 +73,7 @@ func restartInOrder(ctx context.Context, w *world, r *rand.Rand) (func() error, 
 		wait(5 * time.Millisecond)
 	}
 	wait(between(r, 100*time.Millisecond, 800*time.Millisecond))
-	w.line.add("Redis is told to end")
+	w.line.add("Redis gets SIGTERM")
 	w.redis.Shutdown()
 	return func() error {
 		w.redis.Restart()

@@ -8,7 +8,7 @@ import (
 // losses are what workers say of entries that are lost.
 type losses struct {
 	pending, unread int // entries, by cause
-	unknown         int // times that there are more, and nobody can know how many; 1 is once or more often
+	unknown         int // times that there are more, in an unknown number; 1 is once or more often
 }
 
 const (
@@ -32,7 +32,7 @@ func (d *worker) losses() (losses, error) {
 	return out, err
 }
 
-// checkLost: what was declared lost in this round is what was lost, and nobody says that the number is unknown where it
+// checkLost: what was declared lost in this round is what was lost, and the number is not reported as unknown where it
 // can be known. What workers counted that are gone since is gone, too; those that have to count live on.
 func (w *world) checkLost(_ context.Context, found *findings) error {
 	var got losses

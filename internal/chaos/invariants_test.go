@@ -16,7 +16,7 @@ func (w *world) check(ctx context.Context) []string {
 	}
 	var found findings
 	for _, invariant := range []func(context.Context, *findings) error{
-		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkTold, w.checkDead, w.checkKeys, w.checkLost, w.checkLag, w.checkOwners, w.checkGrowth,
+		w.checkWindows, w.checkBlocks, w.checkPermanent, w.checkAnnounced, w.checkDead, w.checkKeys, w.checkLost, w.checkLag, w.checkOwners, w.checkGrowth,
 	} {
 		if err := invariant(ctx, &found); err != nil {
 			found.add("%v", err)
@@ -29,7 +29,7 @@ type findings []string
 
 func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// checkWindows: each window holds the members that were published, each once, and nobody's events are spread over
+// checkWindows: each window holds the members that were published, each once, and the events of one client are not spread over
 // windows of two versions unless two were at work.
 func (w *world) checkWindows(ctx context.Context, found *findings) error {
 	w.mu.Lock()
@@ -79,7 +79,7 @@ func (f *findings) windowsAre(name string, s *scope, sizes map[string]int) {
 	}
 }
 
-// versionIs looks whether windows are of the version that was at work, which its threshold tells.
+// versionIs looks whether windows are of the version that was at work, which its threshold shows.
 func (f *findings) versionIs(name string, threshold int, sizes map[string]int, versions [2]version) {
 	for hash, n := range sizes {
 		if v := versionOf(hash, versions); n > 0 && versions[v].errorAt != threshold {
@@ -95,7 +95,7 @@ func total(sizes map[string]int) (n int) {
 	return n
 }
 
-// checkBlocks: who must be blocked for a while is, until when it must be, and nobody else.
+// checkBlocks: every scope that must be blocked for a while is, until when it must be, and no other.
 func (w *world) checkBlocks(ctx context.Context, found *findings) error {
 	blocks, err := w.blocks(ctx)
 	if err != nil {
@@ -176,8 +176,8 @@ func without(a, b []string) []string {
 	})
 }
 
-// checkTold: each block was told of as one event, however often, and nothing else was.
-func (w *world) checkTold(ctx context.Context, found *findings) error {
+// checkAnnounced: each block was published as one event, however often, and nothing else was.
+func (w *world) checkAnnounced(ctx context.Context, found *findings) error {
 	if err := w.readTold(ctx); err != nil {
 		return err
 	}
@@ -185,18 +185,18 @@ func (w *world) checkTold(ctx context.Context, found *findings) error {
 		ids := w.seen.ids[name]
 		switch {
 		case len(ids) > 0 && !s.may:
-			found.add("block_applied tells of %s, who isn't to be blocked", name)
+			found.add("block_applied for %s, which must not be blocked", name)
 		case len(ids) > 1 && !s.twice:
-			found.add("the block of %s was told of as %d events: %v", name, len(ids), ids)
-		case len(ids) == 0 && s.must && !s.told && !s.untold:
-			found.add("nothing tells of the block of %s", name)
+			found.add("the block of %s was published as %d events: %v", name, len(ids), ids)
+		case len(ids) == 0 && s.must && !s.announced && !s.unsure:
+			found.add("no event for the block of %s", name)
 		case len(ids) > 0:
-			s.told = true
+			s.announced = true
 		}
 	}
 	for name := range w.seen.ids {
 		if w.oracle.scopes[name] == nil {
-			found.add("block_applied tells of %s, of whom nothing is known", name)
+			found.add("block_applied for %s, which is unknown", name)
 		}
 	}
 	return nil
@@ -214,7 +214,7 @@ func (w *world) checkDead(ctx context.Context, found *findings) error {
 		distinct := slices.Compact(slices.Sorted(slices.Values(entries)))
 		switch {
 		case len(entries) == 0 && p.sure:
-			found.add("%s is no dead letter", id)
+			found.add("%s is not a dead letter", id)
 		case len(distinct) > p.attempts:
 			found.add("%s was published %d times and is %d dead letters", id, p.attempts, len(distinct))
 		case len(distinct) < len(entries) && !w.oracle.replay:
@@ -236,8 +236,8 @@ func (w *world) checkKeys(ctx context.Context, found *findings) error {
 	return err
 }
 
-// checkOwners: consumers that are no worker's own nothing. Workers that have ended leave consumers, which stay for an hour
-// where they weren't told to end.
+// checkOwners: consumers without a worker own nothing. Workers that have ended leave consumers, which stay for an hour
+// where they were not stopped.
 func (w *world) checkOwners(ctx context.Context, found *findings) error {
 	consumers, err := w.client().XInfoConsumers(ctx, stream, group).Result()
 	if err != nil {

@@ -144,17 +144,17 @@ func newSeen() seen { return seen{cursor: "0", ids: map[string][]string{}} }
 func (w *world) readTold(ctx context.Context) error {
 	entries, err := w.client().XRange(ctx, enforcement, "("+w.seen.cursor, "+").Result()
 	for _, e := range entries {
-		var told struct {
+		var event struct {
 			Name       string         `json:"event_name"`
 			Attributes map[string]any `json:"attributes"`
 		}
 		text, _ := e.Values["event"].(string)
-		if err := json.Unmarshal([]byte(text), &told); err != nil {
+		if err := json.Unmarshal([]byte(text), &event); err != nil {
 			return fmt.Errorf("enforcement event %s: %w", e.ID, err)
 		}
-		scope := fmt.Sprint(told.Attributes["scope.type"], ":", told.Attributes["scope.value"])
-		id := fmt.Sprint(told.Attributes["enforcement.id"])
-		if told.Name == "audit.enforcement.block_applied" && !slices.Contains(w.seen.ids[scope], id) {
+		scope := fmt.Sprint(event.Attributes["scope.type"], ":", event.Attributes["scope.value"])
+		id := fmt.Sprint(event.Attributes["enforcement.id"])
+		if event.Name == "audit.enforcement.block_applied" && !slices.Contains(w.seen.ids[scope], id) {
 			w.seen.ids[scope] = append(w.seen.ids[scope], id)
 		}
 		w.seen.cursor = e.ID
@@ -204,7 +204,7 @@ func (w *world) owners(ctx context.Context) string {
 	return fmt.Sprint(pending.Consumers)
 }
 
-// eternal returns the keys that have no TTL and are no streams.
+// eternal returns the keys that have no TTL and are not streams.
 func (w *world) eternal(ctx context.Context) ([]string, error) {
 	keys, err := w.client().Keys(ctx, "*").Result()
 	if err != nil {

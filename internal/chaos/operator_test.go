@@ -12,7 +12,7 @@ import (
 )
 
 // unblockSome has an operator unblock an address or a user, in the middle of it all, if any are blocked. The returned
-// function waits until it is done: what fails is tried again, as an operator does who is told that it failed. Whatever
+// function waits until it is done: what fails is tried again, as an operator does after an error. Whatever
 // is delivered again from then on, they stay so.
 func (w *world) unblockSome(ctx context.Context, round int, random *rand.Rand) (done func()) {
 	kind := []string{"ip:", "user:"}[round%2]
@@ -23,7 +23,7 @@ func (w *world) unblockSome(ctx context.Context, round int, random *rand.Rand) (
 	if len(blocked) == 0 {
 		return func() {}
 	}
-	// Mostly somebody of late, whose entries the stream still has.
+	// Mostly a recent client, whose entries the stream still has.
 	name := blocked[len(blocked)-1-random.IntN(min(len(blocked), 20))]
 	finished := make(chan struct{})
 	go func() {

@@ -17,16 +17,16 @@ type oracle struct {
 	uneven bool                 // Postgres takes what one worker writes and not what another does, or doesn't say so
 }
 
-// A scope is somebody who may be blocked.
+// A scope is a client that may be blocked.
 type scope struct {
 	rule      string // "" if one event is enough, for good
 	threshold int
 	facts     []*fact
 	must, may bool // it must be blocked, it may be
 	unblocked bool // by an operator, which stands
-	told      bool // its block was told of
+	announced bool // its block was published
 	twice     bool // its block may have been lost and have begun again
-	untold    bool // Redis may have lost what told of it
+	unsure    bool // Redis may have lost the event of its block
 	uncopied  bool // Redis may have lost the key of a permanent block, which the membership hash makes up for
 	mixed     bool // versions with two thresholds may have counted
 }
@@ -127,8 +127,8 @@ func (o *oracle) judge() {
 		low, high := s.bounds()
 		s.twice = s.twice || o.uneven && s.rule == "" && s.fresh()
 		s.mixed = s.mixed || o.mixing && s.rule == errorRule && s.fresh()
-		if s.mixed { // what each version has counted is to be seen, and one may find no reason to tell of the other's block
-			s.may, s.untold = s.may || high > 0, true
+		if s.mixed { // what each version has counted is to be seen, and one may find no reason to publish the other's block
+			s.may, s.unsure = s.may || high > 0, true
 			continue
 		}
 		s.must = s.must || low >= s.threshold
@@ -233,11 +233,11 @@ func (o *oracle) loseRedis() {
 	}
 	for name, s := range o.scopes {
 		if s.rule == "" {
-			s.twice, s.untold = true, !s.told
+			s.twice, s.unsure = true, !s.announced
 			continue
 		}
 		s.facts = slices.DeleteFunc(s.facts, func(f *fact) bool { return f.settled })
-		s.must, s.may, s.told, s.twice = false, false, false, true
+		s.must, s.may, s.announced, s.twice = false, false, false, true
 		if len(s.facts) == 0 && !s.unblocked {
 			delete(o.scopes, name)
 		}

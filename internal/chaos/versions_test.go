@@ -94,7 +94,7 @@ func versionOf(hash string, versions [2]version) int {
 	return 1
 }
 
-// versionFault is no fault of anybody's: the workers are replaced, one after the other, by those of the other version.
+// versionFault is not a failure: the workers are replaced, one after the other, by those of the other version.
 func versionFault() fault {
 	return fault{name: "roll out other workers", do: func(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
 		w.publishing.Lock()

@@ -15,8 +15,8 @@ type worker struct {
 	name string // of its consumer
 }
 
-// launch starts a worker and sees to it that there is one until it is told to end: one that finds a store
-// out of reach when it starts gives up, and whoever runs it tries again. w.mu is held.
+// launch starts a worker and sees to it that there is one until it is stopped: one that finds a store
+// out of reach when it starts gives up, and is started again. w.mu is held.
 func (w *world) launch(name string) *worker {
 	d := &worker{name: name}
 	v := w.versions[w.current]
@@ -44,7 +44,7 @@ func (w *world) ended(d *worker, p *daemontest.Process) {
 	}
 }
 
-// replace puts a new worker in d's place, unless somebody has, or the world ends.
+// replace puts a new worker in d's place, unless another goroutine has, or the world ends.
 func (w *world) replace(d *worker, name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -166,7 +166,7 @@ func (w *world) commandWith(env []string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// nameLocked makes a name for a worker that nobody had. w.mu is held, or nobody else is there yet.
+// nameLocked makes a name for a worker that is new. w.mu is held, or no other goroutine runs yet.
 func (w *world) nameLocked() string {
 	w.made++
 	return "w" + strconv.Itoa(w.made)

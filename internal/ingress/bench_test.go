@@ -28,8 +28,8 @@ func asked(t testing.TB) (*forwardAuth, *http.Request) {
 	return f, r
 }
 
-// TestMakingOutTheClientAllocatesNothing: that is all that a request costs here besides the look-up.
-func TestMakingOutTheClientAllocatesNothing(t *testing.T) {
+// TestClientAddressAllocatesNothing: that is all that a request costs here besides the look-up.
+func TestClientAddressAllocatesNothing(t *testing.T) {
 	f, r := asked(t)
 	got := testing.AllocsPerRun(100, func() {
 		s, err := f.subject(r, f.endpoints["/nginx"])

@@ -61,7 +61,7 @@ func (c *certificates) latest() *tls.Config {
 	return c.current
 }
 
-// reloadNow reads the files again, changed or not, and tells of it.
+// reloadNow reads the files again, changed or not, and logs it.
 func (c *certificates) reloadNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,7 +79,7 @@ func (c *certificates) reload() {
 	c.log.Info("read the changed certificate", "file", c.cert)
 }
 
-// stamps tells states of the files apart.
+// stamps distinguishes states of the files.
 func (c *certificates) stamps() string {
 	stamp := ""
 	for _, file := range []string{c.cert, c.key, c.clientCA} {

@@ -127,7 +127,7 @@ func (a app) check(ctx context.Context, o *Options, q question, output cli.Forma
 	}
 	defer store.Close()
 	if store.settings != nil {
-		_ = store.settings.read(ctx) // if Redis can't tell, the look-up says so
+		_ = store.settings.read(ctx) // if Redis does not answer, the look-up reports it
 	}
 	d := checker.New(store.lookup, append(opts, store.exempt()...)...).Check(ctx, subject)
 	if d.Err != nil && !d.Blocked {

@@ -33,7 +33,7 @@ func TestCheck(t *testing.T) {
 	blockIn(t, env, "session", "s1", time.Minute)
 	blockIn(t, env, "tenant", "a:b", time.Minute)
 	blockIn(t, env, "ip", "2001:db8::/64", time.Minute)
-	blockIn(t, env, "ip", "192.0.2.192/26", time.Minute) // nobody asks for it
+	blockIn(t, env, "ip", "192.0.2.192/26", time.Minute) // no client is in it
 	blockIn(t, env, "ip", "192.0.2.0/24", time.Minute)
 	where := []string{"--redis-url", env.URL, "--key-prefix", env.Prefix}
 	for text, want := range map[string]int{
@@ -55,7 +55,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhatItFound(t *testing.T) {
+func TestCheckReportsDecision(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	variables := map[string]string{"WARDSTREAM_REDIS_URL": env.URL}
@@ -80,8 +80,8 @@ func TestCheckSaysWhatItFound(t *testing.T) {
 	}
 }
 
-// TestCheckQuotesForTheTerminal: what the store says can't drive the terminal.
-func TestCheckQuotesForTheTerminal(t *testing.T) {
+// TestCheckEscapesControlCharacters: what the store says can't drive the terminal.
+func TestCheckEscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	raw := `{"scope_type":"user","scope_value":"42","rule_name":"r\u001b[2J","message":"a\nb","reason":"\u009b"}`
@@ -105,9 +105,9 @@ func TestCheckOnPostgres(t *testing.T) {
 	}
 }
 
-// TestMistakesAreSaidAtOnce: every mistake of a file, or of the options, has a line of its own, and says what was
+// TestConfigurationErrorsAreReportedTogether: every mistake of a file, or of the options, has a line of its own, and says what was
 // probably meant.
-func TestMistakesAreSaidAtOnce(t *testing.T) {
+func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	text := "redis_ulr: redis://localhost\ntimeout: 5\ntrusted_proxys: [10.0.0.0/8]\nmirror: \"yes\"\nmirror: true\nentirely_else: 1\nlog-fromat: json\n"
@@ -160,8 +160,8 @@ func TestMistypedCommandsAndFlags(t *testing.T) {
 	}
 }
 
-// TestCheckOfARange: that a range was given is said, whatever its form.
-func TestCheckOfARange(t *testing.T) {
+// TestCheckRange: that a range was given is said, whatever its form.
+func TestCheckRange(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"--ip", "203.0.113.0/24"}, {"--ip", " 203.0.113.9/32 "}, {"--ip", "2001:db8::/64"}, {"--scope", "ip:203.0.113.0/24"}} {
 		code, _, stderr := run(t, nil, append([]string{"check", "--redis-url", "redis://127.0.0.1:1"}, args...)...)

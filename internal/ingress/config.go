@@ -111,7 +111,7 @@ var errNotYAML = errors.New("can't be parsed")
 
 func parse(text []byte) (file *ast.File, err error) {
 	defer func() {
-		if recover() != nil { // a fault of the parser, on a file nobody would write
+		if recover() != nil { // a fault of the parser, on a file no one would write
 			err = errNotYAML
 		}
 	}()

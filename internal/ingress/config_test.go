@@ -54,8 +54,8 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	}
 }
 
-// TestEveryKey: each flag is a key of the file, and the example has them all.
-func TestEveryKey(t *testing.T) {
+// TestEveryFlagIsAKey: each flag is a key of the file, and the example has them all.
+func TestEveryFlagIsAKey(t *testing.T) {
 	t.Parallel()
 	o, err := load(t, `
 addr: "0.0.0.0:1"
@@ -153,7 +153,7 @@ func TestExampleFile(t *testing.T) {
 	})
 }
 
-func TestWrongConfiguration(t *testing.T) {
+func TestWrongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ file, want string }{
 		"unknown key":                       {"addr: \"a:1\"\nredis_ulr: x\n", `c.yaml:2: unknown key "redis_ulr"`},
@@ -196,7 +196,7 @@ func TestWrongConfiguration(t *testing.T) {
 	}
 }
 
-func TestWrongOptions(t *testing.T) {
+func TestWrongOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(*Options){
 		"no store given":                   func(o *Options) { o.RedisURL = "" },
@@ -230,7 +230,7 @@ func TestWrongOptions(t *testing.T) {
 		"give both or neither":             func(o *Options) { o.TLSCert = "a" },
 		"--tls-client-ca: needs":           func(o *Options) { o.TLSClientCA = "a" },
 		"--tls-cert a, --tls-key b: ":      func(o *Options) { o.TLSCert, o.TLSKey = "a", "b" },
-		"nobody could be checked":          func(o *Options) { o.Addr = "unix:/nowhere/x.sock" },
+		"no client could be checked":       func(o *Options) { o.Addr = "unix:/nowhere/x.sock" },
 		"--addr: listen unix":              func(o *Options) { o.Addr, o.TrustUnix = "unix:/nowhere/x.sock", true },
 		"--trust-unix: needs":              func(o *Options) { o.TrustUnix = true },
 		"--proxy-protocol: needs":          func(o *Options) { o.ProxyProtocol = true },

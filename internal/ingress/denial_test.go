@@ -50,12 +50,12 @@ func TestPrefersJSON(t *testing.T) {
 	}
 }
 
-// TestReasons: off unless asked for; then the rule and the type of scope, and never its value.
-func TestReasons(t *testing.T) {
+// TestReasonHeaders: off unless asked for; then the rule and the type of scope, and never its value.
+func TestReasonHeaders(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	quiet := start(t, onRedis(env))
-	telling := start(t, func(o *Options) {
+	verbose := start(t, func(o *Options) {
 		onRedis(env)(o)
 		o.ReasonHeaders, o.FailClosedPaths = true, []string{"^/pay"}
 	})
@@ -63,15 +63,15 @@ func TestReasons(t *testing.T) {
 		res := quiet.ask(endpoint, "X-Forwarded-For", attacker)
 		for name, values := range res.header {
 			if text := strings.Join(values, " ") + res.body; strings.Contains(text, "secret") || strings.Contains(text, attacker) || strings.HasPrefix(name, "X-Wardstream") && name != checker.HeaderDenied {
-				t.Errorf("%s tells %s: %s", endpoint, name, text)
+				t.Errorf("%s reveals %s: %s", endpoint, name, text)
 			}
 		}
-		res = telling.ask(endpoint, "X-Forwarded-For", attacker)
+		res = verbose.ask(endpoint, "X-Forwarded-For", attacker)
 		if h := res.header; h.Get(ruleHeader) != "secret-rule" || h.Get(scopeHeader) != "ip" || h.Get(errorHeader) != "" {
 			t.Errorf("%s: %v", endpoint, h)
 		}
 	}
-	res := telling.ask("/envoy/pay", "X-Forwarded-For", "junk")
+	res := verbose.ask("/envoy/pay", "X-Forwarded-For", "junk")
 	if h := res.header; res.status != 429 || h.Get(errorHeader) != "no_client" || h.Get(ruleHeader) != "" {
 		t.Errorf("by the fail mode: %d %v", res.status, h)
 	}

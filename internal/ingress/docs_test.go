@@ -73,7 +73,7 @@ func attempts(t *testing.T, below string) []attempt {
 }
 
 // TestSpoofingTable runs the tables of docs/reference/ingress-check.md: at every endpoint a block of the client in the
-// third column is the one that counts, and failures are told from certainty.
+// third column is the one that counts, and failures are distinguished from decisions.
 func TestSpoofingTable(t *testing.T) {
 	t.Parallel()
 	for header, below := range map[string]string{"X-Forwarded-For": "What clients try, with", "Forwarded": "With `--client-header Forwarded`:", "CloudFront-Viewer-Address": "With `--client-header CloudFront-Viewer-Address`"} {
@@ -88,7 +88,7 @@ func TestSpoofingTable(t *testing.T) {
 		})
 		for _, row := range rows {
 			for _, endpoint := range append(plainEndpoints(), "/nginx", "/ingress-nginx") {
-				// Nobody is blocked: a failure on a path that isn't known to be open is a denial.
+				// No client is blocked: a failure on a path that isn't known to be open is a denial.
 				unblock(t, env)
 				if res := s.ask(row, endpoint); (res.Code != 200) != (row.failure && endpoint != "/envoy/" && endpoint != "/envoy/shop/cart") {
 					t.Errorf("%s, %.100v: %d", endpoint, row.header, res.Code)
@@ -122,7 +122,7 @@ func unblock(t *testing.T, env *testenv.RedisEnv) {
 	}
 }
 
-// A handler is a server's handler for proxies, asked without a network so that the peer can be anybody.
+// A handler is a server's handler for proxies, asked without a network so that the peer can be any address.
 type handler struct{ http.Handler }
 
 func served(t *testing.T, change func(*Options)) handler {
@@ -165,7 +165,7 @@ func TestDocumentation(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`ingress[-_.a-z]*(?::8080)?/([a-z-]+)\b`).FindAllStringSubmatch(body, -1) {
 			if _, ok := endpoints()["/"+m[1]]; !ok && strings.Contains(m[0], ":8080") {
-				t.Errorf("%s asks %s, which is no endpoint", file, m[0])
+				t.Errorf("%s asks %s, which is not an endpoint", file, m[0])
 			}
 		}
 	}

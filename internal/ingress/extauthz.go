@@ -26,7 +26,7 @@ type extAuthz struct {
 	gate    *gate
 	clients clients
 	reasons bool
-	status  int // where a block's is none that Envoy knows
+	status  int // where Envoy does not know the block's
 }
 
 // Check decides about the request that Envoy describes.
@@ -47,9 +47,9 @@ func (a *extAuthz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3
 	return a.denied(d, headerLines(attributes.GetRequest().GetHttp(), "accept")), nil
 }
 
-// subject reads who asks. Envoy speaks of its own peer as source and hands on the
+// subject returns the client of a call. Envoy speaks of its own peer as source and passes on the
 // X-Forwarded-For of the request, which ends in the source too if use_remote_address is set: together they
-// are the chain. Metadata of the call is never read: anybody on the way can add to it.
+// are the chain. Metadata of the call is never read: any hop on the way can add to it.
 func (a *extAuthz) subject(ctx context.Context, remote string, attributes *authv3.AttributeContext) (checker.Subject, error) {
 	from := a.clients.peer(remote)
 	s := checker.Subject{IP: from.addr}

@@ -140,7 +140,7 @@ func TestExtAuthzClient(t *testing.T) {
 		"behind a balancer, which Envoy adds":       {request(balancer, "/x", xff, attacker+", "+balancer), 429},
 		"behind two, with a claim":                  {request(balancer, "/x", xff, visitor+","+attacker+", 10.0.0.2,"+balancer), 429},
 		"claims to be a balancer":                   {request(balancer, "/x", xff, "10.9.9.9,"+attacker), 429},
-		"the balancer names nobody":                 {request(balancer, "/pay"), 200},
+		"the balancer names no client":              {request(balancer, "/pay"), 200},
 		"garbage":                                   {request(balancer, "/pay", xff, "junk"), 429},
 		"garbage, open path":                        {request(balancer, "/x", xff, "junk"), 200},
 		"no source":                                 {request("", "/pay"), 429},
@@ -188,8 +188,8 @@ func TestExtAuthzTrustedProxyCount(t *testing.T) {
 	}
 }
 
-// TestExtAuthzOfStrangers: a peer that isn't trusted is the client, whatever it says.
-func TestExtAuthzOfStrangers(t *testing.T) {
+// TestExtAuthzUntrustedPeer: a peer that isn't trusted is the client, whatever it says.
+func TestExtAuthzUntrustedPeer(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	blockIn(t, env, "user", "bad", time.Minute)
@@ -253,8 +253,8 @@ func TestExtAuthzBounds(t *testing.T) {
 	}
 }
 
-// TestGRPCStops: it says that it stops, finishes the call under way, and takes no other.
-func TestGRPCStops(t *testing.T) {
+// TestGRPCStopsGracefully: it says that it stops, finishes the call under way, and takes no other.
+func TestGRPCStopsGracefully(t *testing.T) {
 	t.Parallel()
 	address, asked := silentRedis(t)
 	i, conn := startGRPC(t, func(o *Options) { o.RedisURL, o.Timeout = "redis://"+address, 500*time.Millisecond })

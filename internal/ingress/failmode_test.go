@@ -100,12 +100,12 @@ func TestFailMode(t *testing.T) {
 // evaluationFailed is the event type of a check that could not be made (SPEC §9).
 const evaluationFailed = "audit.enforcement.evaluation_failed"
 
-// reported waits until failed checks are told of, and returns the lines that do.
+// reported waits until failed checks are logged, and returns the lines that do.
 func reported(t *testing.T, i *instance) (lines []map[string]any) {
 	t.Helper()
 	testenv.Eventually(t, 30*time.Second, func() error {
 		if lines = i.log.lines(t, evaluationFailed); len(lines) == 0 {
-			return errors.New("no failed check is told of")
+			return errors.New("no failed check is logged")
 		}
 		return nil
 	})
@@ -126,14 +126,14 @@ func checkReport(t *testing.T, i *instance) {
 			count += n
 		}
 		if count != 24 || len(lines) > 20 {
-			return fmt.Errorf("%d lines tell of %v failures, want at most 20 lines for 24", len(lines), count)
+			return fmt.Errorf("%d lines report %v failures, want at most 20 lines for 24", len(lines), count)
 		}
 		return nil
 	})
 }
 
-// TestDistrustedPeerAndFailClosed: a path that an untrusted peer claims is not known.
-func TestDistrustedPeerAndFailClosed(t *testing.T) {
+// TestUntrustedPeerAndFailClosed: a path that an untrusted peer claims is not known.
+func TestUntrustedPeerAndFailClosed(t *testing.T) {
 	t.Parallel()
 	i := start(t, func(o *Options) {
 		o.RedisURL, o.TrustedProxies, o.FailClosedPaths = "redis://"+closedPort(t), nil, []string{"^/pay"}
@@ -156,9 +156,9 @@ func TestFailOpenIsTheDefault(t *testing.T) {
 	}
 }
 
-// TestStallingRedis: it accepts and says nothing; the deadline decides. Without it
+// TestStalledRedisTimesOut: it accepts and says nothing; the deadline decides. Without it
 // the request would wait for an hour.
-func TestStallingRedis(t *testing.T) {
+func TestStalledRedisTimesOut(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,7 +182,7 @@ func TestStallingRedis(t *testing.T) {
 	}
 }
 
-func TestCorruptAndCold(t *testing.T) {
+func TestCorruptValueAndColdHash(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	i := start(t, func(o *Options) {
@@ -215,9 +215,9 @@ func TestCorruptAndCold(t *testing.T) {
 	}
 }
 
-// TestProxyThatNamesNoClient: its own address is looked up, and as nobody knows who asks, the fail
+// TestProxyWithoutClientAddress: its own address is looked up, and as the client is unknown, the fail
 // mode decides.
-func TestProxyThatNamesNoClient(t *testing.T) {
+func TestProxyWithoutClientAddress(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	i := start(t, func(o *Options) {
@@ -253,8 +253,8 @@ func TestProxyThatNamesNoClient(t *testing.T) {
 	}
 }
 
-// TestRefusal: what no waiting will change stops ingress-check at its start.
-func TestRefusal(t *testing.T) {
+// TestStartErrors: what no waiting will change stops ingress-check at its start.
+func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	locked := testenv.PrivateRedis(t, "--requirepass", "hunter2")
 	pg := testenv.Postgres(t)
@@ -299,7 +299,7 @@ func TestErrorClass(t *testing.T) {
 }
 
 // TestStopsGracefully: a request that waits for Redis gets its answer, and
-// nobody else gets in.
+// no other request gets in.
 func TestStopsGracefully(t *testing.T) {
 	t.Parallel()
 	address, _ := silentRedis(t)
@@ -342,7 +342,7 @@ func TestStopsGracefully(t *testing.T) {
 	}
 }
 
-// silentRedis is a server that answers no question and tells of each question about the visitor, not of those that ingress-check
+// silentRedis is a server that answers no request and reports each look-up of the visitor, not of those that ingress-check
 // has of its own.
 func silentRedis(t *testing.T) (string, <-chan struct{}) {
 	t.Helper()

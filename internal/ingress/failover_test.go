@@ -9,8 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestFailoverBehindOneNameIsNoticed: the old server lives on, cut off from the new primary, and what it holds is stale.
-func TestFailoverBehindOneNameIsNoticed(t *testing.T) {
+// TestFailoverBehindOneName: the old server lives on, cut off from the new primary, and what it holds is stale.
+func TestFailoverBehindOneName(t *testing.T) {
 	t.Parallel()
 	before, after := testenv.PrivateRedis(t), testenv.PrivateRedis(t)
 	after.Prefix = before.Prefix
@@ -44,7 +44,7 @@ func TestFailoverBehindOneNameIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	replicate("127.0.0.1:1") // where nobody listens
+	replicate("127.0.0.1:1") // where no server listens
 	says(503, "cut off from its primary")
 	is(200) // by the stale server: checks are answered though it is not ready
 	name.LeadTo(after.Addr)

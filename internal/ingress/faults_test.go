@@ -67,8 +67,8 @@ func answering(t *testing.T, text string) string {
 	return l.Addr().String()
 }
 
-// TestRedisThatIsNone: what listens there speaks something else, or Redis's language to no purpose.
-func TestRedisThatIsNone(t *testing.T) {
+// TestServerThatIsNotRedis: what listens there speaks something else, or Redis's language to no purpose.
+func TestServerThatIsNotRedis(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"HTTP": "HTTP/1.1 400 Bad Request\r\n\r\n", "noise": "\x00\xff\x13\x37\r\n", "another type": "+OK\r\n+OK\r\n", "too few values": "*1\r\n$-1\r\n*1\r\n$-1\r\n",
@@ -130,9 +130,9 @@ func TestPostgresFaults(t *testing.T) {
 	})
 }
 
-// TestFlood: thousands of addresses that come once leave nothing behind, neither series nor log lines, from
+// TestFloodLeavesNothing: thousands of addresses that come once leave nothing behind, neither series nor log lines, from
 // proxies or from strangers.
-func TestFlood(t *testing.T) {
+func TestFloodLeavesNothing(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	i := start(t, onRedis(env))

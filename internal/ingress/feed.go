@@ -15,8 +15,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
-// A feed is what ingress-check tells others, none of it on a request's path: what it decided, and which
-// requests it let pass. It has a Redis client of its own, so that nobody waits for a connection because of it.
+// A feed is what ingress-check publishes, none of it on a request's path: what it decided, and which
+// requests it let pass. It has a Redis client of its own, so that no check waits for a connection because of it.
 type feed struct {
 	client   redis.UniversalClient // nil: nothing goes to Redis
 	reporter *report.Reporter
@@ -85,7 +85,7 @@ func (f *feed) close(ctx context.Context) error {
 type requests struct {
 	publisher    *publisher.Publisher
 	proxies      checker.TrustedProxies
-	unattributed prometheus.Counter // requests of which nobody is known whom they would count against
+	unattributed prometheus.Counter // requests without a known client to count against
 }
 
 const typeRequest = "audit.http.request.pre"
@@ -124,8 +124,8 @@ func newRequests(o *Options, proxies checker.TrustedProxies, client redis.Univer
 // maxPublished bounds what is kept of a text that a client chose, in bytes: detection looks at no more.
 const maxPublished = 4096
 
-// publish tells of a request that is let pass. Those that are denied would keep their own block alive; report
-// counts them. A trusted proxy is never told of: what it can't name a client for, such as a balancer's health
+// publish publishes a request that is allowed. Those that are denied would keep their own block alive; report
+// counts them. A trusted proxy is never named: what it can't name a client for, such as a balancer's health
 // checks, would be counted against it, and a block on it would deny everyone behind it. r may be nil.
 func (r *requests) publish(s *checker.Subject, method string, d checker.Decision) {
 	if r == nil || d.Blocked {

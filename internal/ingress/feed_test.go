@@ -83,8 +83,8 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// TestPublishBelievesNobody: of a peer that isn't trusted there is its address.
-func TestPublishBelievesNobody(t *testing.T) {
+// TestPublishUntrustedPeer: of a peer that isn't trusted there is its address.
+func TestPublishUntrustedPeer(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	i := start(t, func(o *Options) {
@@ -102,9 +102,9 @@ func TestPublishBelievesNobody(t *testing.T) {
 	}
 }
 
-// TestPublishNeverNamesAProxy: what a trusted proxy names no client for, such as a balancer's health checks, is counted
-// against nobody, and against the user alone where there is one.
-func TestPublishNeverNamesAProxy(t *testing.T) {
+// TestPublishProxyWithoutClient: what a trusted proxy names no client for, such as a balancer's health checks, is counted
+// against no client, and against the user alone where there is one.
+func TestPublishProxyWithoutClient(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	i := start(t, publishing(env))
@@ -212,7 +212,7 @@ func TestEvents(t *testing.T) {
 		lines = append(lines, line)
 	}
 	if blocked != 20 || failed != 20 {
-		t.Errorf("%d denials and %d failures are told of, want 20 and 20", blocked, failed)
+		t.Errorf("%d denials and %d failures are published, want 20 and 20", blocked, failed)
 	}
 	entries, err := env.Client.XRange(t.Context(), env.Prefix+":enforcement", "-", "+").Result()
 	if err != nil || len(entries) != len(lines) {

@@ -40,7 +40,7 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.Var((*patterns)(&o.FailClosedPaths), "fail-closed-paths", "regular expressions of paths to deny when the store fails, comma-separated or repeated (default none)")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "longest wait for the store")
 	f.IntVar(&o.IPv6Prefix, "ipv6-prefix", o.IPv6Prefix, "bits of an IPv6 address that make one client, as in the detectors' configuration")
-	f.IntSliceVar(&o.IPv4Ranges, "ipv4-ranges", o.IPv4Ranges, "prefix lengths of the ranges that are looked up besides an IPv4 address; 0 is none")
+	f.IntSliceVar(&o.IPv4Ranges, "ipv4-ranges", o.IPv4Ranges, "prefix lengths of the ranges that are looked up besides an IPv4 address; 0 means none")
 	f.IntSliceVar(&o.IPv6Ranges, "ipv6-ranges", o.IPv6Ranges, "the same for IPv6")
 	f.StringSliceVar(&o.Precedence, "precedence", o.Precedence, "scope types whose block answers first (default user,username,session,ip)")
 	f.StringSliceVar(&o.Allowlist, "allowlist", o.Allowlist, "addresses, ranges and scopes (user:1) never to deny, comma-separated, besides the detectors' allowlist in Redis (default none)")

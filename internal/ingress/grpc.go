@@ -13,7 +13,7 @@ import (
 )
 
 // Bounds of gRPC. Envoy sends a request's headers (60 KiB at most by default), and its
-// body only if told to. We never need that, but a message that is refused is a client that is let pass.
+// body only if configured to. We never need that, but a message that is refused is a client that is let pass.
 const (
 	maxMessageBytes = 4 << 20
 	maxStreams      = 1024 // calls under way on a connection

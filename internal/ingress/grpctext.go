@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// lenientCodec is gRPC's codec, but for texts that are not UTF-8: Envoy hands a client's path and headers on as they
+// lenientCodec is gRPC's codec, but for texts that are not UTF-8: Envoy passes on a client's path and headers as they
 // are, and where Protocol Buffers refuse the message Envoy gets no decision, and lets the client pass.
 type lenientCodec struct{ encoding.CodecV2 }
 

@@ -33,8 +33,8 @@ func withBytes(t testing.TB, req *authv3.CheckRequest) []byte {
 	return bytes.ReplaceAll(raw, []byte(marker), []byte(notUTF8))
 }
 
-// TestExtAuthzTextThatIsNone: bytes that are not UTF-8, in whatever the client chose, change nothing about the decision.
-func TestExtAuthzTextThatIsNone(t *testing.T) {
+// TestExtAuthzTextThatIsNotUTF8: bytes that are not UTF-8, in whatever the client chose, change nothing about the decision.
+func TestExtAuthzTextThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	_, conn := startGRPC(t, onRedis(blocked(t)))
 	for name, ask := range map[string]func(client string) *authv3.CheckRequest{

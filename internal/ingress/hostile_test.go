@@ -43,7 +43,7 @@ func roundTrip(t testing.TB, addr, request string) response {
 	return response{res.StatusCode, res.Header, string(body)}
 }
 
-// TestHostileRequests: whatever a client's request looks like, and however much of it a proxy hands on, the answer is the
+// TestHostileRequests: whatever a client's request looks like, and however much of it a proxy passes on, the answer is the
 // decision about that client. ingress-check never answers 400, 404, 405, 413, 417 or 431 by itself.
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
@@ -95,8 +95,8 @@ func TestHostileTable(t *testing.T) {
 	}
 }
 
-// TestHostileRequestsOfStrangers: from a peer that is no proxy, too, the answer is the decision about it.
-func TestHostileRequestsOfStrangers(t *testing.T) {
+// TestHostileRequestsOfUntrustedPeers: from a peer that is not a proxy, too, the answer is the decision about it.
+func TestHostileRequestsOfUntrustedPeers(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	i := start(t, func(o *Options) {
@@ -115,8 +115,8 @@ func TestHostileRequestsOfStrangers(t *testing.T) {
 	}
 }
 
-// TestGarbageOnTheConnection: what isn't even a request gets the decision about the peer, or the fail mode's.
-func TestGarbageOnTheConnection(t *testing.T) {
+// TestGarbageIsAnswered: what isn't even a request gets the decision about the peer, or the fail mode's.
+func TestGarbageIsAnswered(t *testing.T) {
 	t.Parallel()
 	i := start(t, func(o *Options) {
 		onRedis(blocked(t))(o)

@@ -32,7 +32,7 @@ func listen(addr string, o *Options) (net.Listener, error) {
 	return limitConnections(l, o.MaxConnections), nil
 }
 
-// listenUnix takes the place of a socket that a process left behind, not of one at which somebody
+// listenUnix takes the place of a socket that a process left behind, not of one at which a process
 // answers. Until its mode is set the umask keeps others out.
 func listenUnix(path, mode string) (net.Listener, error) {
 	bits, err := strconv.ParseUint(mode, 8, 32)
@@ -60,7 +60,7 @@ func listenUnix(path, mode string) (net.Listener, error) {
 }
 
 // A proxiedListener accepts connections that begin with a PROXY protocol header (version 1 or
-// 2), from trusted peers alone: everybody else is turned away at once, header or not. The
+// 2), from trusted peers alone: all others are disconnected at once, header or not. The
 // header's source is the connection's remote address then.
 type proxiedListener struct {
 	net.Listener

@@ -79,8 +79,8 @@ func TestUnixSocket(t *testing.T) {
 	}{
 		"visitor":                {[]string{"X-Forwarded-For", visitor}, 200},
 		"attacker":               {[]string{"X-Forwarded-For", attacker}, 429},
-		"names nobody":           {[]string{"X-Forwarded-Uri", "/pay"}, 429},
-		"names nobody, open":     {[]string{"X-Forwarded-Uri", "/x"}, 200},
+		"names no client":        {[]string{"X-Forwarded-Uri", "/pay"}, 429},
+		"names no client, open":  {[]string{"X-Forwarded-Uri", "/x"}, 200},
 		"claims to be the proxy": {[]string{"X-Forwarded-For", "@", "X-Forwarded-Uri", "/pay"}, 429},
 	} {
 		if got, err := statusOf(t, client, "http://x/", tc.header...); got != tc.want {
@@ -132,7 +132,7 @@ func TestProxyProtocol(t *testing.T) {
 		"a Unix socket":                        {"\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8" + strings.Repeat("\x00", 216), []string{"X-Forwarded-For", visitor}, 0},
 		"datagrams":                            {"\r\n\r\n\x00\r\nQUIT\n\x21\x12\x00\x0c\xc6\x33\x64\x07\x0a\x00\x00\x01\x00\x01\x00\x02", nil, 0},
 		"no header":                            {"", []string{"X-Forwarded-For", visitor}, 0},
-		"an address that is none":              {"PROXY TCP4 proxy.example 10.0.0.1 1 2\r\n", nil, 0},
+		"an invalid address":                   {"PROXY TCP4 proxy.example 10.0.0.1 1 2\r\n", nil, 0},
 		"a line without end":                   {"PROXY TCP4 " + strings.Repeat("1", 4096), nil, 0},
 		"a version that isn't there":           {"\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c\xc6\x33\x64\x07\x0a\x00\x00\x01\x00\x01\x00\x02", nil, 0},
 	} {
@@ -183,8 +183,8 @@ func v2(t testing.TB, command proxyproto.ProtocolVersionAndCommand, source strin
 	return string(raw)
 }
 
-// TestProxyProtocolOfStrangers: who isn't trusted gets nothing, with the header or without.
-func TestProxyProtocolOfStrangers(t *testing.T) {
+// TestProxyProtocolOfUntrustedPeers: who isn't trusted gets nothing, with the header or without.
+func TestProxyProtocolOfUntrustedPeers(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	i := start(t, func(o *Options) {
@@ -379,9 +379,9 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// TestReload: certificates are read again when asked for, whether or not their files look changed, and files that can't be
+// TestReloadCertificates: certificates are read again when asked for, whether or not their files look changed, and files that can't be
 // read change nothing; without any, that is said.
-func TestReload(t *testing.T) {
+func TestReloadCertificates(t *testing.T) {
 	t.Parallel()
 	cert, key, _ := tlsFiles(t, newAuthority(t))
 	env := blocked(t)

@@ -13,7 +13,7 @@ import (
 // observed is how long requests are looked at, from the first on.
 const observed = time.Minute
 
-// A lonePeer finds the proxy that nobody named as one: in the first minute every request comes from the same private address,
+// A lonePeer finds the proxy that is not configured as one: in the first minute every request comes from the same private address,
 // which is not trusted and names other clients. Then that address is checked in place of all of them, and
 // blocked clients get in. Safe for concurrent use.
 type lonePeer struct {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestLonePeer(t *testing.T) {
+func TestLonePeerIsReported(t *testing.T) {
 	t.Parallel()
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	type request struct {
@@ -29,7 +29,7 @@ func TestLonePeer(t *testing.T) {
 		"of a carrier's":                            {[]request{{0, "100.64.3.1", true}}, time.Minute, true},
 		"before the minute is over":                 {[]request{{0, "127.0.0.1", true}}, 59 * time.Second, false},
 		"no request":                                {nil, time.Hour, false},
-		"one that names nobody":                     {[]request{{0, "127.0.0.1", true}, {time.Second, "127.0.0.1", false}, {2 * time.Second, "127.0.0.1", true}}, time.Minute, false},
+		"one that names no client":                  {[]request{{0, "127.0.0.1", true}, {time.Second, "127.0.0.1", false}, {2 * time.Second, "127.0.0.1", true}}, time.Minute, false},
 		"two peers":                                 {[]request{{0, "127.0.0.1", true}, {time.Second, "10.0.0.7", true}}, time.Minute, false},
 		"a client from the Internet":                {[]request{{0, "203.0.113.9", true}}, time.Minute, false},
 		"a Unix socket":                             {[]request{{0, "", true}}, time.Minute, false},
@@ -49,9 +49,9 @@ func TestLonePeer(t *testing.T) {
 	}
 }
 
-// TestProxyThatNobodyTrusts: without trusted proxies, behind one, the operator is told after a minute, in the log and at /readyz;
-// with the proxy named there is nothing to tell.
-func TestProxyThatNobodyTrusts(t *testing.T) {
+// TestUntrustedProxyIsReported: without trusted proxies, behind one, the operator is warned after a minute, in the log and at /readyz;
+// with the proxy named there is nothing to report.
+func TestUntrustedProxyIsReported(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	for name, trusted := range map[string][]string{"none": nil, "another": {"10.0.0.0/8"}, "it": {"127.0.0.1"}} {
@@ -91,8 +91,8 @@ func TestLonePeerIsLogged(t *testing.T) {
 	}
 }
 
-// TestNamesOther: a header that names nobody, or the peer itself, tells of no other client.
-func TestNamesOther(t *testing.T) {
+// TestNamesOtherClient: a header without an address, or with the peer itself, names no other client.
+func TestNamesOtherClient(t *testing.T) {
 	t.Parallel()
 	peer := netip.MustParseAddr("127.0.0.1")
 	for header, lines := range map[string]map[string]bool{

@@ -30,7 +30,7 @@ type Options struct {
 	SocketMode     string // of Unix sockets, octal
 	MaxConnections int    // of each listener; more wait to be accepted
 	// TLSCert and TLSKey are PEM files for Addr and GRPCAddr, read again when they change;
-	// TLSClientCA, if given, has whoever signs the certificates that proxies must then show.
+	// TLSClientCA, if given, is the authority of the certificates that proxies must then show.
 	TLSCert, TLSKey, TLSClientCA string
 
 	RedisURL string
@@ -52,7 +52,7 @@ type Options struct {
 	// TrustUnix says that every process that may open our Unix sockets is a trusted proxy.
 	TrustUnix bool
 	// ProxyProtocol says that connections begin with a PROXY protocol header, which
-	// only trusted proxies may send; nobody else is let in then.
+	// only trusted proxies may send; other peers are disconnected then.
 	ProxyProtocol bool
 	// Headers in which a trusted proxy says who the client is; empty: none.
 	UserHeader, UsernameHeader, SessionHeader string
@@ -66,13 +66,13 @@ type Options struct {
 	Allowlist       []string      // what is never denied, besides the detectors' own allowlist
 	StatusCode      int           // of denials whose block has none
 	Message         string        // likewise
-	ReasonHeaders   bool          // tell the proxy rule and type of scope
+	ReasonHeaders   bool          // send the proxy the rule and type of scope
 	Grace           time.Duration // for requests under way at a stop
 
-	Publish       bool     // tell detection of the requests that are let pass
+	Publish       bool     // publish the requests that are allowed
 	PublishStream []string // in these streams
 	PublishBuffer int      // how many may wait
-	EventsStdout  bool     // tell of denials and failed checks on Stdout
+	EventsStdout  bool     // write denials and failed checks to Stdout
 	EventsStream  string   // and in this stream; empty: not
 	Stdout        io.Writer
 	LogFormat     string // json or text
@@ -146,21 +146,21 @@ func (o *Options) checkServe() error {
 	return m.err()
 }
 
-// checkTrust reports options by which nobody could be believed, or nobody checked.
+// checkTrust reports options by which no peer could be believed, or no client checked.
 func (o *Options) checkTrust() error {
 	var m mistakes
-	sockets, nobody := isUnix(o.Addr) || isUnix(o.GRPCAddr), len(o.TrustedProxies) == 0 && !o.TrustUnix
-	m.when(o.TrustedProxyCount > 0 && nobody, "--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
-	m.when(sockets && !o.TrustUnix, "a Unix socket's peers have no address: with --trust-unix whoever may open it is believed, without it nobody could be checked")
+	sockets, noneTrusted := isUnix(o.Addr) || isUnix(o.GRPCAddr), len(o.TrustedProxies) == 0 && !o.TrustUnix
+	m.when(o.TrustedProxyCount > 0 && noneTrusted, "--trusted-proxy-count %d: needs --trusted-proxies, since no other peer is believed", o.TrustedProxyCount)
+	m.when(sockets && !o.TrustUnix, "a Unix socket's peers have no address: with --trust-unix every process that may open it is believed, without it no client could be checked")
 	m.when(o.TrustUnix && !sockets, "--trust-unix: needs a Unix socket, --addr unix:/path or --grpc-addr unix:/path")
-	m.when(o.ProxyProtocol && nobody, "--proxy-protocol: needs --trusted-proxies, since nobody else may send its header")
+	m.when(o.ProxyProtocol && noneTrusted, "--proxy-protocol: needs --trusted-proxies, since no other peer may send its header")
 	if _, err := checker.ParseTrustedProxies(o.TrustedProxies, o.TrustedProxyCount); err != nil {
 		m.add(fmt.Errorf("--trusted-proxies: %w", err))
 	}
 	return m.err()
 }
 
-// checkFeed reports what is wrong with the options that say whom to tell.
+// checkFeed reports what is wrong with the options that say where events go.
 func (o *Options) checkFeed() error {
 	var m mistakes
 	m.when(o.Publish && o.RedisURL == "", "--publish: needs --redis-url, since requests are published there")

@@ -13,8 +13,8 @@ import (
 	"github.com/wardstream/wardstream/schema"
 )
 
-// TestPostgresURLThatCanNeverWorkIsRefused: parameters of other drivers, and what the server itself refuses.
-func TestPostgresURLThatCanNeverWorkIsRefused(t *testing.T) {
+// TestPostgresURLThatCannotWorkIsRefused: parameters of other drivers, and what the server itself refuses.
+func TestPostgresURLThatCannotWorkIsRefused(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)
 	for query, name := range map[string]string{

@@ -9,8 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestRoutes: ingress-check answers proxies, and tells of its health and its figures; nothing changes anything, and there is
-// no profiler and no reflection of what gRPC offers. Whoever adds a route that does more adds its token, compared in
+// TestRoutes: ingress-check answers proxies, and serves its health and its metrics; nothing changes anything, and there is
+// no profiler and no reflection of what gRPC offers. A change that adds a route that does more adds its token, compared in
 // constant time, and what docs/explanation/security.md says of it.
 func TestRoutes(t *testing.T) {
 	t.Parallel()

@@ -55,8 +55,8 @@ type listenerServer interface {
 	Close() error
 }
 
-// New connects to the store, tells log about it and listens. Call [Server.Run]
-// next, or [Server.Close]. A store that is down is no error, since the fail mode
+// New connects to the store, logs that and listens. Call [Server.Run]
+// next, or [Server.Close]. A store that is down is not an error, since the fail mode
 // is made for that; one that refuses our credentials is.
 func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
 	if err := o.checkServe(); err != nil {
@@ -98,11 +98,11 @@ func (s *Server) start(ctx context.Context, o *Options) error {
 	})
 }
 
-// warn tells of configuration that is legal and probably not meant.
+// warn logs configuration that is legal and probably not meant.
 func (s *Server) warn(proxies checker.TrustedProxies) {
 	for _, p := range proxies.Prefixes {
 		if p.Bits() == 0 {
-			s.log.Warn("every address is a trusted proxy: anybody can claim to be anybody", "trusted_proxies", p.String())
+			s.log.Warn("every address is a trusted proxy: every client can claim any address", "trusted_proxies", p.String())
 		}
 	}
 }
@@ -142,7 +142,7 @@ func (s *Server) listen(o *Options, proxies checker.TrustedProxies, c *checker.C
 	return err
 }
 
-// besides answers what is among the operations there, and hands on the rest.
+// besides answers what is among the operations there, and passes on the rest.
 func besides(ops operations, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, ok := ops[r.URL.Path]; ok {
@@ -289,7 +289,7 @@ func (s *Server) Reload() {
 }
 
 // followSettings follows the detectors' settings until stop is called. The first answer is
-// awaited, so that nobody on their allowlist is denied at the start.
+// awaited, so that no client on their allowlist is denied at the start.
 func (s *Server) followSettings(ctx context.Context) (stop func()) {
 	if s.store.settings == nil {
 		return func() {}

@@ -236,7 +236,7 @@ func TestHeaderText(t *testing.T) {
 }
 
 // TestSpoofing asks every endpoint on behalf of a blocked client that claims
-// to be somebody else, in every way there is.
+// to be another, in every way there is.
 func TestSpoofing(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -253,9 +253,9 @@ func TestSpoofing(t *testing.T) {
 			"X-Forwarded-For", attacker, "X-Real-Ip", visitor, "Forwarded", "for=" + visitor, "X_Forwarded_For", visitor, "X-Original-Forwarded-For", visitor,
 			"True-Client-Ip", visitor, "Cf-Connecting-Ip", visitor, "X-Client-Ip", visitor, "X-Envoy-External-Address", visitor, "Connection", "X-Forwarded-For",
 		},
-		"identities that nobody configured": {"X-Forwarded-For", attacker, "X-Auth-User-Id", "admin"},
-		"a health checker":                  {"X-Forwarded-For", attacker, "User-Agent", "kube-probe/1.30"},
-		"a path that says nothing":          {"X-Forwarded-For", attacker, "X-Forwarded-Uri", "/healthz", "X-Original-Uri", "/healthz", "X-Original-Url", "http://h/healthz"},
+		"identities that are not configured": {"X-Forwarded-For", attacker, "X-Auth-User-Id", "admin"},
+		"a health checker":                   {"X-Forwarded-For", attacker, "User-Agent", "kube-probe/1.30"},
+		"a path that says nothing":           {"X-Forwarded-For", attacker, "X-Forwarded-Uri", "/healthz", "X-Original-Uri", "/healthz", "X-Original-Url", "http://h/healthz"},
 	} {
 		for _, path := range append(plainEndpoints(), "/nginx", "/ingress-nginx", "/envoy/healthz", "/envoy/metrics", "/envoy//healthz", "/envoy/../healthz") {
 			if res := trusting.ask(path, header...); res.status != 429 && res.status != 403 {
@@ -265,9 +265,9 @@ func TestSpoofing(t *testing.T) {
 	}
 }
 
-// TestPeerThatIsNoProxy: nothing it says is believed, neither to accuse nor to
-// excuse anybody.
-func TestPeerThatIsNoProxy(t *testing.T) {
+// TestUntrustedPeerIsTheClient: nothing it says is believed, neither to accuse nor to
+// excuse any client.
+func TestUntrustedPeerIsTheClient(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	blockIn(t, env, "user", "42", time.Minute)
@@ -362,8 +362,8 @@ func TestPostgresAlone(t *testing.T) {
 	}
 }
 
-// TestColdHash: what Redis has lost, Postgres knows.
-func TestColdHash(t *testing.T) {
+// TestColdHashAsksPostgres: what Redis has lost, Postgres knows.
+func TestColdHashAsksPostgres(t *testing.T) {
 	t.Parallel()
 	rdb, pg := testenv.Redis(t), migrated(t)
 	insert(t, pg, attacker)

@@ -19,7 +19,7 @@ const (
 	settingsTimeout = 500 * time.Millisecond
 )
 
-// settings are what the detectors tell ingress: whom never to deny, and how many bits
+// settings are what the detectors publish for ingress: which clients never to deny, and how many bits
 // of an IPv6 address they count by. What was read last holds while Redis is away.
 type settings struct {
 	client     redis.UniversalClient

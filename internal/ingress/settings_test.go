@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// tell writes settings as a detector does.
-func tell(t *testing.T, env *testenv.RedisEnv, s wire.Settings) {
+// writeSettings writes settings as a detector does.
+func writeSettings(t *testing.T, env *testenv.RedisEnv, s wire.Settings) {
 	t.Helper()
 	raw, err := s.Encode()
 	if err == nil {
@@ -23,13 +23,13 @@ func tell(t *testing.T, env *testenv.RedisEnv, s wire.Settings) {
 	}
 }
 
-func TestDetectorsAllowlistIsNotDenied(t *testing.T) {
+func TestDetectorAllowlistIsNotDenied(t *testing.T) {
 	t.Parallel()
 	for _, mirrored := range []bool{false, true} {
 		env := testenv.Redis(t)
 		blockIn(t, env, "ip", "203.0.113.0/24", time.Hour)
 		blockIn(t, env, "user", "1", time.Hour)
-		tell(t, env, wire.Settings{Allowlist: []string{"203.0.113.9", "user:1"}, IPv6Prefix: 128})
+		writeSettings(t, env, wire.Settings{Allowlist: []string{"203.0.113.9", "user:1"}, IPv6Prefix: 128})
 		i := start(t, func(o *Options) {
 			onRedis(env)(o)
 			o.UserHeader, o.Mirror = "X-User", mirrored
@@ -42,7 +42,7 @@ func TestDetectorsAllowlistIsNotDenied(t *testing.T) {
 				t.Errorf("mirror %t: %v: %d, want %d", mirrored, header, res.status, want)
 			}
 		}
-		tell(t, env, wire.Settings{IPv6Prefix: 128}) // a detector with another configuration
+		writeSettings(t, env, wire.Settings{IPv6Prefix: 128}) // a detector with another configuration
 		testenv.Eventually(t, 30*time.Second, func() error {
 			if res := i.ask("/", "X-Forwarded-For", "203.0.113.9"); res.status != 429 {
 				return errors.New("the former allowlist still holds")
@@ -52,7 +52,7 @@ func TestDetectorsAllowlistIsNotDenied(t *testing.T) {
 	}
 }
 
-func TestAllowlistOfOurOwnIsNotDenied(t *testing.T) {
+func TestOwnAllowlistIsNotDenied(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
 	blockIn(t, env, "ip", "203.0.113.0/24", time.Hour)
@@ -70,7 +70,7 @@ func TestAllowlistOfOurOwnIsNotDenied(t *testing.T) {
 			t.Errorf("check of %s exits %d: %s", client, code, stderr)
 		}
 	}
-	tell(t, env, wire.Settings{Allowlist: []string{"203.0.113.10"}, IPv6Prefix: 128})
+	writeSettings(t, env, wire.Settings{Allowlist: []string{"203.0.113.10"}, IPv6Prefix: 128})
 	if code, _, stderr := run(t, nil, "check", "--redis-url", env.URL, "--key-prefix", env.Prefix, "--ip", "203.0.113.10"); code != 0 {
 		t.Errorf("check exits %d for an address of the detectors' allowlist: %s", code, stderr)
 	}
@@ -82,7 +82,7 @@ func TestAllowlistOfOurOwnIsNotDenied(t *testing.T) {
 func TestIPv6PrefixThatDiffersIsReported(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
-	tell(t, env, wire.Settings{IPv6Prefix: 64})
+	writeSettings(t, env, wire.Settings{IPv6Prefix: 64})
 	i := start(t, onRedis(env))
 	ready := func() string { return get(t, "http://"+i.server.HTTPAddr()+"/readyz").body }
 	const says = "ipv6_prefix is 128 here and 64 in the detectors"
@@ -95,7 +95,7 @@ func TestIPv6PrefixThatDiffersIsReported(t *testing.T) {
 		}
 		return nil
 	})
-	tell(t, env, wire.Settings{IPv6Prefix: 128})
+	writeSettings(t, env, wire.Settings{IPv6Prefix: 128})
 	testenv.Eventually(t, 30*time.Second, func() error {
 		if got := ready(); got != "ready\n" {
 			return errors.New("still " + got)

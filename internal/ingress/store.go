@@ -158,7 +158,7 @@ func (s *store) Close() {
 }
 
 // probe asks every part of the store once. An answer that no waiting will change
-// is refused; what may pass, an outage, is handed to warn, since the fail mode is there for it.
+// is refused; what may pass, an outage, is passed to warn, since the fail mode is there for it.
 func (s *store) probe(ctx context.Context, warn func(name string, err error)) error {
 	for _, p := range s.parts {
 		err := p.ask(ctx)

@@ -46,7 +46,7 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-func TestOperationsOnAListenerOfTheirOwn(t *testing.T) {
+func TestOperationsOnSeparateListener(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
 	i := start(t, func(o *Options) {
@@ -82,7 +82,7 @@ func (i *instance) raw(request string) string {
 	return strings.TrimSpace(line)
 }
 
-func TestRequestsAsTheyComeOverTheWire(t *testing.T) {
+func TestRawRequests(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
 	for request, want := range map[string]string{

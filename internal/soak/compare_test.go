@@ -60,11 +60,11 @@ func (s *soak) differences() (found []string) {
 		between("entries pending", int(groups[0].Pending), 0, 0)
 	}
 	for rule, k := range map[string]kind{guessRule: guesser, scanRule: scanner} {
-		between("blocks told of by "+rule, s.told.blocks[rule], s.acted[k]-s.unsure[k], s.unsure[k])
+		between("blocks published by "+rule, s.emitted.blocks[rule], s.acted[k]-s.unsure[k], s.unsure[k])
 	}
-	between("blocks told of by "+changeRule, s.told.blocks[changeRule], 2*s.acted[changer], 0)
-	between("alerts by "+crawlRule, s.told.alerts[crawlRule], s.acted[crawler]-s.unsure[crawler], s.unsure[crawler])
-	between("rules told of", len(s.told.blocks)+len(s.told.alerts), 4, 0)
+	between("blocks published by "+changeRule, s.emitted.blocks[changeRule], 2*s.acted[changer], 0)
+	between("alerts by "+crawlRule, s.emitted.alerts[crawlRule], s.acted[crawler]-s.unsure[crawler], s.unsure[crawler])
+	between("rules published", len(s.emitted.blocks)+len(s.emitted.alerts), 4, 0)
 	s.permanentDiffers(ctx, differ)
 	if err := s.strangers(ctx, differ); err != nil {
 		differ("%v", err)

@@ -13,7 +13,7 @@ import (
 // A subject is whom ingress is asked about.
 type subject struct{ ip, user, session string }
 
-// nobody's address is let in always.
+// an address without a block is always allowed.
 const nobodys = "192.0.2.1"
 
 // subjects are those who must be denied because of what a did.
@@ -98,7 +98,7 @@ func (s *soak) note(server int, delay time.Duration) {
 	s.delays[server] = append(s.delays[server], delay)
 }
 
-// check asks one server about visitors and now and then about somebody blocked, until ctx ends.
+// check asks one server about visitors and now and then about a blocked client, until ctx ends.
 func (s *soak) check(ctx context.Context, server int) {
 	random := rand.New(rand.NewPCG(s.seed, uint64(100+server)))
 	ticks := time.NewTicker(time.Second / time.Duration(max(s.rate/20, 5)))

@@ -39,7 +39,7 @@ const (
 
 	// patience is how long to wait for what is bound to happen.
 	patience = time.Minute
-	// settled is how long a run must be for its second half to be judged: everybody must have come twice.
+	// settled is how long a run must be for its second half to be judged: all must have come twice.
 	settled = 10 * time.Minute
 )
 
@@ -69,7 +69,7 @@ type soak struct {
 	ring          []*actor     // who is blocked for a while
 	permanent     []*actor     // and for good
 	delays        [2][]time.Duration
-	told          told
+	emitted       emitted
 	problems      []string
 	more          int // problems that aren't kept
 }
@@ -85,7 +85,7 @@ func TestSoak(t *testing.T) {
 	s.compare()
 	for _, p := range slices.Concat(s.workers, s.ingress) {
 		if p.End(syscall.SIGTERM); p.ExitCode() != 0 {
-			s.wrong("%s exits %d when told to end:\n%s", p.name, p.ExitCode(), p.Log())
+			s.wrong("%s exits %d at SIGTERM:\n%s", p.name, p.ExitCode(), p.Log())
 		}
 	}
 	s.verdict(samples)
@@ -97,9 +97,9 @@ func newSoak(t *testing.T) *soak {
 		redis:    testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "everysec"),
 		postgres: testenv.PrivatePostgres(t),
 		http:     &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
-		attacks:  make(chan *actor, 1000), acted: map[kind]int{}, unsure: map[kind]int{}, told: newTold(),
+		attacks:  make(chan *actor, 1000), acted: map[kind]int{}, unsure: map[kind]int{}, emitted: newEmitted(),
 	}
-	if *duration < settled { // nobody comes twice: let nothing end while a slow machine takes its time
+	if *duration < settled { // none comes twice: let nothing end while a slow machine takes its time
 		s.window, s.ttl, s.period = 10*time.Minute, 10*time.Minute, 500*time.Millisecond
 	}
 	s.env = []string{"WARDSTREAM_REDIS_URL=" + s.redis.URL, "WARDSTREAM_POSTGRES_URL=" + s.postgres.URL}

@@ -110,7 +110,7 @@ func (s *soak) verdict(samples []sample) {
 	}
 }
 
-func TestGrowthIsSeen(t *testing.T) {
+func TestGrowthIsDetected(t *testing.T) {
 	t.Parallel()
 	of := func(value func(i int) float64) *series {
 		s := &series{relative: .05, absolute: 2}

@@ -24,7 +24,7 @@ const (
 	scanner              // makes enough client errors
 	crawler              // asks for enough different resources: alerted of, not blocked
 	changer              // changes a sensitive field: blocked for good
-	garbled              // publishes what is no event
+	garbled              // publishes what is not an event
 	filtered             // publishes what speaks of enforcement itself
 )
 

@@ -50,7 +50,7 @@ func decides(t *testing.T, w *world, addr string) {
 	}
 }
 
-// claims are headers with which clients claim to be another, to ask for something else, or to be nobody.
+// claims are headers with which clients claim to be another, to ask for something else, or to have no address.
 var claims = [][]string{
 	{"X-Forwarded-For", visitor},
 	{"X-Forwarded-For", visitor + ", 127.0.0.1"},
@@ -89,7 +89,7 @@ func failsByPath(t *testing.T, w *world, addr string) {
 	w.redis.Restart()
 }
 
-// unreachable shows what a proxy makes of it that nobody answers its question.
+// unreachable checks what a proxy does when its check is not answered.
 func unreachable(t *testing.T, w *world, addr string, want int) {
 	t.Helper()
 	w.kill()
@@ -123,8 +123,8 @@ func TestNginx(t *testing.T) {
 	})
 }
 
-// TestNginxOfREADME: the four lines deny, with nginx's own 403.
-func TestNginxOfREADME(t *testing.T) {
+// TestNginxREADMEExample: the four lines deny, with nginx's own 403.
+func TestNginxREADMEExample(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, command(t, "README.md", "sh"))
 	four := only(t, "README.md", "nginx", 1)[0]
@@ -142,8 +142,8 @@ func TestNginxOfREADME(t *testing.T) {
 	}
 }
 
-// TestNginxWithoutContentLengthLine: a page's line that is forgotten costs nothing, since ingress-check waits for no body.
-func TestNginxWithoutContentLengthLine(t *testing.T) {
+// TestNginxForwardingContentLength: a page's line that is forgotten costs nothing, since ingress-check waits for no body.
+func TestNginxForwardingContentLength(t *testing.T) {
 	t.Parallel()
 	page := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2)[0]
 	page = regexp.MustCompile(`(?m)^ *proxy_(pass_request_headers|set_header +Content-Length) .*\n`).ReplaceAllString(page, "")

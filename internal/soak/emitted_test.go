@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// told is what enforcement events have told of, each enforcement.id once.
-type told struct {
+// emitted is the enforcement events by kind, each enforcement.id once.
+type emitted struct {
 	cursor string
-	last   map[string]string // the ID that was told of last, by event, rule and whom it is about
+	last   map[string]string // the ID that was emitted last, by event, rule and whom it is about
 	blocks map[string]int    // block_applied by rule
 	alerts map[string]int    // by rule
 }
 
-func newTold() told {
-	return told{cursor: "0", last: map[string]string{}, blocks: map[string]int{}, alerts: map[string]int{}}
+func newEmitted() emitted {
+	return emitted{cursor: "0", last: map[string]string{}, blocks: map[string]int{}, alerts: map[string]int{}}
 }
 
 // read reads enforcement events before their stream drops them, until ctx ends.
@@ -38,12 +38,12 @@ func (s *soak) readOnce() error {
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	entries, err := s.redis.Client.XRange(ctx, enforcement, "("+s.told.cursor, "+").Result()
+	entries, err := s.redis.Client.XRange(ctx, enforcement, "("+s.emitted.cursor, "+").Result()
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		s.told.cursor = e.ID
+		s.emitted.cursor = e.ID
 		var event struct {
 			Name       string `json:"event_name"`
 			Attributes struct {
@@ -60,15 +60,15 @@ func (s *soak) readOnce() error {
 		}
 		a := event.Attributes
 		about := event.Name + " " + a.Rule + " " + a.ScopeType + ":" + a.ScopeValue + " " + a.Source
-		if s.told.last[about] == a.ID {
+		if s.emitted.last[about] == a.ID {
 			continue
 		}
-		s.told.last[about] = a.ID
+		s.emitted.last[about] = a.ID
 		switch event.Name {
 		case "audit.enforcement.block_applied":
-			s.told.blocks[a.Rule]++
+			s.emitted.blocks[a.Rule]++
 		case "audit.enforcement.alert":
-			s.told.alerts[a.Rule]++
+			s.emitted.alerts[a.Rule]++
 		}
 	}
 	return nil
