@@ -11,7 +11,7 @@
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
 local excess = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[2])
 if excess <= 0 then return {0, 0} end
-local dropped = math.min(excess, redis.call('ZCOUNT', KEYS[1], '-inf', ARGV[3]))
+local dropped = #redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0, excess)
 if dropped > 0 then redis.call('ZREMRANGEBYRANK', KEYS[1], 0, dropped - 1) end
 if dropped == excess then return {dropped, 0} end
 local last = redis.call('ZRANGE', KEYS[1], excess - dropped - 1, excess - dropped - 1, 'WITHSCORES')
