@@ -3,7 +3,7 @@ package demo
 import (
 	"time"
 
-	"github.com/wardstream/wardstream/internal/detector"
+	"github.com/wardstream/wardstream/internal/uncounted"
 )
 
 // An actorSummary is what one actor came to.
@@ -39,7 +39,7 @@ type summary struct {
 	Guests         int `json:"guest_blocks"` // blocks of who joined in
 
 	// Uncounted is what no rule could use, by type, rule and reason.
-	Uncounted []detector.Uncounted `json:"uncounted,omitempty"`
+	Uncounted []uncounted.Tally `json:"uncounted,omitempty"`
 
 	// OK: every attacker was blocked, and no visitor was blocked or denied.
 	OK bool `json:"ok"`

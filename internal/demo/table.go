@@ -78,15 +78,15 @@ func (t *text) summary(s summary) error {
 	}
 	table[0] = t.screen.paint(bold, table[0])
 	legend := t.screen.paint(faint, "after: from the first hostile event to the block")
-	table = append(append(table, legend, ""), uncounted(s)...)
+	table = append(append(table, legend, ""), unused(s)...)
 	return t.screen.line("\n" + strings.Join(append(table, t.verdict(s)), "\n"))
 }
 
 // shownUncounted is how many kinds of events that no rule could use are shown.
 const shownUncounted = 3
 
-// uncounted says which events no rule could use, the most frequent first.
-func uncounted(s summary) []string {
+// unused says which events no rule could use, the most frequent first.
+func unused(s summary) []string {
 	var lines []string
 	for _, u := range s.Uncounted[:min(len(s.Uncounted), shownUncounted)] {
 		by := "no rule asks for them"

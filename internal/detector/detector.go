@@ -21,6 +21,7 @@ import (
 	"github.com/wardstream/wardstream/internal/sinks"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/streamclock"
+	"github.com/wardstream/wardstream/internal/uncounted"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -54,7 +55,7 @@ type Detector struct {
 	serving    conc.WaitGroup
 	tracing    tracing
 	fanout     *sinks.Fanout
-	uncounted  *uncounted
+	uncounted  *uncounted.Counter
 	consumer   *consumer.Consumer
 	reconciler *tiered.Reconciler
 	stopping   atomic.Bool
@@ -121,7 +122,7 @@ func (d *Detector) newConsumer() error {
 		return err
 	}
 	metrics := newPipelineMetrics(d.registry)
-	d.uncounted = newUncounted(d.registry, d.log, d.now)
+	d.uncounted = uncounted.New(d.registry, d.log, d.now)
 	windows := rediswindow.NewRareTags(rediswindow.New(d.stores.Clients.Ops, d.cfg.KeyPrefix, windowMetrics),
 		d.stores.Clients.Ops, d.cfg.KeyPrefix, d.now)
 	d.consumer, err = consumer.New(d.consumerOptions(metrics), d.newPipeline(metrics, windows))
@@ -152,6 +153,9 @@ func (d *Detector) consumerOptions(m *pipelineMetrics) consumer.Options {
 		Logger: d.log, Registerer: d.registry, Now: d.now,
 	}
 }
+
+// Uncounted returns which events this worker could not use since it started, most frequent first.
+func (d *Detector) Uncounted() []uncounted.Tally { return d.uncounted.Top() }
 
 // Addr is where metrics and health are served; "" is nowhere.
 func (d *Detector) Addr() string {

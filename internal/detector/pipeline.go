@@ -12,6 +12,7 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/uncounted"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/wire"
 )
@@ -47,7 +48,7 @@ type Pipeline struct {
 	now       func() time.Time
 	metrics   *pipelineMetrics
 	warnings  *eventWarnings
-	uncounted *uncounted
+	uncounted *uncounted.Counter
 	tracing   tracing
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/uncounted"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -94,7 +95,7 @@ func newBench(t *testing.T, text string) *bench {
 		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, shedder: newShedder(&cfg.Stream, b.redis.Client), clock: streamclock.Clock{Client: b.redis.Client},
 		windows: rediswindow.New(b.redis.Client, b.redis.Prefix, nil), blocks: tiered.New(cache, b.durable, tiered.Options{}),
 		cooldowns: cooldown.New(b.redis.Client, b.redis.Prefix, time.Now), sinks: b, now: time.Now,
-		metrics: newPipelineMetrics(b.registry), uncounted: newUncounted(b.registry, slog.New(slog.DiscardHandler), time.Now),
+		metrics: newPipelineMetrics(b.registry), uncounted: uncounted.New(b.registry, slog.New(slog.DiscardHandler), time.Now),
 	}
 	return b
 }
@@ -485,7 +486,7 @@ func BenchmarkHandle(b *testing.B) {
 	}
 	p := &Pipeline{
 		decoder: wire.NewDecoder(cfg.Decoder), rules: cfg.RuleSet, policy: cfg.Policy, windows: noWindows{}, now: func() time.Time { return time.UnixMilli(1_800_000_001_000) },
-		metrics: newPipelineMetrics(prometheus.NewRegistry()), uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now), sinks: noSinks{},
+		metrics: newPipelineMetrics(prometheus.NewRegistry()), uncounted: uncounted.New(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now), sinks: noSinks{},
 	}
 	entries := make([]consumer.Entry, 512)
 	for i := range entries {

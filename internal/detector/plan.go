@@ -33,7 +33,7 @@ func (p *Pipeline) plan(b *batch) {
 			}
 		}
 		if !p.rules.Asked(e.Type) {
-			p.uncounted.note(e, "", rules.NoRule)
+			p.uncounted.Note(e, "", rules.NoRule)
 		}
 	}
 	b.advance(clamped, planned)
@@ -47,6 +47,6 @@ func (p *Pipeline) unused(e *event.Event, rule rules.Rule) {
 		return
 	}
 	if reason := explainer.Unusable(e); reason != "" {
-		p.uncounted.note(e, rule.Name(), reason)
+		p.uncounted.Note(e, rule.Name(), reason)
 	}
 }

@@ -47,7 +47,7 @@ func (d *Detector) startBackground(ctx context.Context) {
 	running.Go(func() { publishSettings(ctx, d.cfg, d.stores.Clients.Ops, d.log) })
 	running.Go(func() { warnContradictions(ctx, d.stores, d.log) })
 	running.Go(func() {
-		d.uncounted.run(ctx, d.stores.Clients.Ops, rediskey.Keys{Prefix: d.cfg.KeyPrefix}.Uncounted(d.cfg.Stream.Consumer))
+		d.uncounted.Run(ctx, d.stores.Clients.Ops, rediskey.Keys{Prefix: d.cfg.KeyPrefix}.Uncounted(d.cfg.Stream.Consumer))
 	})
 	d.cleanups.add("background work", func(context.Context) error {
 		cancel()

@@ -25,6 +25,7 @@ import (
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/uncounted"
 	"github.com/wardstream/wardstream/internal/window/rediswindow"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -137,7 +138,7 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 			decoder: wire.NewDecoder(wire.DecoderOptions{}), rules: rules.NewSet(p.set...), windows: windows, policy: policy,
 			blocks: r.blocks, cooldowns: cooldown.New(r.raw, "sec_audit", now), sinks: r, now: now,
 			metrics:   newPipelineMetrics(prometheus.NewRegistry()),
-			uncounted: newUncounted(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now),
+			uncounted: uncounted.New(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now),
 		}
 	}
 	r.operator = &operator.Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}

@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wardstream/wardstream/internal/cli"
-	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/uncounted"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -109,13 +109,13 @@ func fixture(t *testing.T) stage {
 			t.Fatal(err)
 		}
 	}
-	uncounted, err := json.Marshal([]detector.Uncounted{{EventType: "odd.event", Count: 1, Stream: "s", ID: "1-1", Reason: "no_rule", Last: time.Now()}})
+	list, err := json.Marshal([]uncounted.Tally{{EventType: "odd.event", Count: 1, Stream: "s", ID: "1-1", Reason: "no_rule", Last: time.Now()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pipe := env.Client.Pipeline()
 	pipe.Set(t.Context(), s.text, "x", time.Hour)
-	pipe.Set(t.Context(), rediskey.Keys{Prefix: s.prefix}.Uncounted("worker"), uncounted, time.Hour)
+	pipe.Set(t.Context(), rediskey.Keys{Prefix: s.prefix}.Uncounted("worker"), list, time.Hour)
 	pipe.Set(t.Context(), s.text+":dead", "x", time.Hour)
 	pipe.Do(t.Context(), "XADD", s.letters, "1-1", "event_type", "x")
 	pipe.Do(t.Context(), "XADD", s.letters+":dead", "1-1", "event_type", "x")

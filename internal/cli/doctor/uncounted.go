@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/wardstream/wardstream/internal/detector"
 	"github.com/wardstream/wardstream/internal/rules"
+	"github.com/wardstream/wardstream/internal/uncounted"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 
 // uncounted looks at what the workers of the group could not use.
 func (x *examination) uncounted(ctx context.Context) bool {
-	found, err := detector.ReadUncounted(ctx, x.stores.Clients.Ops, x.cfg.KeyPrefix, x.consumers(ctx))
+	found, err := uncounted.Read(ctx, x.stores.Clients.Ops, x.cfg.KeyPrefix, x.consumers(ctx))
 	if err != nil {
 		if !denied(err) { // which is found already
 			x.unknown(uncountedCheck, x.cfg.KeyPrefix, err)
@@ -37,7 +37,7 @@ func (x *examination) uncounted(ctx context.Context) bool {
 	return true
 }
 
-func (x *examination) uncountedKind(u detector.Uncounted) {
+func (x *examination) uncountedKind(u uncounted.Tally) {
 	look := fmt.Sprintf("; XRANGE %s %s %s shows the latest", u.Stream, u.ID, u.ID)
 	if u.Reason == rules.NoRule {
 		x.ok(uncountedCheck, "%d × %s: no rule asks for this type%s", u.Count, u.EventType, look)
