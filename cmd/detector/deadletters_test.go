@@ -160,7 +160,7 @@ func TestDeadLettersPurge(t *testing.T) {
 	in.command("dead-letters", "purge", letters[0].ID).answers(t, 0).says(t, "purged 1 of 1\n")
 	in.command("dead-letters", "purge", letters[0].ID, letters[1].ID).answers(t, 1).says(t, "purged 1 of 2\n")
 	in.command("dead-letters", "purge", "--older-than", "1h").answers(t, 0).says(t, "purged 0\n")
-	in.add(in.stream()+":dead", "by", "another") // the newest; a moment younger than none
+	in.add(in.stream()+":dead", "by", "another") // the newest
 	in.command("dead-letters", "purge", "--all").fails(t, "add --yes")
 	in.command("dead-letters", "requeue", "--all").fails(t, "add --yes")
 	if n := len(in.letters()); n != 3 {

@@ -85,7 +85,7 @@ func (in *installation) loseThePrimary(p pair) {
 	testenv.Eventually(in.t, patience, func() error { return p.replica.Client.XLen(in.t.Context(), in.stream()).Err() })
 }
 
-// checkDenied compares whom an ingress-check denies with who is to be blocked.
+// checkDenied compares the clients that an ingress-check denies with those that must be blocked.
 func (w *workload) checkDenied(g *ingress) {
 	w.t.Helper()
 	blocked := w.blocked()

@@ -45,7 +45,7 @@ func (in *installation) publishing() []string {
 }
 
 // TestPublishedRequestsLeadToBlock: only ingress-check publishes requests, and repeated_route blocks
-// who comes too often. The denials are in the trail, with how many there were.
+// clients that come too often. The denials are in the trail, with how many there were.
 func TestPublishedRequestsLeadToBlock(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: repeated_route, threshold: 10, paths: [/search]}\n")

@@ -36,8 +36,8 @@ func listen(t *testing.T) *listener {
 	return l
 }
 
-// hears waits until it received n events, of which the last holds want.
-func (l *listener) hears(t *testing.T, n int, want string) {
+// awaits waits until it received n events, of which the last holds want.
+func (l *listener) awaits(t *testing.T, n int, want string) {
 	t.Helper()
 	testenv.Eventually(t, patience, func() error {
 		l.mu.Lock()
@@ -70,9 +70,9 @@ events:
 	in.env = append(in.env, "HOOK_SECRET=hunter2hunter2hunter2", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="+collector.URL+"/logs")
 	w := in.start()
 	in.publish("event_type", failed, "source.address", attacker)
-	all.hears(t, 1, `/hunter2 {"timestamp":`)
-	all.hears(t, 1, `"event_name":"audit.enforcement.block_applied"`)
-	collector.hears(t, 1, "audit.enforcement.block_applied")
+	all.awaits(t, 1, `/hunter2 {"timestamp":`)
+	all.awaits(t, 1, `"event_name":"audit.enforcement.block_applied"`)
+	collector.awaits(t, 1, "audit.enforcement.block_applied")
 	in.awaitEvents(1)
 	testenv.Eventually(t, patience, func() error {
 		if out := w.out.String(); !strings.Contains(out, "audit.enforcement.block_applied") {
@@ -92,9 +92,9 @@ events:
 		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
 	}
 	for _, l := range []*listener{all, collector} {
-		l.hears(t, 2, "audit.enforcement.block_revoked")
+		l.awaits(t, 2, "audit.enforcement.block_revoked")
 	}
-	revoked.hears(t, 1, "audit.enforcement.block_revoked")
+	revoked.awaits(t, 1, "audit.enforcement.block_revoked")
 	in.awaitEvents(2)
 	if all.signed != 2 || revoked.signed != 0 {
 		t.Errorf("%d and %d requests were signed", all.signed, revoked.signed)

@@ -1,4 +1,4 @@
-// Package archtest holds the architecture to what it says it is: who may import
+// Package archtest checks the architecture: which package may import
 // whom, how large things get, what they are called, and why each dependency is there.
 package archtest
 

@@ -41,7 +41,7 @@ func memoryFault() fault {
 		return func() error {
 			err := w.keepAll(evictedKeys)
 			if err == nil {
-				w.endSome(r, syscall.SIGTERM) // who starts copies permanent blocks to Redis at once
+				w.endSome(r, syscall.SIGTERM) // a worker that starts copies permanent blocks to Redis at once
 			}
 			return err
 		}, nil

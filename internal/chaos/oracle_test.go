@@ -121,7 +121,7 @@ func (s *scope) cleared(f *fact, surely bool) bool {
 	return slices.ContainsFunc(s.facts[at:], func(c *fact) bool { return c.clears && c.name == f.name && (c.sure || !surely) })
 }
 
-// judge notes who must be blocked by now, and who may be.
+// judge notes which scopes must be blocked by now, and which may be.
 func (o *oracle) judge() {
 	for _, s := range o.scopes {
 		low, high := s.bounds()
@@ -202,7 +202,7 @@ func (o *oracle) settle() {
 	o.lost, o.mixing, o.uneven = losses{}, false, false
 }
 
-// loseStream notes that what is in the stream and not handled yet is lost, unless it was handled in this moment.
+// loseStream notes that what is in the stream and not handled yet is lost, unless it was handled meanwhile.
 func (o *oracle) loseStream() {
 	for _, s := range o.scopes {
 		for _, f := range s.facts {

@@ -311,7 +311,7 @@ func TestWarnings(t *testing.T) {
 		"escalation off": {quiet + "escalate: {max_ttl: 1h}\n", nil, []string{"escalate is off: set escalate.factor above 1 or escalate.permanent_after"}},
 		"no sinks":       {quiet + "events: {stdout: false, stream: \"\"}\n", nil, []string{"events has neither stdout, stream, otlp nor webhooks: enforcement events go nowhere"}},
 		"webhooks": {quiet + "events: {webhooks: [{url: \"http://example.com/x\", secret: short}, {url: \"http://localhost:1/\"}, {url: \"http://[::1]:1/\", secret: 0123456789abcdef}, {url: \"https://example.com\"}]}\n", nil, []string{
-			"events.webhooks[0].url is http: who is on the way can read the events and the credentials of the URL",
+			"events.webhooks[0].url is http: anyone on the network path can read the events and the credentials of the URL",
 			"events.webhooks[0].secret is shorter than 16 bytes and can be guessed",
 		}},
 		"only webhooks": {quiet + "events: {stdout: false, stream: \"\", webhooks: [{url: \"https://example.com\"}]}\n", nil, nil},

@@ -132,7 +132,7 @@ func (w Webhook) Wants(typ string) bool {
 func (v *validator) warnWebhooks() {
 	for i, w := range v.c.Events.Webhooks {
 		if u, err := w.URL.parse(); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
-			v.warnf("events.webhooks[%d].url is http: who is on the way can read the events and the credentials of the URL", i)
+			v.warnf("events.webhooks[%d].url is http: anyone on the network path can read the events and the credentials of the URL", i)
 		}
 		if w.Secret != "" && len(w.Secret) < weakSecret {
 			v.warnf("events.webhooks[%d].secret is shorter than %d bytes and can be guessed", i, weakSecret)

@@ -199,7 +199,7 @@ func (w *worker) wait() error {
 	w.t.Helper()
 	select {
 	case err := <-w.result:
-		w.result <- err // for the next who asks
+		w.result <- err // for the next caller
 		return err
 	case <-time.After(patience):
 		w.t.Error("the worker does not stop")

@@ -147,7 +147,7 @@ func TestSamplerIgnoresRedisEntryCounter(t *testing.T) {
 				t.Parallel()
 				b := miscounted(t, how)
 				tc.then(b)
-				for i := range 2 { // who looks second finds the same, but nothing new
+				for i := range 2 { // the second sampler finds the same, but nothing new
 					if got, want := b.sampled(), b.known(tc.want); got != want {
 						t.Errorf("look %d: %+v, want %+v", i, got, want)
 					}
@@ -319,7 +319,7 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 			if err := b.client.XTrimMaxLen(ctx, b.stream, tc.keep).Err(); err != nil {
 				t.Fatal(err)
 			}
-			for i, lost := range []int64{tc.lost, 0} { // who looks second finds nothing
+			for i, lost := range []int64{tc.lost, 0} { // the second sampler finds nothing
 				if got, want := b.sampled(), b.known(sample{lag: tc.lag, exact: true, lost: lost}); got != want {
 					t.Errorf("look %d: %+v, want %+v", i, got, want)
 				}

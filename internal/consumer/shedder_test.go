@@ -23,7 +23,7 @@ func shedding(o *Options) *atomic.Int64 {
 	return &skipped
 }
 
-// addOld adds an entry as of an age ago, the n-th of that moment.
+// addOld adds an entry as of an age ago, the n-th of that millisecond.
 func (b *fixture) addOld(age time.Duration, n int, fields ...string) string {
 	b.t.Helper()
 	id := fmt.Sprintf("%d-%d", time.Now().Add(-age).Truncate(time.Minute).UnixMilli(), n)

@@ -205,7 +205,7 @@ func (m *trimModel) leave() {
 	maps.DeleteFunc(g.pending, func(_ entryID, c string) bool { return c == consumer })
 }
 
-// set has a group go on from elsewhere, as who wants entries handled again does.
+// set has a group go on from elsewhere, as an operator does to have entries handled again.
 func (m *trimModel) set() {
 	name, g := m.group()
 	if g == nil {

@@ -81,7 +81,7 @@ func TestReadLoopsTakeTurnsInStreamOrder(t *testing.T) {
 	}
 }
 
-// TestSlowBatchDelaysNoOther: who waits for a batch that takes long gives up, and is counted.
+// TestSlowBatchDelaysNoOther: a loop that waits for a slow batch gives up, and is counted.
 func TestSlowBatchDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

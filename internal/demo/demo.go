@@ -19,7 +19,7 @@ import (
 // Options are what a demo is made of.
 type Options struct {
 	Duration time.Duration // about how long it takes; a second at least
-	Seed     uint64        // of who comes and what they do
+	Seed     uint64        // of the actors and what they do
 	Output   Output
 }
 

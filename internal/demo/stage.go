@@ -36,7 +36,7 @@ func raise(ctx context.Context, w *world, actors []*actor, pace float64) *stage 
 }
 
 // run ends in order: the actors first, then the worker, which passes on what it
-// knows, then who watches for that.
+// knows, then the watchers of that.
 func (s *stage) run(ctx context.Context, w *world, actors []*actor, pace float64) error {
 	aside := context.WithoutCancel(ctx)
 	working, stopWork := context.WithCancel(aside)

@@ -36,7 +36,7 @@ type summary struct {
 	Visitors       int `json:"visitors"`
 	VisitorsDenied int `json:"visitors_denied"` // requests of theirs that were denied
 	VisitorsHit    int `json:"visitors_blocked"`
-	Guests         int `json:"guest_blocks"` // blocks of who joined in
+	Guests         int `json:"guest_blocks"` // blocks of guests
 
 	// Uncounted is what no rule could use, by type, rule and reason.
 	Uncounted []uncounted.Tally `json:"uncounted,omitempty"`

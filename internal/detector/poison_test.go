@@ -125,7 +125,7 @@ func TestPoisonEntriesBecomeDeadLetters(t *testing.T) {
 		deaths int
 		reason string
 	}{
-		// Once in a batch; then alone, behind a mark.
+		// Once in a batch; then alone, with a marker.
 		"exit":           {childExited, 2, "killed the worker"},
 		"stack overflow": {2, 2, "killed the worker"},
 		"hang":           {childNotAlive, 2, "killed the worker"},

@@ -31,7 +31,7 @@ type opinion struct {
 	action enforce.ActionConfig
 }
 
-// opinions are, in the order of precedence, what all who may speak say about a match.
+// opinions are, in the order of precedence, what all settings say about a match.
 func opinions(p *enforce.Policy, m rules.Match) []opinion {
 	action, acts := p.Actions[m.Rule]
 	ttl, lasts := p.BlockRules[m.Rule]
@@ -144,7 +144,7 @@ func drawPolicy(rt *rapid.T) (p *enforce.Policy, allowed []string) {
 	return p, allowed
 }
 
-// TestPrecedence: of random policies, events and matches comes what a list of who may speak, in order, says.
+// TestPrecedence: of random policies, events and matches comes what a list of settings, in order, says.
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -13,7 +13,7 @@ import (
 // than once: one of them may be the client's own.
 var errAmbiguous = checker.NewError("ambiguous_identity", "the identity header is there more than once")
 
-// clients makes out who asks: from the peer and, if that is a trusted proxy, from what it says.
+// clients determines the client: from the peer and, if that is a trusted proxy, from what it says.
 type clients struct {
 	proxies    checker.TrustedProxies
 	trustUnix  bool // the peers of our Unix sockets are proxies

@@ -104,7 +104,7 @@ func TestSpoofingTable(t *testing.T) {
 					blockIn(t, env, "ip", "6.6.6.6", time.Minute)
 				}
 				if res := s.ask(row, endpoint); !row.failure && res.Code != 200 {
-					t.Errorf("%s, %.100v: who is claimed is believed: %d", endpoint, row.header, res.Code)
+					t.Errorf("%s, %.100v: a claimed address is believed: %d", endpoint, row.header, res.Code)
 				}
 			}
 		}

@@ -82,7 +82,7 @@ func (f *forwardAuth) endpoint(path string) (endpoint, bool) {
 	return ep, ok
 }
 
-// subject reads who asks. From a peer that isn't trusted nothing is read at all.
+// subject returns the client. From a peer that isn't trusted nothing is read at all.
 func (f *forwardAuth) subject(r *http.Request, ep endpoint) (checker.Subject, error) {
 	from := f.clients.peer(r.RemoteAddr)
 	s := checker.Subject{IP: from.addr}

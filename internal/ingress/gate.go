@@ -38,7 +38,7 @@ func (g *gate) decide(ctx context.Context, s checker.Subject, method string, err
 	return d
 }
 
-// cameFrom notes who asked, and whether that is a peer that isn't trusted and names another client.
+// cameFrom notes the peer, and whether that is a peer that isn't trusted and names another client.
 func (g *gate) cameFrom(from peer, named bool) {
 	if g.lone.saw(g.now(), from.addr, named && !from.trusted) {
 		time.AfterFunc(observed, g.tellOfLonePeer)
@@ -52,7 +52,7 @@ func (g *gate) tellOfLonePeer() {
 	}
 }
 
-// distrusted hears of peers that name a client and aren't believed.
+// distrusted counts peers that name a client and aren't believed.
 func (g *gate) distrusted(ctx context.Context, remote string) {
 	g.metrics.distrust.Inc()
 	if left, ok := g.distrust.pass(g.now()); ok {

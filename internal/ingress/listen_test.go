@@ -183,7 +183,7 @@ func v2(t testing.TB, command proxyproto.ProtocolVersionAndCommand, source strin
 	return string(raw)
 }
 
-// TestProxyProtocolOfUntrustedPeers: who isn't trusted gets nothing, with the header or without.
+// TestProxyProtocolOfUntrustedPeers: a peer that isn't trusted gets nothing, with the header or without.
 func TestProxyProtocolOfUntrustedPeers(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)

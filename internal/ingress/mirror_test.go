@@ -12,7 +12,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestMirror: blocks are answered from memory, heard of at once, and enforced while Redis is away.
+// TestMirror: blocks are answered from memory, known at once, and enforced while Redis is away.
 func TestMirror(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)

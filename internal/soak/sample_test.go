@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A sample is what is seen at one moment, or since the one before.
+// A sample is what is seen at one time, or since the one before.
 type sample struct {
 	Elapsed     float64              `json:"elapsed_seconds"`
 	Published   int64                `json:"events_published"`

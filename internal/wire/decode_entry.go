@@ -96,7 +96,7 @@ func document(fields []string) (at int, text string) {
 }
 
 // objectText returns the text of a value that is a JSON object by its beginning, or JSON text that holds one as a string, as
-// is written by who serialises twice.
+// is written by producers that serialise twice.
 func objectText(text string) (string, bool) {
 	for range maxQuoting {
 		text = strings.TrimPrefix(text, byteOrderMark)

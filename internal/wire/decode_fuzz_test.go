@@ -68,7 +68,7 @@ func fuzzDecode(t *testing.T, fields []string) {
 	checkEvent(t, &e, limits)
 }
 
-// alwaysKept is how many attributes are kept besides: those that decide, and the mark.
+// alwaysKept is how many attributes are kept besides: the well-known ones, and wardstream.truncated.
 const alwaysKept = 60
 
 // aliases is how many canonical attributes can be added to those published.

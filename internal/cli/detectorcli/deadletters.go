@@ -316,14 +316,14 @@ func (s *selection) purge(ctx context.Context, stores *backends.Stores, stream s
 	return purgeBefore(ctx, dead, now.Add(-time.Duration(s.olderThan)))
 }
 
-// purgeBefore deletes the dead letters that became so before a moment.
-func purgeBefore(ctx context.Context, dead *deadletter.Queue, moment time.Time) (int64, error) {
+// purgeBefore deletes the dead letters that became so before a time.
+func purgeBefore(ctx context.Context, dead *deadletter.Queue, before time.Time) (int64, error) {
 	var total int64
 	var purgeErr error
 	err := eachLetter(ctx, dead, func(letters []deadletter.Letter) bool {
 		var old []string
 		for _, l := range letters {
-			if diedAt(l).Before(moment) {
+			if diedAt(l).Before(before) {
 				old = append(old, l.ID)
 			}
 		}

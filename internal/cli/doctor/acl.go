@@ -169,7 +169,7 @@ func (x *examination) prober(ctx context.Context, user string) prober {
 }
 
 // probe sends a command as it stands. What can't but write goes into a transaction that takes it
-// back, which is not begun by who can't end it.
+// back, which is not begun without the permission to end it.
 func (x *examination) probe(ctx context.Context, n need) (bool, error) {
 	client := x.stores.Clients.Ops
 	if n.name != "append" && n.name != "multi" {

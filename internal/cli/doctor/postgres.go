@@ -29,7 +29,7 @@ func (x *examination) postgres(ctx context.Context) bool {
 		x.add(postgresCheck, Fail, "point postgres.url at the primary", "%s is a replica and takes no writes", x.cfg.Postgres.URL)
 		return false
 	}
-	version, _, _ = strings.Cut(version, " ") // from who built it
+	version, _, _ = strings.Cut(version, " ") // from the distribution
 	x.ok(postgresCheck, "%s answers: version %s, table %s is up to date", x.cfg.Postgres.URL, version, x.cfg.Postgres.Table)
 	return true
 }

@@ -21,7 +21,7 @@ const (
 
 	// activeWithin is how long ago a consumer that is at work asked last; a read waits a second.
 	activeWithin = time.Minute
-	// farBehind is how many entries unread are worth a word.
+	// farBehind is how many unread entries are worth a warning.
 	farBehind = 100_000
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// decides shows who passes and who doesn't, whatever they claim.
+// decides checks which clients pass, whatever they claim.
 func decides(t *testing.T, w *world, addr string) {
 	t.Helper()
 	if res := ask(t, visitor, addr, "/shop/cart?x=1"); res.status != 200 || res.body != "app: /shop/cart" {

@@ -204,7 +204,7 @@ func TestRedisDownIsRepairedFromPostgres(t *testing.T) {
 	put(t, r, temp, store.Began)
 	put(t, r, perm, store.Began)
 	reconcile(t, tiered.NewReconciler(r.Blocks, tiered.ReconcilerOptions{}))
-	if got := blocked(t, r, "p", "t", "q"); !slices.Equal(got, []string{"", "b", "c"}) { // Postgres heard of the unblock
+	if got := blocked(t, r, "p", "t", "q"); !slices.Equal(got, []string{"", "b", "c"}) { // Postgres has the unblock
 		t.Errorf("blocked by %q", got)
 	}
 }
@@ -255,7 +255,7 @@ func TestUnblockDuringPostgresOutage(t *testing.T) {
 		t.Errorf("blocked by %q", got)
 	}
 	pg.Start()
-	later := block(user("p"), "later", true) // Postgres never heard of the unblock, and the match is after it
+	later := block(user("p"), "later", true) // Postgres never got the unblock, and the match is after it
 	later.EvidenceTime = time.Now().Add(time.Minute)
 	testenv.Eventually(t, 20*time.Second, func() error {
 		results, err := r.Put(t.Context(), []store.Put{later})

@@ -15,7 +15,7 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// interrupted is Postgres, with something else happening at a chosen moment,
+// interrupted is Postgres, with something else happening at a chosen point,
 // once.
 type interrupted struct {
 	*pgstore.Blocks
@@ -159,12 +159,12 @@ func TestUnblockDuringRefresh(t *testing.T) {
 // after, Postgres revokes the block doesn't bring it back.
 func TestReconcilerDuringUnblock(t *testing.T) {
 	t.Parallel()
-	for _, moment := range []string{"before", "after"} {
-		t.Run(moment, func(t *testing.T) {
+	for _, when := range []string{"before", "after"} {
+		t.Run(when, func(t *testing.T) {
 			t.Parallel()
 			r, i, other := interruptedRig(t)
 			put(t, other, block(user("0"), "a", true), store.Began)
-			if moment == "before" {
+			if when == "before" {
 				i.beforeUnblock = func() { rebuildAll(t, r) }
 			} else {
 				i.afterUnblock = func() { rebuildAll(t, r) }

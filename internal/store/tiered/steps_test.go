@@ -134,7 +134,7 @@ type deed struct {
 	do   func(ctx context.Context, b *tiered.Blocks, cache *redisstore.Blocks, durable *stepper) error
 }
 
-// A race is one run: who does what, and in which order they take their steps.
+// A race is one run: the steppers, and the order of their steps.
 type race struct {
 	t     *testing.T
 	rt    *rapid.T

@@ -26,7 +26,7 @@ func Example() {
 	_ = server.ListenAndServe()
 }
 
-// Behind a proxy the client is who the proxy says, and a blocked one is denied.
+// Behind a proxy the client is the one that the proxy names, and a blocked one is denied.
 func ExampleMiddleware() {
 	lookup := blocks{{Scope: checker.IPScope(netip.MustParseAddr("203.0.113.9"), 0), Message: "Too many failed logins"}}
 	proxies, err := checker.ParseTrustedProxies([]string{"10.0.0.0/8"}, 0)
