@@ -91,7 +91,7 @@ func TestAsyncAPIStructure(t *testing.T) {
 		for _, message := range operation["messages"].([]any) {
 			ref, _ := message.(object)["$ref"].(string)
 			if prefix := at(t, root, "operations")[name].(object)["channel"].(object)["$ref"].(string); !strings.HasPrefix(ref, prefix+"/messages/") {
-				t.Errorf("%s: message %s is none of its channel's", name, ref)
+				t.Errorf("%s: message %s is not one of its channel's", name, ref)
 			}
 		}
 	}

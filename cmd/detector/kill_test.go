@@ -233,7 +233,7 @@ func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 	victim := in.start("--consumer", "victim", "--postgres-url", pg.URL+"&application_name=victim")
 	survivor := in.start("--consumer", "survivor")
 	work.share(victim, survivor)
-	in.killWithBatchInHand(victim, pg, work)
+	in.killWithBatchInFlight(victim, pg, work)
 
 	work.publish(len(work.left))
 	in.settled("detectors")
@@ -257,9 +257,9 @@ func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 // minInFlight is how many entries the victim has in flight at least when it is killed.
 const minInFlight = 32
 
-// killWithBatchInHand kills the victim while a permanent block of its batch waits for Postgres: the
+// killWithBatchInFlight kills the victim while a permanent block of its batch waits for Postgres: the
 // windows have the batch by then, temporary blocks are written, and nothing is published or acked.
-func (in *installation) killWithBatchInHand(victim *worker, pg *testenv.PostgresEnv, work *workload) {
+func (in *installation) killWithBatchInFlight(victim *worker, pg *testenv.PostgresEnv, work *workload) {
 	in.t.Helper()
 	tx, err := pg.Pool.Begin(in.t.Context())
 	if err == nil {

@@ -67,7 +67,7 @@ func inTime(t *testing.T, try func(h *held) bool) {
 }
 
 // stopping sends the first signal and waits until the worker heeds it. It reports whether the entry is
-// in hand still.
+// in flight still.
 func (h *held) stopping(sig syscall.Signal) bool {
 	h.t.Helper()
 	h.signal(sig)

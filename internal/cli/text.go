@@ -11,7 +11,7 @@ import (
 // MaxCell is how much of a value a table shows, in characters. JSON shows all of it.
 const MaxCell = 80
 
-// Printable returns s as a terminal may show it: others have chosen it, perhaps to deceive whoever reads it. What can't
+// Printable returns s as a terminal may show it: others have chosen it, perhaps to deceive its reader. What can't
 // be printed is escaped, and then the whole is in quotes.
 func Printable(s string) string {
 	if cut := Clip(s); cut != s {

@@ -227,7 +227,7 @@ type Log struct {
 
 // Shutdown says how to stop.
 type Shutdown struct {
-	// Grace is how long the batch in hand may take after SIGTERM.
+	// Grace is how long the batch in flight may take after SIGTERM.
 	Grace time.Duration `yaml:"grace" range:"1s..10m"`
 }
 

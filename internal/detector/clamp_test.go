@@ -53,7 +53,7 @@ func TestPipelineFutureEntriesCountAsOfNow(t *testing.T) {
 		t.Errorf("blocked %v until %s, want five minutes from %s", ok, block.ExpiresAt, clock.now)
 	}
 	if n := testutil.ToFloat64(b.metrics.future); n != 10 {
-		t.Errorf("%v events of the future, want 10", n)
+		t.Errorf("%v events with a future timestamp, want 10", n)
 	}
 
 	clock.err = errDown

@@ -53,7 +53,7 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// promiseRow splits a row of a table into its two cells. Headings and rules are none.
+// promiseRow splits a row of a table into its two cells. It reports false for headings and rules.
 func promiseRow(line string) (promise, tests string, ok bool) {
 	cells := strings.Split(strings.ReplaceAll(line, `\|`, "\x00"), "|")
 	if len(cells) != 4 || strings.TrimSpace(cells[0]+cells[3]) != "" {

@@ -98,6 +98,6 @@ func TestNumberKeepsItsText(t *testing.T) {
 		}
 	}
 	if _, err := json.Marshal(event.Number("abc")); err == nil {
-		t.Error("a number that is none was written")
+		t.Error("an invalid number was written")
 	}
 }

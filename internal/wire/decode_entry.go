@@ -198,7 +198,7 @@ func (s *scratch) fieldAttr(name, text string) event.Attr {
 	return event.TextAttr(name, s.text(text))
 }
 
-// embedded reads the JSON value that the attribute name holds as text. It reports false, and leaves no trace, where that is none.
+// embedded reads the JSON value that the attribute name holds as text. It reports false, and leaves no trace, where it is not JSON.
 func (s *scratch) embedded(name, text string) (v any, ok bool) {
 	if len(text) > s.limits.EntryBytes {
 		return nil, false

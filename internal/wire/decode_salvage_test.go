@@ -49,7 +49,7 @@ func TestDecodeMalformedPartKeepsEvent(t *testing.T) {
 		"OTLP key twice":                 {record(`[` + pair + `{"key":"code.function","value":{"stringValue":"f"}},{"key":"code.function","value":{"stringValue":"g"}}]`), true},
 		"OTLP nested key twice":          {record(`[` + pair + `{"key":"a","value":{"kvlistValue":{"values":[{"key":"b"},{"key":"b","value":{"intValue":1}}]}}}]`), true},
 		"OTLP without key":               {record(`[` + pair + `{"value":{"stringValue":"x"}}]`), true},
-		"OTLP that is none":              {record(`[` + pair + `"a"]`), true},
+		"malformed OTLP":                 {record(`[` + pair + `"a"]`), true},
 		"OTLP of two kinds":              {record(`[{"key":"a","value":{"stringValue":"x","intValue":"1"}},` + pair[:len(pair)-1] + `]`), true},
 		"OTLP of no kind":                {record(`[` + pair + `{"key":"a","value":{"value":"x"}}]`), true},
 		"OTLP list unwrapped":            {record(`[` + pair + `{"key":"a","value":["x"]}]`), true},

@@ -295,7 +295,7 @@ func TestDecodeScopes(t *testing.T) {
 		"trimmed":                     {doc: `{"event_type":"x","user.id":" 42\t","session.id":"  "}`, want: []checker.Scope{{Type: "user", Value: "42"}}},
 		"booleans":                    {doc: `{"event_type":"x","user.id":true}`, want: []checker.Scope{{Type: "user", Value: "true"}}},
 		"numbers as written":          {doc: `{"event_type":"x","user.id":42.0}`, want: []checker.Scope{{Type: "user", Value: "42.0"}}},
-		"objects and lists are none":  {doc: `{"event_type":"x","user.id":{"a":1},"session.id":["s"]}`},
+		"not objects and lists":       {doc: `{"event_type":"x","user.id":{"a":1},"session.id":["s"]}`},
 		"no address":                  {doc: `{"event_type":"x","source.address":"localhost"}`},
 		"port":                        {doc: `{"event_type":"x","srcip":"192.0.2.1:443"}`, want: []checker.Scope{{Type: "ip", Value: "192.0.2.1"}}},
 		"mapped":                      {doc: `{"event_type":"x","srcip":"::ffff:192.0.2.1"}`, want: []checker.Scope{{Type: "ip", Value: "192.0.2.1"}}},

@@ -61,7 +61,7 @@ func TestForwarded(t *testing.T) {
 		{"IPv6 without quotes", 0, []string{"for=[2001:db8::7]"}, ""},
 		{"IPv4 in brackets", 0, []string{`for="[198.51.100.7]"`}, ""},
 		{"junk behind the brackets", 0, []string{`for="[2001:db8::7]4711"`}, ""},
-		{"a port that is none", 0, []string{`for="` + client + `:123456"`}, ""},
+		{"an invalid port", 0, []string{`for="` + client + `:123456"`}, ""},
 		{"an empty port", 0, []string{`for="` + client + `:"`}, ""},
 		{"an empty value", 0, []string{"for="}, ""},
 		{"an empty quoted value", 0, []string{`for=""`}, ""},

@@ -62,7 +62,7 @@ func TestMirrorFollowsChanges(t *testing.T) {
 	}
 }
 
-// TestCleanSubjects: the subject is taken as the caller gives it, and long values are none of the mirror's business.
+// TestCleanSubjects: the subject is taken as the caller gives it, and long values do not concern the mirror.
 func TestCleanSubjects(t *testing.T) {
 	t.Parallel()
 	r := running(t)
@@ -75,7 +75,7 @@ func TestCleanSubjects(t *testing.T) {
 		clean   bool
 	}{
 		"nobody":               {checker.Subject{}, true},
-		"somebody":             {clean, true},
+		"a clean client":       {clean, true},
 		"address":              {checker.Subject{IP: addr("203.0.113.9")}, false},
 		"mapped address":       {checker.Subject{IP: addr("::ffff:203.0.113.9")}, false},
 		"address with a zone":  {checker.Subject{IP: addr("2001:db8::1%eth0")}, false},
