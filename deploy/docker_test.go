@@ -99,8 +99,9 @@ func goVersion(t *testing.T) string {
 	return ""
 }
 
-// TestDockerfilesBuildRunnableImages runs the Dockerfiles' own build commands, with nothing but what .dockerignore lets through, and
-// starts what comes out with the configurations of the manifests.
+// TestDockerfilesBuildRunnableImages runs the Dockerfiles' own build commands, with nothing but
+// what .dockerignore lets through, and starts what comes out with the configurations of the
+// manifests.
 func TestDockerfilesBuildRunnableImages(t *testing.T) {
 	source := buildContext(t)
 	built := map[string]string{}
@@ -132,7 +133,8 @@ func configFile(t *testing.T, tr *tree, name string) string {
 	return file
 }
 
-// serve starts ingress-check on free ports and without its store, which it must bear, waits until it listens and stops it.
+// serve starts ingress-check on free ports and without its store, which it must bear, waits until
+// it listens and stops it.
 func serve(t *testing.T, binary, config string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -262,7 +262,8 @@ func TestScaling(t *testing.T) {
 	})
 }
 
-// TestMigration: the Job runs the very version that it migrates for, says so in its name, and goes away.
+// TestMigration: the Job runs the very version that it migrates for, says so in its name, and goes
+// away.
 func TestMigration(t *testing.T) {
 	forEachTree(t, func(t *testing.T, tr *tree) {
 		if len(tr.jobs) != 1 {
@@ -323,7 +324,8 @@ func TestReferences(t *testing.T) {
 	})
 }
 
-// TestOverlaysUseOneNamespace: an overlay puts everything into the namespace it makes, which enforces Pod Security; base names none.
+// TestOverlaysUseOneNamespace: an overlay puts everything into the namespace it makes, which
+// enforces Pod Security; base names none.
 func TestOverlaysUseOneNamespace(t *testing.T) {
 	forEachTree(t, func(t *testing.T, tr *tree) {
 		want := ""

@@ -1,6 +1,7 @@
-// Package deploy checks what is deployed: it renders the Kubernetes manifests, validates them against the API's schemas
-// and against rules of our own, and builds the binaries as the Dockerfiles do. It is a module of its own, so
-// that Wardstream's doesn't depend on Kubernetes' libraries.
+// Package deploy checks what is deployed: it renders the Kubernetes manifests, validates them
+// against the API's schemas and against rules of our own, and builds the binaries as the
+// Dockerfiles do. It is a module of its own, so that Wardstream's doesn't depend on Kubernetes'
+// libraries.
 package deploy
 
 import (
@@ -152,7 +153,8 @@ func forEachTree(t *testing.T, check func(t *testing.T, tr *tree)) {
 	}
 }
 
-// TestSchema is kubectl-validate: unknown fields, wrong types, missing fields, bad names, removed APIs.
+// TestSchema is kubectl-validate: unknown fields, wrong types, missing fields, bad names, removed
+// APIs.
 func TestSchema(t *testing.T) {
 	v, err := validator.New(openapiclient.NewHardcodedBuiltins(kubernetesVersion))
 	if err != nil {

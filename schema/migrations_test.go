@@ -99,7 +99,8 @@ func TestConcurrentMigrate(t *testing.T) {
 	}
 }
 
-// TestMigrateEachSchemaOfSearchPath: what one schema of the search_path has, the first may still lack.
+// TestMigrateEachSchemaOfSearchPath: what one schema of the search_path has, the first may still
+// lack.
 func TestMigrateEachSchemaOfSearchPath(t *testing.T) {
 	t.Parallel()
 	first, env := open(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestAllowlistChangeReachesIngressAndNamesBlocks: a restart with a new allowlist reaches ingress, and names the blocks
-// that it contradicts.
+// TestAllowlistChangeReachesIngressAndNamesBlocks: a restart with a new allowlist reaches ingress,
+// and names the blocks that it contradicts.
 func TestAllowlistChangeReachesIngressAndNamesBlocks(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

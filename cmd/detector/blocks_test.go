@@ -116,7 +116,8 @@ func TestBlockIPv6Prefix(t *testing.T) {
 	in.command("blocks", "ip", "2001:db8:1:2::7").answers(t, 1)
 }
 
-// TestBlockRange: a range is blocked and denied, shown for the addresses in it, and lifted as a whole.
+// TestBlockRange: a range is blocked and denied, shown for the addresses in it, and lifted as a
+// whole.
 func TestBlockRange(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
@@ -152,7 +153,8 @@ func TestBlockRange(t *testing.T) {
 	in.command("block", "ip", "0.0.0.0/0", "--yes").fails(t, "is neither an address nor a range")
 }
 
-// TestBlockPermanentWithoutPostgresWarns warns that permanent isn't: the block lasts as long as a copy would.
+// TestBlockPermanentWithoutPostgresWarns warns that permanent isn't: the block lasts as long as a
+// copy would.
 func TestBlockPermanentWithoutPostgresWarns(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"": time.Hour, "blocks: {permanent_cache_ttl: 10m}\n": 10 * time.Minute} {
@@ -168,7 +170,8 @@ func TestBlockPermanentWithoutPostgresWarns(t *testing.T) {
 	}
 }
 
-// TestBlockPermanentDuringPostgresOutageTakesEffect: it takes effect at once, and the command says that it isn't durable.
+// TestBlockPermanentDuringPostgresOutageTakesEffect: it takes effect at once, and the command says
+// that it isn't durable.
 func TestBlockPermanentDuringPostgresOutageTakesEffect(t *testing.T) {
 	t.Parallel()
 	pg := testenv.PrivatePostgres(t)
@@ -192,7 +195,8 @@ func TestBlockPermanentDuringPostgresOutageTakesEffect(t *testing.T) {
 	}
 }
 
-// TestBlockUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in force.
+// TestBlockUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in
+// force.
 func TestBlockUnpublishedEventIsAWarning(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
@@ -243,7 +247,8 @@ func TestUnblock(t *testing.T) {
 	}
 }
 
-// TestUnblockOutranksEarlierEvents: what happened before doesn't block again, what happens later does.
+// TestUnblockOutranksEarlierEvents: what happened before doesn't block again, what happens later
+// does.
 func TestUnblockOutranksEarlierEvents(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 3}\n")
@@ -317,7 +322,8 @@ func TestBlocksListsOneScope(t *testing.T) {
 	}
 }
 
-// TestBlocksOfUnconfiguredScopeTypeCanBeLifted: a scope that was configured once can still be looked at and lifted.
+// TestBlocksOfUnconfiguredScopeTypeCanBeLifted: a scope that was configured once can still be
+// looked at and lifted.
 func TestBlocksOfUnconfiguredScopeTypeCanBeLifted(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")

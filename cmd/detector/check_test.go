@@ -230,7 +230,8 @@ func (in *installation) advised() []string {
 	return words[1:]
 }
 
-// TestCheckAdvisedAccessSufficesForCheck: the rule that check advises is enough for check, and nothing in it can be spared.
+// TestCheckAdvisedAccessSufficesForCheck: the rule that check advises is enough for check, and
+// nothing in it can be spared.
 func TestCheckAdvisedAccessSufficesForCheck(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t)
@@ -264,7 +265,8 @@ func TestCheckAdvisedAccessSufficesForCheck(t *testing.T) {
 	}
 }
 
-// TestCheckDocumentedAccessSuffices: the detectors' user of deploy/redis is enough, too, and the check does not suggest reading what it only writes.
+// TestCheckDocumentedAccessSuffices: the detectors' user of deploy/redis is enough, too, and the
+// check does not suggest reading what it only writes.
 func TestCheckDocumentedAccessSuffices(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t)
@@ -278,8 +280,8 @@ func TestCheckDocumentedAccessSuffices(t *testing.T) {
 	}
 }
 
-// TestCheckAdvisedAccessSufficesForWorker: a worker whose user may do what check advises is denied nothing, whatever
-// it does.
+// TestCheckAdvisedAccessSufficesForWorker: a worker whose user may do what check advises is denied
+// nothing, whatever it does.
 func TestCheckAdvisedAccessSufficesForWorker(t *testing.T) {
 	t.Parallel()
 	server, pg := testenv.PrivateRedis(t), testenv.Postgres(t)
@@ -344,7 +346,8 @@ func (in *installation) everyJob() {
 	}
 }
 
-// TestCheckUnresponsiveRedisTimesOut: a Redis that accepts connections and never answers fails the check.
+// TestCheckUnresponsiveRedisTimesOut: a Redis that accepts connections and never answers fails the
+// check.
 func TestCheckUnresponsiveRedisTimesOut(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")

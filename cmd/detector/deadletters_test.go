@@ -27,8 +27,8 @@ func (in *installation) letters(args ...string) []letter {
 	return letters
 }
 
-// deadLettered has a worker make dead letters of n entries without an event type, and returns their IDs
-// there.
+// deadLettered has a worker make dead letters of n entries without an event type, and returns their
+// IDs there.
 func (in *installation) deadLettered(n int) (entries []string) {
 	in.t.Helper()
 	for i := range n {
@@ -96,8 +96,8 @@ func TestDeadLettersRequeue(t *testing.T) {
 	}
 }
 
-// TestDeadLettersRequeueEditedEntryCounts: an entry that lacks its type, has a field twice and one too many is put right, requeued and
-// handled: with four others it is an attack.
+// TestDeadLettersRequeueEditedEntryCounts: an entry that lacks its type, has a field twice and one
+// too many is put right, requeued and handled: with four others it is an attack.
 func TestDeadLettersRequeueEditedEntryCounts(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules: [{name: brute_force_login}]\n")
@@ -124,7 +124,8 @@ func TestDeadLettersRequeueEditedEntryCounts(t *testing.T) {
 	}
 }
 
-// TestDeadLettersRequeueConcurrently: two processes requeue the same dead letters at once; each is requeued by one of them.
+// TestDeadLettersRequeueConcurrently: two processes requeue the same dead letters at once; each is
+// requeued by one of them.
 func TestDeadLettersRequeueConcurrently(t *testing.T) {
 	t.Parallel()
 	const dead = 400

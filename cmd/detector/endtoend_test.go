@@ -86,8 +86,8 @@ func (g *ingress) denies(ip, user string) {
 	})
 }
 
-// TestXADDToDeniedRequest: events that redis-cli publishes to a real detector become requests that a
-// real ingress-check denies; a permanent block is in Postgres and outlives FLUSHALL.
+// TestXADDToDeniedRequest: events that redis-cli publishes to a real detector become requests that
+// a real ingress-check denies; a permanent block is in Postgres and outlives FLUSHALL.
 func TestXADDToDeniedRequest(t *testing.T) {
 	t.Parallel()
 	server, pg := testenv.PrivateRedis(t), testenv.Postgres(t)
@@ -138,8 +138,8 @@ func TestXADDToDeniedRequest(t *testing.T) {
 	guard(t, "--redis-url", server.URL, "--key-prefix", server.Prefix).denies(visitor, "42")
 }
 
-// TestEnforcementEventsInStreamAreIgnored: events about enforcement that are published into the stream
-// are acked and counted, and nothing else.
+// TestEnforcementEventsInStreamAreIgnored: events about enforcement that are published into the
+// stream are acked and counted, and nothing else.
 func TestEnforcementEventsInStreamAreIgnored(t *testing.T) {
 	t.Parallel()
 	redis := testenv.Redis(t)
@@ -182,7 +182,8 @@ rules:
 	})
 }
 
-// keys returns the names of the installation's keys that are neither a stream nor of the group and its workers.
+// keys returns the names of the installation's keys that are neither a stream nor of the group and
+// its workers.
 func (in *installation) keys() []string {
 	in.t.Helper()
 	all, err := in.redis.Client.Keys(in.t.Context(), in.redis.Prefix+":*").Result()

@@ -24,8 +24,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
-// An estate is a Redis with the users of users.acl, whose administrator comes by a Unix socket and sees what
-// all other clients send.
+// An estate is a Redis with the users of users.acl, whose administrator comes by a Unix socket and
+// sees what all other clients send.
 type estate struct {
 	*installation
 
@@ -192,8 +192,8 @@ func (e *estate) produces(t *testing.T) {
 	}
 }
 
-// detects has a worker do everything, find that entries are lost, and keep a batch in flight for so long that it
-// must be kept from other claimers.
+// detects has a worker do everything, find that entries are lost, and keep a batch in flight for so
+// long that it must be kept from other claimers.
 func (e *estate) detects(t *testing.T, pg *testenv.PostgresEnv) {
 	e.command("block", "user", "blocked", "--reason", "so that there is something to copy").answers(t, 0)
 	e.everyJob()

@@ -40,8 +40,9 @@ func TestClusterFailoverDuringAttack(t *testing.T) {
 	failOverInTheMiddle(t, clusterPair(t))
 }
 
-// failOverInTheMiddle kills a worker and the primary of the stream while two workers and two ingress-checks are at work.
-// Every event counts once all the same, and the ingress-checks deny exactly the blocked.
+// failOverInTheMiddle kills a worker and the primary of the stream while two workers and two
+// ingress-checks are at work. Every event counts once all the same, and the ingress-checks deny
+// exactly the blocked.
 func failOverInTheMiddle(t *testing.T, p pair) {
 	pg := testenv.Postgres(t)
 	in := install(t, &testenv.RedisEnv{URL: p.url, Client: p.primary.Client, Prefix: p.primary.Prefix}, pg, workloadConfig())
@@ -72,8 +73,8 @@ func failOverInTheMiddle(t *testing.T, p pair) {
 	survivor.stop()
 }
 
-// loseThePrimary kills the primary once the replica has every event that was published, as a producer waits for that
-// must not lose any, and goes on with the replica.
+// loseThePrimary kills the primary once the replica has every event that was published, as a
+// producer waits for that must not lose any, and goes on with the replica.
 func (in *installation) loseThePrimary(p pair) {
 	in.t.Helper()
 	if n, err := p.primary.Client.Wait(in.t.Context(), 1, patience).Result(); err != nil || n != 1 {
@@ -103,7 +104,8 @@ func (w *workload) checkDenied(g *ingress) {
 	}
 }
 
-// workloadConfig counts a workload's events by rules whose thresholds some addresses reach and others nearly do.
+// workloadConfig counts a workload's events by rules whose thresholds some addresses reach and
+// others nearly do.
 func workloadConfig() string {
 	return fmt.Sprintf(`
 rules:

@@ -14,7 +14,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// hostile are values that an attacker would choose to break a key, a log, a terminal, a header, a statement or a format.
+// hostile are values that an attacker would choose to break a key, a log, a terminal, a header, a
+// statement or a format.
 func hostile() []string {
 	return []string{
 		"a\nb", "a\r\nSet-Cookie: x=y\r\n\r\n<script>", "nul\x00nul", "\x1b[2J\x1b]0;pwned\x07", "\u009b31m", "del\x7f", "\u202egnp.exe", "zero\u200bwidth",
@@ -28,8 +29,9 @@ func fit(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 }
 
-// TestHostileValuesAreEscapedEverywhere: whatever the names are that a producer reports, each is blocked, and nobody else is; and nothing of
-// them gets through to a terminal, a log, a metric or a statement as anything but text.
+// TestHostileValuesAreEscapedEverywhere: whatever the names are that a producer reports, each is
+// blocked, and nobody else is; and nothing of them gets through to a terminal, a log, a metric or a
+// statement as anything but text.
 func TestHostileValuesAreEscapedEverywhere(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
@@ -89,7 +91,8 @@ actions:
 	}
 }
 
-// startText runs a worker that logs as text until it has dealt with one more dead letter, and returns its log.
+// startText runs a worker that logs as text until it has dealt with one more dead letter, and
+// returns its log.
 func (in *installation) startText() string {
 	in.t.Helper()
 	var log lineBuffer
@@ -122,8 +125,8 @@ func (in *installation) startText() string {
 	return log.String()
 }
 
-// blocksExactly checks that Redis holds the blocks of these scopes under their keys and no others, that each is denied, and that
-// nobody of a similar name is.
+// blocksExactly checks that Redis holds the blocks of these scopes under their keys and no others,
+// that each is denied, and that nobody of a similar name is.
 func (in *installation) blocksExactly(want map[checker.Scope]bool) {
 	in.t.Helper()
 	ctx := context.Background()

@@ -91,7 +91,8 @@ func (w *workload) publish(n int) {
 	w.left, w.total = w.left[n:], w.total+n
 }
 
-// publishOn is publish that never runs out of events, so that what follows is in the middle of the work.
+// publishOn is publish that never runs out of events, so that what follows is in the middle of the
+// work.
 func (w *workload) publishOn(n int) {
 	w.t.Helper()
 	if w.total > 50_000 {
@@ -117,7 +118,8 @@ func (w *workload) share(a, b *worker) {
 	})
 }
 
-// addOneEach adds one event more for each subject: a subject just below a threshold then reaches it.
+// addOneEach adds one event more for each subject: a subject just below a threshold then reaches
+// it.
 func (w *workload) addOneEach() {
 	for typ, counts := range w.counts {
 		for subject := range counts {
@@ -181,8 +183,8 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// windows reads the sizes of a rule's windows from what is in Redis, by no code of ours: a window is a
-// log of records of 22 bytes, the last eight of which distinguish its members.
+// windows reads the sizes of a rule's windows from what is in Redis, by no code of ours: a window
+// is a log of records of 22 bytes, the last eight of which distinguish its members.
 func (in *installation) windows(rule string) map[string]int {
 	in.t.Helper()
 	const record, member = 22, 14
@@ -257,8 +259,9 @@ func TestKilledDetectorEntriesCountOnce(t *testing.T) {
 // minInFlight is how many entries the victim has in flight at least when it is killed.
 const minInFlight = 32
 
-// killWithBatchInFlight kills the victim while a permanent block of its batch waits for Postgres: the
-// windows have the batch by then, temporary blocks are written, and nothing is published or acked.
+// killWithBatchInFlight kills the victim while a permanent block of its batch waits for Postgres:
+// the windows have the batch by then, temporary blocks are written, and nothing is published or
+// acked.
 func (in *installation) killWithBatchInFlight(victim *worker, pg *testenv.PostgresEnv, work *workload) {
 	in.t.Helper()
 	tx, err := pg.Pool.Begin(in.t.Context())
@@ -284,14 +287,16 @@ func (in *installation) killWithBatchInFlight(victim *worker, pg *testenv.Postgr
 	}
 }
 
-// everyEntryRead checks that the group has been delivered every entry, and that all are still there.
+// everyEntryRead checks that the group has been delivered every entry, and that all are still
+// there.
 func (in *installation) everyEntryRead(total int) {
 	in.t.Helper()
 	groups, err := in.redis.Client.XInfoGroups(in.t.Context(), in.stream()).Result()
 	if err != nil || len(groups) != 1 {
 		in.t.Fatalf("groups %+v, %v; want one", groups, err)
 	}
-	// Redis 6.2 doesn't count; there it must do that the last entry was delivered, and nothing is pending.
+	// Redis 6.2 doesn't count; there it must do that the last entry was delivered, and nothing is
+	// pending.
 	if info := in.redis.Client.InfoMap(in.t.Context(), "server").Val()["Server"]; !strings.HasPrefix(info["redis_version"], "6.") && groups[0].EntriesRead != int64(total) {
 		in.t.Errorf("group %+v; want one that has read %d entries", groups[0], total)
 	}
@@ -300,8 +305,8 @@ func (in *installation) everyEntryRead(total int) {
 	}
 }
 
-// publishedOnce checks that block_applied was published for every blocked scope and no other, and of each
-// as one event, however often delivered.
+// publishedOnce checks that block_applied was published for every blocked scope and no other, and
+// of each as one event, however often delivered.
 func (in *installation) publishedOnce(blocked []string) {
 	in.t.Helper()
 	testenv.Eventually(in.t, patience, func() error { // a sink may be behind

@@ -123,8 +123,8 @@ type installation struct {
 	audit bool // its streams have the names that they have by default
 }
 
-// install configures an installation on a Redis, with keys, streams and a group of its own, and what
-// text adds. Postgres, if any, is migrated.
+// install configures an installation on a Redis, with keys, streams and a group of its own, and
+// what text adds. Postgres, if any, is migrated.
 func install(t testing.TB, redis *testenv.RedisEnv, postgres *testenv.PostgresEnv, text string) *installation {
 	t.Helper()
 	in := &installation{t: t, redis: redis, env: []string{"WARDSTREAM_REDIS_URL=" + redis.URL}}

@@ -11,8 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestEveryCommandExistsInRedis62: whatever the programs send, scripts included, Redis 6.2 has. The doctor's ACL DRYRUN
-// is newer, and sent only where there is one. Options of commands are not looked at.
+// TestEveryCommandExistsInRedis62: whatever the programs send, scripts included, Redis 6.2 has. The
+// doctor's ACL DRYRUN is newer, and sent only where there is one. Options of commands are not
+// looked at.
 func TestEveryCommandExistsInRedis62(t *testing.T) {
 	t.Parallel()
 	server, pg := testenv.PrivateRedis(t), testenv.Postgres(t)

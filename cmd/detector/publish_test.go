@@ -44,8 +44,8 @@ func (in *installation) publishing() []string {
 	}
 }
 
-// TestPublishedRequestsLeadToBlock: only ingress-check publishes requests, and repeated_route blocks
-// clients that come too often. The denials are in the trail, with how many there were.
+// TestPublishedRequestsLeadToBlock: only ingress-check publishes requests, and repeated_route
+// blocks clients that come too often. The denials are in the trail, with how many there were.
 func TestPublishedRequestsLeadToBlock(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: repeated_route, threshold: 10, paths: [/search]}\n")
@@ -74,8 +74,9 @@ func TestPublishedRequestsLeadToBlock(t *testing.T) {
 	})
 }
 
-// TestPublishedRequestsThrottleLoginPage: an application that publishes nothing but failed logins is protected at its login
-// page by login_throttle, since ingress-check publishes the requests. brute_force_login itself only observes here.
+// TestPublishedRequestsThrottleLoginPage: an application that publishes nothing but failed logins
+// is protected at its login page by login_throttle, since ingress-check publishes the requests.
+// brute_force_login itself only observes here.
 func TestPublishedRequestsThrottleLoginPage(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, `

@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// roles are the statements of docs/how-to/deploy.md that make a role for each party, and those that grant them what they need.
+// roles are the statements of docs/how-to/deploy.md that make a role for each party, and those that
+// grant them what they need.
 func roles(t *testing.T) (created, granted []string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/how-to/deploy.md")
@@ -36,8 +37,8 @@ func roles(t *testing.T) (created, granted []string) {
 	return created, granted
 }
 
-// TestPostgresRolesSuffice: with its role of docs/how-to/deploy.md each program does all that it does; the owner alone may migrate,
-// ingress-check only reads, and each grant is needed.
+// TestPostgresRolesSuffice: with its role of docs/how-to/deploy.md each program does all that it
+// does; the owner alone may migrate, ingress-check only reads, and each grant is needed.
 func TestPostgresRolesSuffice(t *testing.T) {
 	t.Parallel()
 	pg, env := testenv.PrivatePostgres(t), testenv.Redis(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// several configures workers of one host as README has it: nothing is said of their names or of where they serve metrics.
+// several configures workers of one host as README has it: nothing is said of their names or of
+// where they serve metrics.
 func several(t *testing.T) *installation {
 	t.Helper()
 	in := install(t, testenv.Redis(t), nil, "stream: {loops: 2}\n")
@@ -23,7 +24,8 @@ func several(t *testing.T) *installation {
 	return in
 }
 
-// TestSeveralWorkersOnOneHost: as many as are started work, each under a name of its own, and say where their metrics are.
+// TestSeveralWorkersOnOneHost: as many as are started work, each under a name of its own, and say
+// where their metrics are.
 func TestSeveralWorkersOnOneHost(t *testing.T) {
 	t.Parallel()
 	// The default port is in use, by us if by nobody else.
@@ -75,7 +77,8 @@ func TestSeveralWorkersOnOneHost(t *testing.T) {
 	})
 }
 
-// TestConfiguredAddressOrNameInUseIsRefused: a configured address or name that is in use is refused, and the line says what to do.
+// TestConfiguredAddressOrNameInUseIsRefused: a configured address or name that is in use is
+// refused, and the line says what to do.
 func TestConfiguredAddressOrNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")

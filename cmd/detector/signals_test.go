@@ -50,8 +50,8 @@ func hold(t *testing.T) *held {
 	return h
 }
 
-// inTime tries something while an entry is in flight. The worker itself lets go of what Postgres doesn't take
-// within seconds; where the machine was too slow for that, it is tried again.
+// inTime tries something while an entry is in flight. The worker itself lets go of what Postgres
+// doesn't take within seconds; where the machine was too slow for that, it is tried again.
 func inTime(t *testing.T, try func(h *held) bool) {
 	t.Helper()
 	for range 5 {
@@ -66,8 +66,8 @@ func inTime(t *testing.T, try func(h *held) bool) {
 	t.Fatal("the worker never had the entry in flight long enough")
 }
 
-// stopping sends the first signal and waits until the worker heeds it. It reports whether the entry is
-// in flight still.
+// stopping sends the first signal and waits until the worker heeds it. It reports whether the entry
+// is in flight still.
 func (h *held) stopping(sig syscall.Signal) bool {
 	h.t.Helper()
 	h.signal(sig)
@@ -192,7 +192,8 @@ func stopsAtOnce(t *testing.T, h *held) bool {
 	return true
 }
 
-// TestStdoutClosedWorkerContinues: the reader of the enforcement events goes away, and the worker continues.
+// TestStdoutClosedWorkerContinues: the reader of the enforcement events goes away, and the worker
+// continues.
 func TestStdoutClosedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")
@@ -233,8 +234,9 @@ func (in *installation) awaitEvents(n int) {
 	})
 }
 
-// TestStdoutBlockedWorkerContinues: nobody reads the enforcement events until the pipe is full, and blocks are written all
-// the same, at the end of which the worker reports the events that were not delivered.
+// TestStdoutBlockedWorkerContinues: nobody reads the enforcement events until the pipe is full, and
+// blocks are written all the same, at the end of which the worker reports the events that were not
+// delivered.
 func TestStdoutBlockedWorkerContinues(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "rules:\n- {name: brute_force_login, threshold: 1}\n")

@@ -49,8 +49,9 @@ func (l *listener) awaits(t *testing.T, n int, want string) {
 	})
 }
 
-// TestEverySinkReceivesBlocksAndUnblocks: a block goes to standard output, the stream, an OTLP receiver and the webhooks that
-// want it, though another webhook hangs; so does an operator's unblock. Secrets stay out of the log.
+// TestEverySinkReceivesBlocksAndUnblocks: a block goes to standard output, the stream, an OTLP
+// receiver and the webhooks that want it, though another webhook hangs; so does an operator's
+// unblock. Secrets stay out of the log.
 func TestEverySinkReceivesBlocksAndUnblocks(t *testing.T) {
 	t.Parallel()
 	all, revoked, collector, release := listen(t), listen(t), listen(t), make(chan struct{})

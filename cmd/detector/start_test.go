@@ -81,8 +81,8 @@ func readLength(in *bufio.Reader) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(line[1:]))
 }
 
-// TestRunRefusesToStart: what keeps a worker from working is one line that says what to do, without a
-// secret, and exit code 2.
+// TestRunRefusesToStart: what keeps a worker from working is one line that says what to do, without
+// a secret, and exit code 2.
 func TestRunRefusesToStart(t *testing.T) {
 	t.Parallel()
 	env, pg, migrated := testenv.Redis(t), testenv.Postgres(t), testenv.Postgres(t)
@@ -151,8 +151,8 @@ func TestConfigurationMistakes(t *testing.T) {
 	}
 }
 
-// TestWithoutCommandRuns: without a command it is the worker; standard output is for enforcement events
-// alone, and warnings about the configuration are in the log.
+// TestWithoutCommandRuns: without a command it is the worker; standard output is for enforcement
+// events alone, and warnings about the configuration are in the log.
 func TestWithoutCommandRuns(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "log: {format: text, level: warn}\n")

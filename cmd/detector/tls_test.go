@@ -104,8 +104,8 @@ func (a *authority) issue(t *testing.T, name string) certificate {
 	return c
 }
 
-// TestRedisTLS: Redis by TLS, with an authority, a name and a client certificate of one's own, for every program; and
-// whatever of that is wrong is refused, without printing the password.
+// TestRedisTLS: Redis by TLS, with an authority, a name and a client certificate of one's own, for
+// every program; and whatever of that is wrong is refused, without printing the password.
 func TestRedisTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -171,7 +171,8 @@ func TestRedisTLS(t *testing.T) {
 	}
 }
 
-// refused checks that a run failed, for the reason that it should, and without printing the password.
+// refused checks that a run failed, for the reason that it should, and without printing the
+// password.
 func (r run) refused(t *testing.T, name, want string) {
 	t.Helper()
 	if r.code != 2 || !strings.Contains(r.stderr, want) || strings.Contains(r.stdout+r.stderr, secret) {
@@ -194,8 +195,9 @@ func ingressCheck(t *testing.T, args ...string) run {
 	return run{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// TestPostgresTLS: Postgres by TLS with sslmode=verify-full, for every program; and a server that another authority
-// vouches for, or that has another name, is refused, without printing the password.
+// TestPostgresTLS: Postgres by TLS with sslmode=verify-full, for every program; and a server that
+// another authority vouches for, or that has another name, is refused, without printing the
+// password.
 func TestPostgresTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -224,7 +226,8 @@ func TestPostgresTLS(t *testing.T) {
 	}
 }
 
-// serveTLS has the server write its certificate itself, since it reads a key only if that belongs to it.
+// serveTLS has the server write its certificate itself, since it reads a key only if that belongs
+// to it.
 func serveTLS(t *testing.T, pg *testenv.PrivatePostgresEnv, c certificate) {
 	t.Helper()
 	for name, file := range map[string]string{"server.crt": c.cert, "server.key": c.key} {

@@ -61,7 +61,8 @@ func (e *estate) denied(rule []string, cmds [][]any) []any {
 	return nil
 }
 
-// weaker are the rules that a word makes if it is left out, and if it lets a user only read or only write.
+// weaker are the rules that a word makes if it is left out, and if it lets a user only read or only
+// write.
 func weaker(rule []string, at int) [][]string {
 	rules := [][]string{slices.Delete(slices.Clone(rule), at, at+1)}
 	if pattern, both := strings.CutPrefix(rule[at], "~"); both {
@@ -74,8 +75,9 @@ func weaker(rule []string, at int) [][]string {
 	return rules
 }
 
-// TestRedisUsersSuffice: with its user of deploy/redis each program does all that it does, and is denied nothing; and of what
-// a user may do nothing can be left out, nor a key be for reading or for writing only, without something being denied.
+// TestRedisUsersSuffice: with its user of deploy/redis each program does all that it does, and is
+// denied nothing; and of what a user may do nothing can be left out, nor a key be for reading or
+// for writing only, without something being denied.
 func TestRedisUsersSuffice(t *testing.T) {
 	t.Parallel()
 	e := newEstate(t, "redis")
@@ -102,7 +104,8 @@ func TestRedisUsersSuffice(t *testing.T) {
 	}
 }
 
-// TestRedisUsersSufficeInCluster: there they need what docs/explanation/security.md names besides, and nothing else.
+// TestRedisUsersSufficeInCluster: there they need what docs/explanation/security.md names besides,
+// and nothing else.
 func TestRedisUsersSufficeInCluster(t *testing.T) {
 	t.Parallel()
 	e := newEstate(t, "redis+cluster", "--cluster-enabled", "yes")

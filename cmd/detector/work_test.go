@@ -20,7 +20,8 @@ rules:
 escalate: {factor: 2}
 `
 
-// busy publishes what makes a worker of everyKind block for a while and for good, alert, skip and dead-letter.
+// busy publishes what makes a worker of everyKind block for a while and for good, alert, skip and
+// dead-letter.
 func (in *installation) busy() {
 	in.t.Helper()
 	for i := range 4 {
@@ -34,8 +35,8 @@ func (in *installation) busy() {
 	in.settled("detectors")
 }
 
-// TestEveryKeyHasATTL: whatever worker and operator do, they leave no key that stays, but the streams, and none that
-// docs/reference/redis-keys.md does not describe.
+// TestEveryKeyHasATTL: whatever worker and operator do, they leave no key that stays, but the
+// streams, and none that docs/reference/redis-keys.md does not describe.
 func TestEveryKeyHasATTL(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), testenv.Postgres(t), everyKind)

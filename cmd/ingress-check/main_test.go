@@ -163,7 +163,8 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestSIGHUPReloadsCertificates: SIGHUP ends nothing; certificates are read again at once, and without any there is nothing to do.
+// TestSIGHUPReloadsCertificates: SIGHUP ends nothing; certificates are read again at once, and
+// without any there is nothing to do.
 func TestSIGHUPReloadsCertificates(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

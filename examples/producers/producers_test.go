@@ -97,7 +97,8 @@ func (p producer) run(t *testing.T, addr, password, address, name string) ([]byt
 	return cmd.CombinedOutput()
 }
 
-// TestProducers runs each program under the producers' user and reads what it published as the detector does.
+// TestProducers runs each program under the producers' user and reads what it published as the
+// detector does.
 func TestProducers(t *testing.T) {
 	t.Parallel()
 	for language, p := range producers(t) {
@@ -130,7 +131,8 @@ func TestProducers(t *testing.T) {
 			if len(members) != len(names) {
 				t.Errorf("the event_ids repeat: %v", members)
 			}
-			// No client gets in without a password any more; redis-cli would go on as the default user.
+			// No client gets in without a password any more; redis-cli would go on as the default
+			// user.
 			if err := env.Client.ACLSetUser(t.Context(), "default", "resetpass").Err(); err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,5 @@
-// Package routers shows the middleware with routers other than the standard mux. It is a module of its own, so that
-// importing the checker does not pull in any router.
+// Package routers shows the middleware with routers other than the standard mux. It is a module of
+// its own, so that importing the checker does not pull in any router.
 package routers
 
 import (
@@ -28,16 +28,16 @@ func ChiRoute(r *http.Request) string {
 	return ""
 }
 
-// Gorilla returns a router of gorilla/mux. Its Use adds middleware to routes that match and to nothing else, so
-// put the middleware around the router: protect(publish(router)).
+// Gorilla returns a router of gorilla/mux. Its Use adds middleware to routes that match and to
+// nothing else, so put the middleware around the router: protect(publish(router)).
 func Gorilla(hello http.HandlerFunc) *mux.Router {
 	r := mux.NewRouter()
 	r.HandleFunc("/users/{id}", hello).Methods(http.MethodGet)
 	return r
 }
 
-// GorillaRoute returns a function for httppublish.WithRoute. The router notes the route in a copy of the request, so it is
-// asked again.
+// GorillaRoute returns a function for httppublish.WithRoute. The router notes the route in a copy
+// of the request, so it is asked again.
 func GorillaRoute(router *mux.Router) func(*http.Request) string {
 	return func(r *http.Request) string {
 		var match mux.RouteMatch

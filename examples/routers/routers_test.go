@@ -25,8 +25,8 @@ const attacker, visitor = "203.0.113.9", "198.51.100.7"
 
 func hello(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }
 
-// TestRouters: with each router the blocked client is denied on every path, the others get their pages, and the
-// events name the route.
+// TestRouters: with each router the blocked client is denied on every path, the others get their
+// pages, and the events name the route.
 func TestRouters(t *testing.T) {
 	t.Parallel()
 	gorilla := routers.Gorilla(hello)

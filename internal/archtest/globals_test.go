@@ -12,8 +12,9 @@ import (
 // testenv keeps the servers that the tests of one binary share: one set a process.
 const mayHaveGlobals = "internal/testenv"
 
-// TestNoGlobalState: package variables are tables and sentinels. Each is given its value where it is
-// declared (or by go:embed), is of no type that exists to be changed, and no function assigns to it.
+// TestNoGlobalState: package variables are tables and sentinels. Each is given its value where it
+// is declared (or by go:embed), is of no type that exists to be changed, and no function assigns to
+// it.
 func TestNoGlobalState(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
@@ -62,7 +63,8 @@ func stateIn(files []*ast.File) []string {
 	}
 	for _, f := range files {
 		findings = append(findings, assignments(f, func(id *ast.Ident) bool {
-			// The parser resolves what is declared in the same file; the rest is the package's, if it is declared at all.
+			// The parser resolves what is declared in the same file; the rest is the package's, if
+			// it is declared at all.
 			return global[id.Name] && (id.Obj == nil || specs[id.Obj.Decl])
 		})...)
 	}
@@ -95,8 +97,8 @@ func embeds(doc *ast.CommentGroup) bool {
 	return false
 }
 
-// stateful names what e makes, if that is of package sync or atomic: something that is there to change.
-// A sync.Pool is a cache of the allocator's and may stay.
+// stateful names what e makes, if that is of package sync or atomic: something that is there to
+// change. A sync.Pool is a cache of the allocator's and may stay.
 func stateful(e ast.Expr) string {
 	for {
 		switch x := e.(type) {

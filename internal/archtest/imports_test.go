@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// allowed says which of our packages a package may import, outside its tests. It is kept exact: a package that is not
-// here fails the test, and so does an allowance that is no longer used.
+// allowed says which of our packages a package may import, outside its tests. It is kept exact: a
+// package that is not here fails the test, and so does an allowance that is no longer used.
 var allowed = map[string][]string{
 	"cmd/detector":      {"internal/cli", "internal/cli/detectorcli"},
 	"cmd/ingress-check": {"internal/cli", "internal/ingress"},
@@ -112,8 +112,8 @@ var allowed = map[string][]string{
 // testOnly may be imported by any test, and otherwise only where allowed says so.
 var testOnly = []string{"internal/daemontest", "internal/ingress/hostile", "internal/store/storetest", "internal/testenv", "internal/window/windowtest", "schema"}
 
-// allowedInTests is what tests of a package may import beyond that: themselves, what the package may
-// import, testOnly and this.
+// allowedInTests is what tests of a package may import beyond that: themselves, what the package
+// may import, testOnly and this.
 var allowedInTests = map[string][]string{
 	"cmd/detector":      {"pkg/checker", "pkg/checker/redislookup", "pkg/publisher", "internal/rediskey", "internal/wire"}, // what they check a running process with
 	"cmd/ingress-check": {"pkg/checker", "internal/rediskey", "internal/wire"},
@@ -169,8 +169,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestImportTableHasNoCycle keeps the table itself honest: a cycle in it would allow what Go refuses, and
-// hide which way things look.
+// TestImportTableHasNoCycle keeps the table itself honest: a cycle in it would allow what Go
+// refuses, and hide which way things look.
 func TestImportTableHasNoCycle(t *testing.T) {
 	t.Parallel()
 	const visiting, done = 1, 2
@@ -198,8 +198,8 @@ func TestImportTableHasNoCycle(t *testing.T) {
 	}
 }
 
-// TestCheckerLinksNoHeavyDependency: importing the checker must not bring a service a database driver, a
-// telemetry stack or an RPC framework it did not ask for.
+// TestCheckerLinksNoHeavyDependency: importing the checker must not bring a service a database
+// driver, a telemetry stack or an RPC framework it did not ask for.
 func TestCheckerLinksNoHeavyDependency(t *testing.T) {
 	t.Parallel()
 	heavy := map[string]string{

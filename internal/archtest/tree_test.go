@@ -81,8 +81,8 @@ func goTool(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// goFiles lists every Go file of the repository, tests, other platforms and nested modules included,
-// relative to its root.
+// goFiles lists every Go file of the repository, tests, other platforms and nested modules
+// included, relative to its root.
 func goFiles(t *testing.T) []string {
 	t.Helper()
 	var out []string

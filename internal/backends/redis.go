@@ -18,7 +18,8 @@ const (
 
 var errOldRedis = errors.New("is too old; 6.2 or later is needed")
 
-// ErrClusterNode is in the chain of the error that says that a plain client cannot work with a node of a Cluster.
+// ErrClusterNode is in the chain of the error that says that a plain client cannot work with a node
+// of a Cluster.
 var ErrClusterNode = errors.New("is a node of a Redis Cluster; write redis+cluster://host1,host2 into redis.url")
 
 func (s *Stores) openRedis() error {

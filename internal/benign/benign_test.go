@@ -76,8 +76,9 @@ func TestBenign(t *testing.T) {
 	}
 }
 
-// draw returns a history and what must come of it. Where, in one of many, five people of an office happen to be
-// between mistyping and logging in at the same time, which is a match by the rule's definition, it draws another.
+// draw returns a history and what must come of it. Where, in one of many, five people of an office
+// happen to be between mistyping and logging in at the same time, which is a match by the rule's
+// definition, it draws another.
 func draw(t *testing.T, seed uint64) ([]occurrence, outcome) {
 	t.Helper()
 	for ; ; seed++ {

@@ -15,7 +15,8 @@ type fact struct {
 	tag    string // whose success takes it back
 }
 
-// recount judges a history in order, by the definition, over everything there ever was in each window.
+// recount judges a history in order, by the definition, over everything there ever was in each
+// window.
 func recount(history []occurrence) outcome {
 	out := outcome{matches: map[string]int{}, blocked: map[string]bool{}}
 	failures, errors, paths := map[string][]fact{}, map[string][]fact{}, map[string][]fact{}

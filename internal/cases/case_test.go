@@ -14,7 +14,8 @@ import (
 // A testCase is one case of a file.
 type testCase struct {
 	Name string `yaml:"name"`
-	// Source says in what kind of report the input was seen, such as "fail2ban: host name in the log".
+	// Source says in what kind of report the input was seen, such as "fail2ban: host name in the
+	// log".
 	Source string `yaml:"source"`
 	// Config is the detector's configuration, without where Redis and Postgres are.
 	Config yamlText `yaml:"config"`
@@ -29,7 +30,8 @@ type testCase struct {
 	line int
 }
 
-// An entry is published Times times, the first At after the case's start and the others Every after one another.
+// An entry is published Times times, the first At after the case's start and the others Every after
+// one another.
 type entry struct {
 	Fields fields    `yaml:"fields"`
 	Times  int       `yaml:"times"`
@@ -39,7 +41,8 @@ type entry struct {
 
 // Expectations are what must hold once all entries are handled.
 type expectations struct {
-	// Blocked are all scopes that are blocked, no others. NotBlocked only reads well: it repeats what follows from that.
+	// Blocked are all scopes that are blocked, no others. NotBlocked only reads well: it repeats
+	// what follows from that.
 	Blocked    []string `yaml:"blocked"`
 	NotBlocked []string `yaml:"not_blocked"`
 	// DeadLetters are all entries that were dead-lettered.
@@ -48,7 +51,8 @@ type expectations struct {
 	Alerts []string `yaml:"alerts"`
 	// Event is what the last entry decodes to.
 	Event *decoded `yaml:"event"`
-	// Metrics are series and their values, as /metrics writes them; a series that is not there is 0.
+	// Metrics are series and their values, as /metrics writes them; a series that is not there is
+	// 0.
 	Metrics map[string]float64 `yaml:"metrics"`
 	// Logs are parts of lines of the worker's log.
 	Logs []string `yaml:"logs"`
@@ -77,7 +81,8 @@ type ingressCase struct {
 	Requests []request `yaml:"requests"`
 }
 
-// A request is sent from Peer, 127.0.0.1 unless given; other peers are simulated by the PROXY protocol.
+// A request is sent from Peer, 127.0.0.1 unless given; other peers are simulated by the PROXY
+// protocol.
 type request struct {
 	Peer    string `yaml:"peer"`
 	Method  string `yaml:"method"`

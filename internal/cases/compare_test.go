@@ -37,7 +37,8 @@ func (r *run) compare() {
 	}
 }
 
-// compareBlocks asks for every scope as an application does, and looks for blocks that the case does not expect.
+// compareBlocks asks for every scope as an application does, and looks for blocks that the case
+// does not expect.
 func (r *run) compareBlocks() {
 	keys := rediskey.Keys{Prefix: r.redis.Prefix}
 	var stored, wanted []string

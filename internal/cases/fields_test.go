@@ -11,8 +11,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// fields are names and values in turn, bytes of any kind. They are written as a mapping, or as a list where order or
-// a repeated name matters.
+// fields are names and values in turn, bytes of any kind. They are written as a mapping, or as a
+// list where order or a repeated name matters.
 type fields []string
 
 // UnmarshalYAML implements yaml.NodeUnmarshaler.

@@ -138,7 +138,8 @@ func TestCaseWrongExpectationFails(t *testing.T) {
 	})
 }
 
-// expectProblem runs the one case of text, which must report the problem and no other kind; "" is none.
+// expectProblem runs the one case of text, which must report the problem and no other kind; "" is
+// none.
 func expectProblem(t *testing.T, text, problem string) {
 	t.Helper()
 	cases, err := readText(t, text)

@@ -1,6 +1,6 @@
-// Package cli is what the command lines of both binaries share: exit codes, help, the format of answers and
-// errors, the version and the logger. It knows no command. Answers go to standard output, logs and errors to
-// standard error.
+// Package cli is what the command lines of both binaries share: exit codes, help, the format of
+// answers and errors, the version and the logger. It knows no command. Answers go to standard
+// output, logs and errors to standard error.
 package cli
 
 import (
@@ -20,7 +20,8 @@ const (
 	ExitError    = 2
 )
 
-// ErrNegative ends a command with [ExitNegative]. The command has printed its answer; nothing more is reported.
+// ErrNegative ends a command with [ExitNegative]. The command has printed its answer; nothing more
+// is reported.
 var ErrNegative = errors.New("the answer is negative")
 
 var errInterrupted = errors.New("interrupted; what was asked may be done or not, ask again")
@@ -36,9 +37,9 @@ type App struct {
 	Synonyms map[string]string
 }
 
-// Execute runs the command that the arguments name, until it is done or ctx ends, and returns the exit code.
-// An error is reported in one line on Stderr, and each of several errors in a line of its own. An error in
-// whose chain is an ExitCode method chooses its exit code.
+// Execute runs the command that the arguments name, until it is done or ctx ends, and returns the
+// exit code. An error is reported in one line on Stderr, and each of several errors in a line of
+// its own. An error in whose chain is an ExitCode method chooses its exit code.
 func (a App) Execute(ctx context.Context, root *cobra.Command) int {
 	root.SetArgs(a.Args)
 	err := root.ExecuteContext(ctx)
@@ -63,7 +64,8 @@ func (a App) Execute(ctx context.Context, root *cobra.Command) int {
 	return ExitError
 }
 
-// Root sets up the root command: where it writes, its help, and its errors about what it doesn't know.
+// Root sets up the root command: where it writes, its help, and its errors about what it doesn't
+// know.
 func (a App) Root(root *cobra.Command) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetOut(a.Stdout) // the completion command keeps it

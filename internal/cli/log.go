@@ -7,8 +7,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// NewLogger returns a logger for the level (debug, info, warn or error) and the format (json or text). What it
-// writes is safe for a terminal.
+// NewLogger returns a logger for the level (debug, info, warn or error) and the format (json or
+// text). What it writes is safe for a terminal.
 func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	var least slog.Level
 	if least.UnmarshalText([]byte(level)) != nil {

@@ -79,8 +79,8 @@ func EncodeJSON(v any) ([]byte, error) {
 	return wire.PrintableJSON(bytes.TrimRight(raw.Bytes(), "\n")), nil
 }
 
-// Table writes rows in columns, each cell safe for a terminal, and all of them within its width: the columns
-// named in yield give way, in this order. w keeps its error.
+// Table writes rows in columns, each cell safe for a terminal, and all of them within its width:
+// the columns named in yield give way, in this order. w keeps its error.
 func (a App) Table(w io.Writer, header []string, rows [][]string, yield ...string) {
 	t := display.Table{Header: header, Rows: make([][]string, len(rows))}
 	for i, row := range rows {

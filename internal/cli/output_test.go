@@ -33,7 +33,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// FuzzTerminal: whatever comes in, what is printed can't drive a terminal, and JSON says what came in.
+// FuzzTerminal: whatever comes in, what is printed can't drive a terminal, and JSON says what came
+// in.
 func FuzzTerminal(f *testing.F) {
 	for _, seed := range []string{"plain", "\x1b]0;x\x07", "\u009b2J", "\u202e", "\xff\xfe", "a\nb\r\t", "\U000e0001", "\x7f", `\"`, "…"} {
 		f.Add(seed)

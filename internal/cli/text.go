@@ -11,8 +11,8 @@ import (
 // MaxCell is how much of a value a table shows, in characters. JSON shows all of it.
 const MaxCell = 80
 
-// Printable returns s as a terminal may show it: others have chosen it, perhaps to deceive its reader. What can't
-// be printed is escaped, and then the whole is in quotes.
+// Printable returns s as a terminal may show it: others have chosen it, perhaps to deceive its
+// reader. What can't be printed is escaped, and then the whole is in quotes.
 func Printable(s string) string {
 	if cut := Clip(s); cut != s {
 		s = cut + "…"
@@ -37,7 +37,8 @@ func Clip(s string) string {
 	return s
 }
 
-// OneLine makes an error fit for one line of a terminal. Lines, as of errors that are several, become clauses.
+// OneLine makes an error fit for one line of a terminal. Lines, as of errors that are several,
+// become clauses.
 func OneLine(s string) string {
 	var clauses []string
 	for line := range strings.Lines(s) {

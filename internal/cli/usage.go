@@ -13,7 +13,8 @@ import (
 	"github.com/wardstream/wardstream/internal/spelling"
 )
 
-// globalFlag is the annotation of flags that many commands have: what sets a key of the configuration.
+// globalFlag is the annotation of flags that many commands have: what sets a key of the
+// configuration.
 const globalFlag = "wardstream_global"
 
 // MarkGlobal lists the flags under "Global flags" in a command's help.
@@ -74,7 +75,8 @@ func splitFlags(cmd *cobra.Command) (own, global *pflag.FlagSet) {
 	return own, global
 }
 
-// wrongFlag adds to the error about an unknown flag which flag was probably meant, or which command has it.
+// wrongFlag adds to the error about an unknown flag which flag was probably meant, or which command
+// has it.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
@@ -102,8 +104,8 @@ func commandWith(root *cobra.Command, flag string) string {
 	return ""
 }
 
-// unknownCommand is the error about a word that stands where a command should; it names the command that was
-// probably meant.
+// unknownCommand is the error about a word that stands where a command should; it names the command
+// that was probably meant.
 func (a App) unknownCommand(cmd *cobra.Command, word string) error {
 	var names []string
 	for _, c := range cmd.Commands() {

@@ -40,8 +40,8 @@ type BuildInfo struct {
 	Platform string `json:"platform"`
 }
 
-// Build returns what is known of the binary: the version that the linker was given, else the one that the go
-// command found.
+// Build returns what is known of the binary: the version that the linker was given, else the one
+// that the go command found.
 func (a App) Build() BuildInfo {
 	b := BuildInfo{Version: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

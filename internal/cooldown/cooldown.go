@@ -46,8 +46,8 @@ func New(client redis.UniversalClient, prefix string, now func() time.Time) *Gat
 	return &Gate{client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, held: map[string]held{}}
 }
 
-// Begin sets the markers that are not set yet, in one round trip, and reports for each whether its alert
-// is due: the marker did not exist, or exists for the same alert, as at a redelivery.
+// Begin sets the markers that are not set yet, in one round trip, and reports for each whether its
+// alert is due: the marker did not exist, or exists for the same alert, as at a redelivery.
 func (g *Gate) Begin(ctx context.Context, markers []Marker) ([]bool, error) {
 	due := make([]bool, len(markers))
 	asked := g.ask(markers, due)
@@ -98,8 +98,8 @@ func (g *Gate) ask(markers []Marker, due []bool) []int {
 	return asked
 }
 
-// remember keeps a marker that was just set, for less time than Redis keeps it. A marker that already
-// existed, even of the same alert, expires earlier.
+// remember keeps a marker that was just set, for less time than Redis keeps it. A marker that
+// already existed, even of the same alert, expires earlier.
 func (g *Gate) remember(m Marker) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -80,7 +80,8 @@ func TestLocalMarkersExpireBeforeRedisMarkers(t *testing.T) {
 }
 
 // TestRepeatedMatchDoesNotExtendCooldown: under a lasting attack the next alert comes when the
-// cooldown of the first ends, whichever worker finds the matches in between and whether their markers are known here.
+// cooldown of the first ends, whichever worker finds the matches in between and whether their
+// markers are known here.
 func TestRepeatedMatchDoesNotExtendCooldown(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -146,7 +146,8 @@ func (p *Process) End(sig syscall.Signal) {
 	<-p.Exited
 }
 
-// Metrics reads its metrics: the sums of series by name, and each series that has labels by name and labels.
+// Metrics reads its metrics: the sums of series by name, and each series that has labels by name
+// and labels.
 func (p *Process) Metrics() (map[string]float64, error) {
 	if !p.Working() {
 		return nil, fmt.Errorf("read metrics: process %d hasn't started", p.PID())

@@ -236,7 +236,8 @@ func TestQuietPrintsSummaryOnly(t *testing.T) {
 	}
 }
 
-// TestInterruptPrintsSummary: an interrupt prints the summary, which says that the demo was stopped early.
+// TestInterruptPrintsSummary: an interrupt prints the summary, which says that the demo was stopped
+// early.
 func TestInterruptPrintsSummary(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())

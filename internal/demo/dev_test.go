@@ -204,7 +204,8 @@ func TestAddressInUseIsRefused(t *testing.T) {
 	}
 }
 
-// TestDefaultAddresses: a default address that is in use is replaced by any free port, with a notice.
+// TestDefaultAddresses: a default address that is in use is replaced by any free port, with a
+// notice.
 func TestDefaultAddresses(t *testing.T) {
 	t.Parallel()
 	cfg := &config.Config{HTTP: config.HTTP{Addr: "127.0.0.1:9090"}}

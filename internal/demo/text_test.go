@@ -116,7 +116,8 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// TestStatusLineIsReplacedInPlace: it is replaced in place, never wider than the terminal, and gone in the end.
+// TestStatusLineIsReplacedInPlace: it is replaced in place, never wider than the terminal, and gone
+// in the end.
 func TestStatusLineIsReplacedInPlace(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

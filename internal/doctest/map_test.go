@@ -42,7 +42,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestEveryPageIsNearTheIndex checks that each page of docs is at most two clicks from docs/README.md.
+// TestEveryPageIsNearTheIndex checks that each page of docs is at most two clicks from
+// docs/README.md.
 func TestEveryPageIsNearTheIndex(t *testing.T) {
 	t.Parallel()
 	clicks := map[string]int{index: 0}
@@ -113,7 +114,8 @@ func prose(t *testing.T, page string) string {
 
 const questions, fewestQuestions = "docs/questions.md", 14
 
-// answer is a link to a Go file with the name to look for in it: [keys.go](../internal/rediskey/keys.go) `Keys`.
+// answer is a link to a Go file with the name to look for in it:
+// [keys.go](../internal/rediskey/keys.go) `Keys`.
 var answer = regexp.MustCompile(`\]\(([^)]+\.go)\) ` + "`([^`]+)`")
 
 // TestQuestionsAreAnswered: each question has a link, and each Go file that answers one holds the name beside it.
@@ -165,8 +167,8 @@ const proseWidth = 100
 // unbreakable is what a line is not wrapped in: code and links.
 var unbreakable = regexp.MustCompile("`[^`]*`" + `|\[[^\]]*\]\([^)]*\)`)
 
-// TestProseWraps: lines of prose are at most 100 columns wide, unless one link or name is. Tables, headings, code and
-// what is generated may be wider.
+// TestProseWraps: lines of prose are at most 100 columns wide, unless one link or name is. Tables,
+// headings, code and what is generated may be wider.
 func TestProseWraps(t *testing.T) {
 	t.Parallel()
 	for _, page := range pages(t) {
@@ -181,7 +183,8 @@ func TestProseWraps(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesEveryPackage: a package of internal that the page of the architecture lacks has no place on the map.
+// TestArchitectureNamesEveryPackage: a package of internal that the page of the architecture lacks
+// has no place on the map.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	t.Parallel()
 	const page = "docs/explanation/architecture.md"

@@ -72,7 +72,8 @@ func help(t *testing.T, bin string, c command) string {
 // subcommand is a line of the list of commands in a help text.
 var subcommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) {2,}\S`)
 
-// commandLines is the help of every command of both programs, found by following the lists of commands.
+// commandLines is the help of every command of both programs, found by following the lists of
+// commands.
 func commandLines(t *testing.T, bin string) string {
 	t.Helper()
 	var b strings.Builder
@@ -178,7 +179,8 @@ func query(t *testing.T, pg *testenv.PostgresEnv, sql string) []string {
 	return out
 }
 
-// TestReferenceNames: each name in the code that operators meet is on its page, and the page names no other.
+// TestReferenceNames: each name in the code that operators meet is on its page, and the page names
+// no other.
 func TestReferenceNames(t *testing.T) {
 	t.Parallel()
 	code := literals(t)

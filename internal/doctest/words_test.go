@@ -131,8 +131,8 @@ func findOldWords(text string) []oldWord {
 	return out
 }
 
-// texts lists the files that people write, relative to the root: no licence, no checksums, no recorded
-// data, and not the list of words itself.
+// texts lists the files that people write, relative to the root: no licence, no checksums, no
+// recorded data, and not the list of words itself.
 func texts(t *testing.T) []string {
 	t.Helper()
 	kinds := []string{".go", ".md", ".yaml", ".yml", ".lua", ".sql", ".sh", ".json", ".py", ".js", ".rb", ".php", ".java", ".acl", ".txt", ""}

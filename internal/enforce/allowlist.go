@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Allowlist holds addresses, ranges of addresses and scopes that are never blocked. It is immutable; a
-// nil Allowlist is empty.
+// An Allowlist holds addresses, ranges of addresses and scopes that are never blocked. It is
+// immutable; a nil Allowlist is empty.
 type Allowlist struct {
 	ranges bart.Lite
 	scopes map[checker.Scope]bool
@@ -59,8 +59,8 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// Holds reports whether scope is allowlisted. If an ip scope is a range, it is enough that the event's own
-// address or any part of the range is allowlisted.
+// Holds reports whether scope is allowlisted. If an ip scope is a range, it is enough that the
+// event's own address or any part of the range is allowlisted.
 func (l *Allowlist) Holds(scope checker.Scope, e *event.Event) bool {
 	if l == nil {
 		return false

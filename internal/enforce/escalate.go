@@ -33,8 +33,8 @@ func NewEscalation(e Escalation) *Escalation {
 	return &e
 }
 
-// Previous returns the operation that counts the blocks of scope that had ended by the given time. A block
-// is recorded at its end, so that it never counts against itself.
+// Previous returns the operation that counts the blocks of scope that had ended by the given time.
+// A block is recorded at its end, so that it never counts against itself.
 func (e *Escalation) Previous(scope checker.Scope, at time.Time) window.Op {
 	return window.Op{Spec: e.spec, Group: scope.String(), Kind: window.Read, Time: at}
 }

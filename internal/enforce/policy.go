@@ -1,5 +1,5 @@
-// Package enforce decides what a match leads to: which action, on which scopes, until when. It does no
-// I/O: it computes a Decision from a Policy, an event and a match.
+// Package enforce decides what a match leads to: which action, on which scopes, until when. It does
+// no I/O: it computes a Decision from a Policy, an event and a match.
 package enforce
 
 import (
@@ -14,8 +14,8 @@ import (
 // An Action is what to do about a match.
 type Action string
 
-// The actions. Block is permanent if the match's severity is at least Policy.BlockSeverity, and temporary
-// otherwise.
+// The actions. Block is permanent if the match's severity is at least Policy.BlockSeverity, and
+// temporary otherwise.
 const (
 	Observe      Action = "observe"
 	Alert        Action = "alert"
@@ -133,8 +133,8 @@ func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 }
 
 // action returns the first of these that exists: the configured action, the rule's configured block
-// duration, the rule's configured decision, the built-in rule's default, the match's own decision, the
-// fallback. What the operator configured takes precedence over defaults.
+// duration, the rule's configured decision, the built-in rule's default, the match's own decision,
+// the fallback. What the operator configured takes precedence over defaults.
 func (p *Policy) action(m rules.Match) ActionConfig {
 	if cfg, ok := p.Actions[m.Rule]; ok {
 		return cfg
@@ -165,8 +165,8 @@ func (p *Policy) settle(a Action, severity int) Action {
 	return TempBlock
 }
 
-// scopes returns the event's scopes of the types that the action names. A permanent block without named
-// types never includes ip, since addresses are shared and reassigned.
+// scopes returns the event's scopes of the types that the action names. A permanent block without
+// named types never includes ip, since addresses are shared and reassigned.
 func (p *Policy) scopes(e *event.Event, cfg ActionConfig) []checker.Scope {
 	types := cfg.Scopes
 	if len(types) == 0 {

@@ -144,7 +144,8 @@ func drawPolicy(rt *rapid.T) (p *enforce.Policy, allowed []string) {
 	return p, allowed
 }
 
-// TestPrecedence: of random policies, events and matches comes what a list of settings, in order, says.
+// TestPrecedence: of random policies, events and matches comes what a list of settings, in order,
+// says.
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -166,7 +167,8 @@ func TestPrecedence(t *testing.T) {
 	})
 }
 
-// became is what a decision makes of whom: the blocked, the allowlisted, the observed, each in the order of blocking.
+// became is what a decision makes of whom: the blocked, the allowlisted, the observed, each in the
+// order of blocking.
 func became(d enforce.Decision) []fate {
 	var out []fate
 	for _, b := range d.Blocks {
@@ -185,8 +187,8 @@ func became(d enforce.Decision) []fate {
 	return out
 }
 
-// TestEscalationModel: the length is multiplied once for each block before, up to the bound, never made shorter; a
-// block becomes permanent after enough of them, on ip only if that was asked for.
+// TestEscalationModel: the length is multiplied once for each block before, up to the bound, never
+// made shorter; a block becomes permanent after enough of them, on ip only if that was asked for.
 func TestEscalationModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -23,8 +23,8 @@ var sensitive = []string{
 }
 
 // Scrub returns a copy of a match's metadata that is safe to store and emit. It redacts values of
-// sensitive keys, regardless of case and separators, and bounds depth, number of items and length of
-// strings.
+// sensitive keys, regardless of case and separators, and bounds depth, number of items and length
+// of strings.
 func Scrub(metadata map[string]any) map[string]any {
 	if metadata == nil {
 		return nil

@@ -31,8 +31,8 @@ func canonicalName(s slot) string {
 	}[s]
 }
 
-// classify returns the slot of a name. Rank 0 is the canonical name; raw names have ranks from 1, in order
-// of precedence.
+// classify returns the slot of a name. Rank 0 is the canonical name; raw names have ranks from 1,
+// in order of precedence.
 func classify(name string) (s slot, rank int) {
 	switch name {
 	case "source.address":
@@ -100,8 +100,8 @@ func classifyHTTP(name string) (s slot, rank int) {
 	return slotNone, 0
 }
 
-// canonicalOf returns the canonical name that [Event.Get] tries for a raw name that the event does not
-// have, or "". As in the Python library, only some raw names have one.
+// canonicalOf returns the canonical name that [Event.Get] tries for a raw name that the event does
+// not have, or "". As in the Python library, only some raw names have one.
 func canonicalOf(raw string) string {
 	switch raw {
 	case "srcip":
@@ -128,11 +128,11 @@ func isHead(name string) bool {
 }
 
 // Canonicalize adds the canonical attributes that attrs has only under other names, and returns the
-// extended list. A canonical value stays unless it is absent, null, "" or a placeholder. Otherwise the
-// value is taken from the first of these: the canonical name as nested objects, the first raw name with a
-// usable scalar, the first raw name with a placeholder. An empty srcip, user_id, session_id, route or
-// route_name gets the canonical value. conflict reports whether the names of the client's address have
-// different values.
+// extended list. A canonical value stays unless it is absent, null, "" or a placeholder. Otherwise
+// the value is taken from the first of these: the canonical name as nested objects, the first raw
+// name with a usable scalar, the first raw name with a placeholder. An empty srcip, user_id,
+// session_id, route or route_name gets the canonical value. conflict reports whether the names of
+// the client's address have different values.
 func Canonicalize(attrs []Attr, p *Placeholders) (out []Attr, conflict bool) {
 	var at [slots][rawNames + 1]int // 1 + index in attrs
 	nested := false
@@ -219,8 +219,9 @@ func (l *lookUp) blank(a *Attr) bool {
 	return false
 }
 
-// spelled looks for the value under its other names and returns nil if there is none. If the canonical name
-// is absent and there is nothing better, it takes a placeholder, so that reports can show it.
+// spelled looks for the value under its other names and returns nil if there is none. If the
+// canonical name is absent and there is nothing better, it takes a placeholder, so that reports can
+// show it.
 func (l *lookUp) spelled() *Attr {
 	var placeholder *Attr
 	if l.nested {
@@ -321,15 +322,15 @@ func nestedRaw(s slot, rank int) string {
 	return ""
 }
 
-// Decides reports whether an attribute of this name can affect detection: it is a canonical or raw name, or
-// an object that may contain one.
+// Decides reports whether an attribute of this name can affect detection: it is a canonical or raw
+// name, or an object that may contain one.
 func Decides(name string) bool {
 	s, _ := classify(name)
 	return s != slotNone || isHead(name)
 }
 
-// IsText reports whether values of the name are always text. A client may send text that looks like a list
-// or an object; it must not be parsed.
+// IsText reports whether values of the name are always text. A client may send text that looks like
+// a list or an object; it must not be parsed.
 func IsText(name string) bool {
 	switch s, _ := classify(name); s {
 	case slotAddress, slotUserID, slotUserName, slotSession, slotPath:
@@ -354,14 +355,14 @@ func Addresses(attrs []Attr) []string {
 	return out
 }
 
-// AddressNames are names of client addresses in logs and frameworks that are not used as source.address,
-// because they may hold a proxy's address or another object.
+// AddressNames are names of client addresses in logs and frameworks that are not used as
+// source.address, because they may hold a proxy's address or another object.
 func AddressNames() []string {
 	return []string{"ip", "remote_addr", "remote_ip", "remote.address", "client_ip", "ip_address", "host.ip", "peer", "x_forwarded_for"}
 }
 
-// AddressHint returns the first of [AddressNames] that the event has, or "". It is for reports about events
-// without source.address.
+// AddressHint returns the first of [AddressNames] that the event has, or "". It is for reports
+// about events without source.address.
 func (e *Event) AddressHint() string {
 	for _, name := range AddressNames() {
 		if text := e.Text(name); text != "" {

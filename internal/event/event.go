@@ -1,5 +1,5 @@
-// Package event defines the audit event that rules evaluate: a type, a time and attributes with canonical
-// names.
+// Package event defines the audit event that rules evaluate: a type, a time and attributes with
+// canonical names.
 package event
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Event is a decoded stream entry. It must not be changed after decoding; its methods are safe for
-// concurrent use.
+// An Event is a decoded stream entry. It must not be changed after decoding; its methods are safe
+// for concurrent use.
 type Event struct {
 	Stream string // stream the entry came from
 	ID     string // entry ID, "milliseconds-sequence"
@@ -21,32 +21,33 @@ type Event struct {
 	Member string
 	// TraceParent is the producer's W3C traceparent, or empty.
 	TraceParent string
-	// Attrs are the attributes as published and the canonical attributes derived from raw names (see
-	// [Canonicalize]), with unique names in no particular order. Rules use canonical names only.
+	// Attrs are the attributes as published and the canonical attributes derived from raw names
+	// (see [Canonicalize]), with unique names in no particular order. Rules use canonical names
+	// only.
 	Attrs []Attr
 	// Nulls are the names published as null. Such an attribute is absent, even if a nested object
 	// has it.
 	Nulls []string
 	// Scopes are the canonical values that can be counted or blocked, at most one of each type. An
-	// attribute that is not a valid scope, such as a malformed address, is only among Attrs: Get finds
-	// it and Scope does not.
+	// attribute that is not a valid scope, such as a malformed address, is only among Attrs: Get
+	// finds it and Scope does not.
 	Scopes []checker.Scope
 	// Truncated reports whether parts of the event were cut, replaced or dropped. It then has the
 	// attribute [TruncatedName].
 	Truncated bool
 	// AddressConflict reports whether attributes name different addresses of the client.
 	AddressConflict bool
-	// Untimed reports whether the event should be dated by its own timestamp but has none, so that Time
-	// is the entry's.
+	// Untimed reports whether the event should be dated by its own timestamp but has none, so that
+	// Time is the entry's.
 	Untimed bool
 }
 
 // TruncatedName is the attribute that is true in an event whose Truncated is set.
 const TruncatedName = "wardstream.truncated"
 
-// An Attr is one attribute. Its value is Text, unless Text is empty; then it is Value: a string, Number,
-// bool, map[string]any or []any, never nil. Inside maps and lists nil stands for null. Most values are text,
-// which would cost an allocation in Value.
+// An Attr is one attribute. Its value is Text, unless Text is empty; then it is Value: a string,
+// Number, bool, map[string]any or []any, never nil. Inside maps and lists nil stands for null. Most
+// values are text, which would cost an allocation in Value.
 type Attr struct {
 	Name  string
 	Text  string
@@ -95,7 +96,8 @@ func (a *Attr) String() (string, bool) {
 	return s, ok
 }
 
-// Scalar returns the text of a scalar value, as [Text] does; false for other values and a nil attribute.
+// Scalar returns the text of a scalar value, as [Text] does; false for other values and a nil
+// attribute.
 func (a *Attr) Scalar() (string, bool) {
 	switch {
 	case a == nil:
@@ -127,9 +129,9 @@ func (e *Event) Scope(typ string) string {
 	return ""
 }
 
-// Get returns the value of an attribute: by flat name first, then by dotted path through nested objects.
-// Null counts as absent. The raw names srcip, user_id, session_id, route and route_name return the
-// canonical attribute if the event does not have them itself.
+// Get returns the value of an attribute: by flat name first, then by dotted path through nested
+// objects. Null counts as absent. The raw names srcip, user_id, session_id, route and route_name
+// return the canonical attribute if the event does not have them itself.
 func (e *Event) Get(name string) (any, bool) {
 	if v, ok := Find(e.Attrs, name); ok {
 		return v, true
@@ -147,8 +149,8 @@ func (e *Event) Get(name string) (any, bool) {
 	return FindPath(e.Attrs, name)
 }
 
-// Text returns an attribute as text: strings unchanged, numbers as published, booleans as true or false.
-// It returns "" for objects, lists and absent attributes.
+// Text returns an attribute as text: strings unchanged, numbers as published, booleans as true or
+// false. It returns "" for objects, lists and absent attributes.
 func (e *Event) Text(name string) string {
 	if a := find(e.Attrs, name); a != nil {
 		s, _ := a.Scalar()
@@ -177,7 +179,8 @@ func find(attrs []Attr, name string) *Attr {
 	return nil
 }
 
-// FindPath follows a dotted path through nested objects, from the attribute named before the first dot.
+// FindPath follows a dotted path through nested objects, from the attribute named before the first
+// dot.
 func FindPath(attrs []Attr, name string) (any, bool) {
 	head, rest, ok := strings.Cut(name, ".")
 	if !ok {
@@ -190,8 +193,8 @@ func FindPath(attrs []Attr, name string) (any, bool) {
 	return Walk(v, rest)
 }
 
-// Walk follows a dotted path inside an object. At each level the longest matching member name ("a.b" as
-// one member) takes precedence. Null counts as absent.
+// Walk follows a dotted path inside an object. At each level the longest matching member name
+// ("a.b" as one member) takes precedence. Null counts as absent.
 func Walk(v any, path string) (any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {

@@ -2,8 +2,8 @@ package event
 
 import "strings"
 
-// Placeholders is a set of texts that mean that a value is missing, such as "None". Comparison ignores
-// case and surrounding blanks. It is immutable; a nil *Placeholders is empty.
+// Placeholders is a set of texts that mean that a value is missing, such as "None". Comparison
+// ignores case and surrounding blanks. It is immutable; a nil *Placeholders is empty.
 type Placeholders struct {
 	texts   map[string]struct{}
 	lengths [256]uint64 // by the first byte of a text, in either case: bit n-1 is set if one of n bytes begins so
@@ -43,8 +43,8 @@ func (p *Placeholders) HoldsID(text string) bool {
 	return p.mayID(text) && (isZero(text) || p.holds(text))
 }
 
-// may reports, by its length and its first and last bytes, whether text can be a placeholder. It is a fast
-// path: nearly no value can.
+// may reports, by its length and its first and last bytes, whether text can be a placeholder. It is
+// a fast path: nearly no value can.
 func (p *Placeholders) may(text string) bool {
 	n := len(text)
 	if p == nil || n == 0 {

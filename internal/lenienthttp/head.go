@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Bounds of what is kept of a request's head, in bytes. What isn't kept is read and forgotten, so that no
-// request is too large to be answered.
+// Bounds of what is kept of a request's head, in bytes. What isn't kept is read and forgotten, so
+// that no request is too large to be answered.
 const (
 	maxHead   = 16 << 20 // more than any proxy takes from a client
 	maxTarget = 64 << 10
@@ -18,17 +18,19 @@ const (
 	maxBlank  = 8        // empty lines before a request
 )
 
-// elided stands for what was left out: on the left of a header's values, where proxies append on the right. No
-// address, path or name has a NUL.
+// elided stands for what was left out: on the left of a header's values, where proxies append on
+// the right. No address, path or name has a NUL.
 const elided = "\x00"
 
-// badEscape ends a target that was cut, so that no reader takes the beginning of a path for the whole.
+// badEscape ends a target that was cut, so that no reader takes the beginning of a path for the
+// whole.
 const badEscape = "%"
 
 // errHead says that a head was given up: it is larger than maxHead.
 var errHead = errors.New("the head of the request is larger than any proxy makes it")
 
-// A head is what was made out of the first lines of a request. It is used again for each request of a connection.
+// A head is what was made out of the first lines of a request. It is used again for each request of
+// a connection.
 type head struct {
 	method string
 	target string // in origin form, such as /nginx?x=1; "" if there is none
@@ -50,8 +52,8 @@ type field struct {
 	size  int
 }
 
-// reusable reports whether the connection may carry another request. After a body it doesn't: a proxy that announced
-// one and didn't send it would have its next request taken for the body.
+// reusable reports whether the connection may carry another request. After a body it doesn't: a
+// proxy that announced one and didn't send it would have its next request taken for the body.
 func (h *head) reusable() bool {
 	return !h.lost && !h.body && !h.close && (h.minor > 0 || h.keepAlive)
 }
@@ -64,9 +66,9 @@ func newHead(names []string) *head {
 	return h
 }
 
-// read reads a head up to and with its empty line. It fails only where the connection does: a request line
-// that can't be understood leaves the target empty, lines that are not headers are skipped, and of a head that
-// is too large only the request line is kept.
+// read reads a head up to and with its empty line. It fails only where the connection does: a
+// request line that can't be understood leaves the target empty, lines that are not headers are
+// skipped, and of a head that is too large only the request line is kept.
 func (h *head) read(r *bufio.Reader) error {
 	h.reset()
 	err := h.requestLine(r)
@@ -100,8 +102,8 @@ func (h *head) forget() {
 	}
 }
 
-// piece returns the next bytes of a line, valid until the next call; last reports whether its end is among them, of which
-// the line feed is left out.
+// piece returns the next bytes of a line, valid until the next call; last reports whether its end
+// is among them, of which the line feed is left out.
 func (h *head) piece(r *bufio.Reader) (text []byte, last bool, err error) {
 	text, err = r.ReadSlice('\n')
 	if h.left -= len(text); h.left < 0 {
@@ -116,7 +118,8 @@ func (h *head) piece(r *bufio.Reader) (text []byte, last bool, err error) {
 	return text[:len(text)-1], true, nil
 }
 
-// trimCR takes the carriage return from the end of a whole line. That of a line in pieces may be in the last but one.
+// trimCR takes the carriage return from the end of a whole line. That of a line in pieces may be in
+// the last but one.
 func trimCR(line []byte) []byte { return bytes.TrimSuffix(line, []byte("\r")) }
 
 // skip reads the rest of a line.
@@ -193,7 +196,8 @@ func (h *head) understand(line string) {
 	}
 }
 
-// originForm returns the path and query of a target that names scheme and host, and any other target as it is.
+// originForm returns the path and query of a target that names scheme and host, and any other
+// target as it is.
 func originForm(target string) string {
 	scheme, rest, ok := strings.Cut(target, "://")
 	if !ok || scheme == "" || strings.ContainsAny(scheme, "/?#") {
@@ -323,8 +327,8 @@ func (h *head) wanted(name []byte) *field {
 	return nil
 }
 
-// add appends the value of a line. Where that becomes too much the first ones go; that there was more than one stays
-// visible.
+// add appends the value of a line. Where that becomes too much the first ones go; that there was
+// more than one stays visible.
 func (f *field) add(value string) {
 	f.lines = append(f.lines, value)
 	f.size += len(value) + lineCost

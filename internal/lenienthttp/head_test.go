@@ -100,7 +100,8 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// TestFieldsTooManyLinesKeepsLast: of too many lines the last stay, and that there were others stays visible.
+// TestFieldsTooManyLinesKeepsLast: of too many lines the last stay, and that there were others
+// stays visible.
 func TestFieldsTooManyLinesKeepsLast(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 400, 100_000} {
@@ -131,7 +132,8 @@ func TestConnectionIsReusable(t *testing.T) {
 	}
 }
 
-// TestHeadWithoutEndIsRefused: one that breaks off is not a request, and one that doesn't is given up at some size.
+// TestHeadWithoutEndIsRefused: one that breaks off is not a request, and one that doesn't is given
+// up at some size.
 func TestHeadWithoutEndIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "GET", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n", "GET / HTTP/1.1\r\nX-A: a\r\n b"} {
@@ -157,8 +159,8 @@ func sameValue(a, b string) bool {
 	return a == b
 }
 
-// FuzzHead: whatever comes, reading ends, keeps little, leaves what is behind the head alone, and doesn't depend on what was
-// read before or in which pieces it comes.
+// FuzzHead: whatever comes, reading ends, keeps little, leaves what is behind the head alone, and
+// doesn't depend on what was read before or in which pieces it comes.
 func FuzzHead(f *testing.F) {
 	f.Add([]byte("GET /a?b HTTP/1.1\r\nHost: x\r\nX-A: 1, 2\r\n 3\r\nX-B: \x00\r\nContent-Length: 7\r\n\r\nnext"))
 	f.Add([]byte("\r\nGET http://h HTTP/1.0\nconnection: keep-alive\nx-a : 1\n\n"))

@@ -1,7 +1,7 @@
-// Package lenienthttp is a server of HTTP/1 for the requests in which proxies ask about requests of their clients. A
-// client has a say in what these look like, and an answer that the server made by itself (400, 413, 417, 431)
-// would be an answer that the client chose. So every request reaches the handler, however malformed it is, bodies are never
-// waited for, and nothing is redirected.
+// Package lenienthttp is a server of HTTP/1 for the requests in which proxies ask about requests of
+// their clients. A client has a say in what these look like, and an answer that the server made by
+// itself (400, 413, 417, 431) would be an answer that the client chose. So every request reaches
+// the handler, however malformed it is, bodies are never waited for, and nothing is redirected.
 package lenienthttp
 
 import (
@@ -19,11 +19,13 @@ import (
 	"time"
 )
 
-// A Server passes requests to a handler. Its fields must be set before it serves, and not be changed afterwards.
+// A Server passes requests to a handler. Its fields must be set before it serves, and not be
+// changed afterwards.
 //
-// A request that the handler gets has its method, RequestURI and, not decoded, URL.Path and URL.RawQuery as they came (empty
-// where the request line has none), the address of the peer, and the Headers asked for. It has no body, no context of
-// its own, and must not be kept. Of a header that is too long the right end is there, behind a NUL.
+// A request that the handler gets has its method, RequestURI and, not decoded, URL.Path and
+// URL.RawQuery as they came (empty where the request line has none), the address of the peer, and
+// the Headers asked for. It has no body, no context of its own, and must not be kept. Of a header
+// that is too long the right end is there, behind a NUL.
 type Server struct {
 	Handler http.Handler
 	Headers []string // names of the headers that requests are given, canonical; others are skipped
@@ -42,7 +44,8 @@ type Server struct {
 
 const (
 	readBuffer = 4 << 10
-	// What is still read of a connection that ends, so that the answer isn't lost to a reset (RFC 9112, section 9.6).
+	// What is still read of a connection that ends, so that the answer isn't lost to a reset (RFC
+	// 9112, section 9.6).
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 256 << 10
 	// What is still waited for on idle connections at a stop: requests that are on their way.
@@ -51,8 +54,8 @@ const (
 	minRetry, maxRetry = 5 * time.Millisecond, time.Second // of accepting
 )
 
-// Serve answers the connections of l, of which TLS has to be a [tls.Conn]'s, until the server is stopped. It always
-// returns an error, [http.ErrServerClosed] after a stop.
+// Serve answers the connections of l, of which TLS has to be a [tls.Conn]'s, until the server is
+// stopped. It always returns an error, [http.ErrServerClosed] after a stop.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.listen(l) {
 		return http.ErrServerClosed
@@ -136,8 +139,8 @@ func (s *Server) stop() (conns []*conn, empty <-chan struct{}) {
 	return conns, s.empty
 }
 
-// Shutdown accepts no more connections, ends the idle ones, and waits until the others have been answered or ctx
-// ends, which is then the error.
+// Shutdown accepts no more connections, ends the idle ones, and waits until the others have been
+// answered or ctx ends, which is then the error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	conns, empty := s.stop()
 	for _, c := range conns {
@@ -263,8 +266,8 @@ func (c *conn) hurry() {
 	}
 }
 
-// end closes the connection after an answer. What the client still sends is read for a while: closing with
-// bytes unread may reset the connection before the client has the answer.
+// end closes the connection after an answer. What the client still sends is read for a while:
+// closing with bytes unread may reset the connection before the client has the answer.
 func (c *conn) end(r *bufio.Reader, body bool) {
 	if !body && r.Buffered() == 0 {
 		return

@@ -96,8 +96,8 @@ func TestServerKeepsConnections(t *testing.T) {
 	}
 }
 
-// TestServerDoesNotWaitForBody: the response does not wait for the body. The connection ends after it, since the
-// start of the next request is unknown.
+// TestServerDoesNotWaitForBody: the response does not wait for the body. The connection ends after
+// it, since the start of the next request is unknown.
 func TestServerDoesNotWaitForBody(t *testing.T) {
 	t.Parallel()
 	_, addr := serve(t, echo)
@@ -184,7 +184,8 @@ func TestServerTimesOut(t *testing.T) {
 	}
 }
 
-// TestServerShutsDown: idle connections end, what is under way is answered first, and nothing new is taken.
+// TestServerShutsDown: idle connections end, what is under way is answered first, and nothing new
+// is taken.
 func TestServerShutsDown(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})

@@ -25,7 +25,8 @@ type mutation struct {
 	// Find is the text that is replaced, with Replace; it is in File once.
 	Find    string `yaml:"find"`
 	Replace string `yaml:"replace"`
-	// Tests are the tests that are to fail, one of them at least: the -run of each package. None means all of File's package.
+	// Tests are the tests that are to fail, one of them at least: the -run of each package. None
+	// means all of File's package.
 	Tests map[string]string `yaml:"tests"`
 	// Equivalent says why no test can fail, though the program is another; "" if one must.
 	Equivalent string `yaml:"equivalent"`
@@ -89,8 +90,8 @@ var parts = []string{
 	"internal/window/", "internal/store/", "internal/consumer/", "internal/enforce/", "internal/detector/", "internal/ingress/", "pkg/checker/",
 }
 
-// TestMutationsApply: a mutation whose code has moved mutates nothing, and is named. Names are unique, and every part of
-// Wardstream that keeps promises is mutated.
+// TestMutationsApply: a mutation whose code has moved mutates nothing, and is named. Names are
+// unique, and every part of Wardstream that keeps promises is mutated.
 func TestMutationsApply(t *testing.T) {
 	t.Parallel()
 	all := load(t)

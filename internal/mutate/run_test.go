@@ -38,8 +38,8 @@ var (
 	errNoTests = errors.New("there are no such tests")
 )
 
-// A runner runs tests of mutated programs. The files stay as they are: the go command is given others in their place, also
-// where tests call it to build programs.
+// A runner runs tests of mutated programs. The files stay as they are: the go command is given
+// others in their place, also where tests call it to build programs.
 type runner struct {
 	root string // of the module
 	dir  string // for mutated files
@@ -87,8 +87,8 @@ func (r *runner) overlay(m *mutation, text string) (string, error) {
 	return path, errors.Join(os.WriteFile(mutated, []byte(text), 0o600), os.WriteFile(path, list, 0o600))
 }
 
-// test runs tests of a package, with an overlay or without, and says whether one failed. Property tests draw the same each
-// time, so that what is killed once is killed always.
+// test runs tests of a package, with an overlay or without, and says whether one failed. Property
+// tests draw the same each time, so that what is killed once is killed always.
 func (r *runner) test(ctx context.Context, pkg, run, overlay string) (failed bool, out string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout", patience.String(), "-run", run, pkg)
 	cmd.Dir = r.root
@@ -126,7 +126,8 @@ func culprit(out string) string {
 	return "exit code"
 }
 
-// TestMutations runs the selected mutations: each must be killed, unless the list says why it is equivalent. It needs minutes.
+// TestMutations runs the selected mutations: each must be killed, unless the list says why it is
+// equivalent. It needs minutes.
 func TestMutations(t *testing.T) {
 	if *selected == "" {
 		return // the short form is TestMutationsApply
@@ -160,7 +161,8 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// mustPass runs each package's tests without a mutation: where they fail anyway a mutation's death says nothing.
+// mustPass runs each package's tests without a mutation: where they fail anyway a mutation's death
+// says nothing.
 func (r *runner) mustPass(t *testing.T, all []mutation) {
 	t.Helper()
 	runs := map[string][]string{}

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestRunnerReportsSurvivors: a mutation that a test notices is killed, by the test that is named; one that none notices
-// survives; one that doesn't build, and tests that are not there, are errors and no deaths. The file stays as it was.
+// TestRunnerReportsSurvivors: a mutation that a test notices is killed, by the test that is named;
+// one that none notices survives; one that doesn't build, and tests that are not there, are errors
+// and no deaths. The file stays as it was.
 func TestRunnerReportsSurvivors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

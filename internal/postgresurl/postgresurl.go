@@ -1,5 +1,5 @@
-// Package postgresurl reads the URLs that say where Postgres is, and separates those that can never work from those that may.
-// Detector and ingress-check take the same ones.
+// Package postgresurl reads the URLs that say where Postgres is, and separates those that can never
+// work from those that may. Detector and ingress-check take the same ones.
 package postgresurl
 
 import (
@@ -19,7 +19,8 @@ const Form = "postgres://user:password@host:5432/database"
 // ErrSyntax is the error of what is not a URL. It repeats nothing of it.
 var ErrSyntax = errors.New("not a Postgres URL; write " + Form + ", with special characters percent-encoded")
 
-// A ParameterError says which parameter of a URL can't work, and what to write instead. It repeats no value.
+// A ParameterError says which parameter of a URL can't work, and what to write instead. It repeats
+// no value.
 type ParameterError struct {
 	Name   string
 	Advice string
@@ -29,8 +30,8 @@ func (e *ParameterError) Error() string {
 	return fmt.Sprintf("has the parameter %s, which Postgres doesn't know; %s", e.Name, e.Advice)
 }
 
-// Parse reads a URL. White space around it, as files of secrets often end in, doesn't count. Errors are [ErrSyntax] or a
-// [ParameterError].
+// Parse reads a URL. White space around it, as files of secrets often end in, doesn't count. Errors
+// are [ErrSyntax] or a [ParameterError].
 func Parse(raw string) (*pgxpool.Config, error) {
 	raw = strings.TrimSpace(raw)
 	config, err := pgxpool.ParseConfig(raw)
@@ -54,8 +55,8 @@ const (
 	path     = "write options=-csearch_path%3Dname"
 )
 
-// foreign are parameters that other drivers read, by their names in small letters. pgx passes them to the server, which refuses
-// every connection over them.
+// foreign are parameters that other drivers read, by their names in small letters. pgx passes them
+// to the server, which refuses every connection over them.
 var foreign = map[string]string{
 	// Prisma
 	"pgbouncer": pooling, "schema": path, "connection_limit": "write pool_max_conns", "pool_timeout": leaveOut, "sslaccept": tls,
@@ -81,8 +82,9 @@ var foreign = map[string]string{
 // quoted finds a parameter's name in what the server or a pooler says of it.
 var quoted = regexp.MustCompile(`parameter:? "?([A-Za-z_.][A-Za-z0-9_.]*)"?`)
 
-// Refused returns what to do about an error of connecting that no waiting will change, such as a parameter of the URL that the
-// server doesn't know, and "" for any other. Setting is what the URL is called.
+// Refused returns what to do about an error of connecting that no waiting will change, such as a
+// parameter of the URL that the server doesn't know, and "" for any other. Setting is what the URL
+// is called.
 func Refused(err error, setting string) string {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {

@@ -47,7 +47,8 @@ func TestParseAcceptsPostgresParameters(t *testing.T) {
 	}
 }
 
-// TestRefusedMatchesPermanentErrors asks a real server: it refuses connections, and says over which parameter.
+// TestRefusedMatchesPermanentErrors asks a real server: it refuses connections, and says over which
+// parameter.
 func TestRefusedMatchesPermanentErrors(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)

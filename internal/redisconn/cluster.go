@@ -13,8 +13,8 @@ import (
 // reloadEvery is how often slots are reloaded while servers fail.
 const reloadEvery = 100 * time.Millisecond
 
-// A reloader is a hook that makes a Cluster client reload its slots when a node fails. The client itself
-// reloads only on MOVED replies and once a minute, and a dead node does not reply.
+// A reloader is a hook that makes a Cluster client reload its slots when a node fails. The client
+// itself reloads only on MOVED replies and once a minute, and a dead node does not reply.
 type reloader struct {
 	cluster *redis.ClusterClient
 	now     func() time.Time

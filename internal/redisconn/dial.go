@@ -13,9 +13,9 @@ import (
 // redialAfter is how long the error of a failed dial is returned without dialing again.
 const redialAfter = 25 * time.Millisecond
 
-// A dialer is a hook that turns a failed dial into a connection on which every operation fails. go-redis
-// counts failed dials, and once there are as many as connections in its pool it returns the last error for
-// up to a second without dialing.
+// A dialer is a hook that turns a failed dial into a connection on which every operation fails.
+// go-redis counts failed dials, and once there are as many as connections in its pool it returns
+// the last error for up to a second without dialing.
 type dialer struct {
 	now func() time.Time
 
@@ -74,15 +74,15 @@ func (d *dialer) note(addr string, err error) {
 	d.failed[addr] = failure{err, d.now()}
 }
 
-// A dialError wraps the error of a dial. go-redis unwraps errors of preparing a connection once; the
-// wrapper keeps the part of the message with the address.
+// A dialError wraps the error of a dial. go-redis unwraps errors of preparing a connection once;
+// the wrapper keeps the part of the message with the address.
 type dialError struct{ err error }
 
 func (e dialError) Error() string { return e.err.Error() }
 func (e dialError) Unwrap() error { return e.err }
 
-// A deadConn stands for a connection that could not be made. Every operation on it fails with the dial's
-// error, including go-redis' check of pooled connections.
+// A deadConn stands for a connection that could not be made. Every operation on it fails with the
+// dial's error, including go-redis' check of pooled connections.
 type deadConn struct{ err error }
 
 func (c deadConn) Read([]byte) (int, error)              { return 0, c.err }

@@ -1,5 +1,5 @@
-// Package redisconn makes go-redis clients that quickly detect changes of their servers: a server that is
-// back, a failover, moved slots.
+// Package redisconn makes go-redis clients that quickly detect changes of their servers: a server
+// that is back, a failover, moved slots.
 package redisconn
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A connection is replaced after Lifetime, plus or minus LifetimeJitter, so that a client follows a changed
-// DNS name within five seconds, even if the old server still runs.
+// A connection is replaced after Lifetime, plus or minus LifetimeJitter, so that a client follows a
+// changed DNS name within five seconds, even if the old server still runs.
 const (
 	Lifetime       = 4 * time.Second
 	LifetimeJitter = 500 * time.Millisecond

@@ -29,8 +29,8 @@ func options(addr string, dial func(ctx context.Context, network, addr string) (
 	}
 }
 
-// TestRecoveredServerIsDialledAfterManyFailures: once as many dials have failed as the pool has connections, go-redis by
-// itself returns the last error for up to a second.
+// TestRecoveredServerIsDialledAfterManyFailures: once as many dials have failed as the pool has
+// connections, go-redis by itself returns the last error for up to a second.
 func TestRecoveredServerIsDialledAfterManyFailures(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
@@ -153,7 +153,8 @@ func TestConnectionLifetimeOfURLIsKept(t *testing.T) {
 	}
 }
 
-// TestClusterClientFindsElectedReplica: no server redirects it, since the one that had the slots is gone.
+// TestClusterClientFindsElectedReplica: no server redirects it, since the one that had the slots is
+// gone.
 func TestClusterClientFindsElectedReplica(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)
@@ -183,7 +184,8 @@ func TestClusterClientFindsElectedReplica(t *testing.T) {
 	t.Logf("commands succeed %s after the election", time.Since(elected).Round(time.Millisecond))
 }
 
-// TestErrorsThatReloadSlots: what a server answers about its data is no reason to look where slots are.
+// TestErrorsThatReloadSlots: what a server answers about its data is no reason to look where slots
+// are.
 func TestErrorsThatReloadSlots(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{

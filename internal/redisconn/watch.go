@@ -79,10 +79,10 @@ func notices(before *Server, now Server) []notice {
 	return notices
 }
 
-// A Watch detects which server the client's address currently leads to and whether it is a primary. It uses
-// a new connection each time, since the client's connections lead to the old server until they are replaced
-// after [Lifetime]. A nil Watch does nothing. It is safe for concurrent use, but Run must be called only
-// once.
+// A Watch detects which server the client's address currently leads to and whether it is a primary.
+// It uses a new connection each time, since the client's connections lead to the old server until
+// they are replaced after [Lifetime]. A nil Watch does nothing. It is safe for concurrent use, but
+// Run must be called only once.
 type Watch struct {
 	probe   *redis.Client
 	log     *slog.Logger
@@ -91,8 +91,8 @@ type Watch struct {
 	refused bool                   // that was logged
 }
 
-// NewWatch returns a Watch of the server of client, or nil for a Cluster or Sentinel client, which detect
-// failovers themselves. It does not open a connection.
+// NewWatch returns a Watch of the server of client, or nil for a Cluster or Sentinel client, which
+// detect failovers themselves. It does not open a connection.
 func NewWatch(client redis.UniversalClient, log *slog.Logger) *Watch {
 	c, ok := client.(*redis.Client)
 	if !ok || c.Options().Addr == sentinelsAddr {

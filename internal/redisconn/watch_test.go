@@ -96,7 +96,8 @@ func (l *lines) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// TestWatchFollowsNameToAnotherServer: by a connection of its own, however long the client keeps those that it has.
+// TestWatchFollowsNameToAnotherServer: by a connection of its own, however long the client keeps
+// those that it has.
 func TestWatchFollowsNameToAnotherServer(t *testing.T) {
 	t.Parallel()
 	a, b := testenv.PrivateRedis(t), testenv.PrivateRedis(t)

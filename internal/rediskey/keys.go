@@ -1,5 +1,6 @@
-// Package rediskey builds the name of every key that Wardstream uses in Redis. Detector, ingress-check and checker
-// agree because they share it. The list for operators is docs/reference/redis-keys.md.
+// Package rediskey builds the name of every key that Wardstream uses in Redis. Detector,
+// ingress-check and checker agree because they share it. The list for operators is
+// docs/reference/redis-keys.md.
 package rediskey
 
 import (
@@ -130,8 +131,8 @@ func (k Keys) Uncounted(consumer string) string { return k.Prefix + ":uncounted:
 // MemberField is the field of s in the membership hash, "type:value".
 func MemberField(s checker.Scope) string { return s.Type + ":" + Value(s.Value) }
 
-// FieldScope is the scope whose MemberField is field. It reports false for what is not a scope's, and
-// where the value is a hash: what that stands for isn't known.
+// FieldScope is the scope whose MemberField is field. It reports false for what is not a scope's,
+// and where the value is a hash: what that stands for isn't known.
 func FieldScope(field string) (checker.Scope, bool) {
 	typ, value, ok := strings.Cut(field, ":")
 	return checker.Scope{Type: typ, Value: value}, ok && typ != "" && value != "" && !Hashed(value)
@@ -160,12 +161,14 @@ func (k Keys) Consumer(group, name string) string {
 	return k.Prefix + ":consumer:" + group + ":" + name
 }
 
-// PoisonMarker is the marker that the entry id of stream is being handled alone, as it may end the process.
+// PoisonMarker is the marker that the entry id of stream is being handled alone, as it may end the
+// process.
 func (k Keys) PoisonMarker(stream, id string) string {
 	return k.Prefix + ":suspect:" + stream + ":" + id
 }
 
-// Counted holds the replication ID under which Redis' count of what group has read of stream is right.
+// Counted holds the replication ID under which Redis' count of what group has read of stream is
+// right.
 func (k Keys) Counted(stream, group string) string {
 	return k.Prefix + ":counted:" + stream + ":" + group
 }

@@ -1,6 +1,7 @@
 package redisurl
 
-// Advice says how a Redis URL is written, for the error about a text that is not one: the same words in every command.
+// Advice says how a Redis URL is written, for the error about a text that is not one: the same
+// words in every command.
 const Advice = "write " + Form + " and percent-encode special characters of the password"
 
 // Form is what a Redis URL looks like.

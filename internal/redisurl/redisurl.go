@@ -91,7 +91,8 @@ func Redact(raw string) string {
 //	rediss+sentinel://…, rediss+cluster://…
 //	valkey://…, valkeys://…           the same as redis and rediss
 //
-// White space around the URL and around hosts doesn't count. An IPv6 address is written in brackets.
+// White space around the URL and around hosts doesn't count. An IPv6 address is written in
+// brackets.
 //
 // Options of go-redis may follow as a query, such as ?pool_size=20 or, for a
 // Sentinel that wants a login of its own, ?sentinel_username=…&sentinel_password=….

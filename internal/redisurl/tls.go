@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// TLS adds to a rediss URL what the URL can't say. Paths are of PEM files; empty ones leave the default.
+// TLS adds to a rediss URL what the URL can't say. Paths are of PEM files; empty ones leave the
+// default.
 type TLS struct {
 	CAFile            string // authorities that may sign the server's certificate, instead of the system's
 	CertFile, KeyFile string // of the client
@@ -24,8 +25,8 @@ type TLSError struct {
 
 func (e *TLSError) Error() string { return strings.TrimPrefix(e.Part+": "+e.Reason, ": ") }
 
-// Config returns the configuration for the URL: nil if t says nothing. It reads the files anew. Errors are of type
-// [TLSError], and repeat nothing of the URL.
+// Config returns the configuration for the URL: nil if t says nothing. It reads the files anew.
+// Errors are of type [TLSError], and repeat nothing of the URL.
 func (t TLS) Config(rawURL string) (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil

@@ -79,8 +79,8 @@ func TestRange(t *testing.T) {
 	}
 }
 
-// TestAutoClaimReadsRedis62Replies reads what that version replies for entries that were trimmed while
-// pending, which no later one does.
+// TestAutoClaimReadsRedis62Replies reads what that version replies for entries that were trimmed
+// while pending, which no later one does.
 func TestAutoClaimReadsRedis62Replies(t *testing.T) {
 	t.Parallel()
 	reply, err := AutoClaim(encoded(t, []any{"0-0", []any{nil, []any{"5-1", []any{"a", "b"}}, nil}}))

@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// Direct delivers events to its sinks without queues, for short-lived processes: once, to all sinks at
-// the same time, within 5 s each.
+// Direct delivers events to its sinks without queues, for short-lived processes: once, to all sinks
+// at the same time, within 5 s each.
 type Direct []Named
 
 // Emit delivers events and waits for all sinks. Its error names those that failed.

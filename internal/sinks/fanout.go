@@ -13,8 +13,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// Options configure a Fanout. Zero durations and sizes mean the defaults; Registerer, Logger and Now are
-// required.
+// Options configure a Fanout. Zero durations and sizes mean the defaults; Registerer, Logger and
+// Now are required.
 type Options struct {
 	// Queue is the capacity of each sink's queue; further events are dropped; 4,096.
 	Queue int
@@ -46,7 +46,8 @@ func (o Options) orDefaults() Options {
 	return o
 }
 
-// Named is a sink with its name in metrics and logs, and its settings. Zero values mean those of Options.
+// Named is a sink with its name in metrics and logs, and its settings. Zero values mean those of
+// Options.
 type Named struct {
 	Name string
 	Sink Sink
@@ -58,7 +59,8 @@ type Named struct {
 	Batch int
 	// Attempt is the timeout of one delivery.
 	Attempt time.Duration
-	// Deliveries is how many deliveries of the same events may fail before they are dropped; 0: no limit.
+	// Deliveries is how many deliveries of the same events may fail before they are dropped; 0: no
+	// limit.
 	Deliveries int
 }
 
@@ -75,12 +77,13 @@ func (f Failure) Error() string { return f.Err.Error() }
 
 func (f Failure) Unwrap() error { return f.Err }
 
-// A Fanout delivers every event to every sink that accepts it. Each sink has a queue and a goroutine of
-// its own, and failed deliveries are retried, so a slow or failing sink loses at worst its own events.
+// A Fanout delivers every event to every sink that accepts it. Each sink has a queue and a
+// goroutine of its own, and failed deliveries are retried, so a slow or failing sink loses at worst
+// its own events.
 //
-// Emit waits for the sinks within the budget, so that events are usually delivered before the stream
-// entries that led to them are acknowledged. It does not wait for a sink that failed or was repeatedly
-// late until that sink has caught up.
+// Emit waits for the sinks within the budget, so that events are usually delivered before the
+// stream entries that led to them are acknowledged. It does not wait for a sink that failed or was
+// repeatedly late until that sink has caught up.
 type Fanout struct {
 	budget time.Duration
 	queues []*queue
@@ -88,7 +91,8 @@ type Fanout struct {
 	cancel context.CancelFunc
 }
 
-// NewFanout starts a Fanout; Close stops it. Its error means that the metrics could not be registered.
+// NewFanout starts a Fanout; Close stops it. Its error means that the metrics could not be
+// registered.
 func NewFanout(o Options, sinks ...Named) (*Fanout, error) {
 	o = o.orDefaults()
 	m, err := newMetrics(o.Registerer)
@@ -105,9 +109,10 @@ func NewFanout(o Options, sinks ...Named) (*Fanout, error) {
 	return f, nil
 }
 
-// Emit queues events for every sink and waits for delivery within the budget. Events not delivered by
-// then, or when ctx ends, remain queued. A slow or failing sink never returns an error here and never
-// delays other sinks; failures are logged and counted. Events must not be modified afterwards.
+// Emit queues events for every sink and waits for delivery within the budget. Events not delivered
+// by then, or when ctx ends, remain queued. A slow or failing sink never returns an error here and
+// never delays other sinks; failures are logged and counted. Events must not be modified
+// afterwards.
 func (f *Fanout) Emit(ctx context.Context, events []wire.Enforcement) error {
 	if len(events) == 0 {
 		return nil
@@ -141,8 +146,8 @@ func (f *Fanout) Emit(ctx context.Context, events []wire.Enforcement) error {
 	return nil
 }
 
-// Close stops accepting events and waits until the queued ones are delivered or ctx ends, which aborts
-// deliveries in progress. Its error names the sinks that lost events.
+// Close stops accepting events and waits until the queued ones are delivered or ctx ends, which
+// aborts deliveries in progress. Its error names the sinks that lost events.
 func (f *Fanout) Close(ctx context.Context) error {
 	for _, q := range f.queues {
 		q.close()

@@ -30,9 +30,9 @@ type OTLP struct {
 	origin   wire.Origin
 }
 
-// NewOTLP returns a sink configured by the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT, _HEADERS,
-// _PROTOCOL, … and their _LOGS_ forms); the default is HTTP to localhost. It does not open a connection.
-// The exporter retries when the receiver asks it to. Close stops it.
+// NewOTLP returns a sink configured by the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT,
+// _HEADERS, _PROTOCOL, … and their _LOGS_ forms); the default is HTTP to localhost. It does not
+// open a connection. The exporter retries when the receiver asks it to. Close stops it.
 func NewOTLP(ctx context.Context, getenv func(string) string, origin wire.Origin) (*OTLP, error) {
 	exporter, err := newLogExporter(ctx, getenv)
 	if err != nil {
@@ -98,8 +98,8 @@ func (s *OTLP) Emit(ctx context.Context, events []wire.Enforcement) error {
 const maxError = 512
 
 // exportError shortens an exporter's error. A request that was accepted in part must not be retried
-// (OpenTelemetry Protocol, "Partial Success"), and a warning is not an error. The exporters report both
-// with an error type of their own.
+// (OpenTelemetry Protocol, "Partial Success"), and a warning is not an error. The exporters report
+// both with an error type of their own.
 func exportError(err error) error {
 	if err == nil {
 		return nil

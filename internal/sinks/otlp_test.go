@@ -200,7 +200,8 @@ func checkFull(t *testing.T, r *logs.LogRecord) {
 	}
 }
 
-// TestOTLPFailures: what is refused comes again, what is taken in part doesn't, and a warning is not a failure.
+// TestOTLPFailures: what is refused comes again, what is taken in part doesn't, and a warning is
+// not a failure.
 func TestOTLPFailures(t *testing.T) { //nolint:paralleltest // sets the environment, which the exporters read
 	rejected := func(n int64) *collogs.ExportLogsServiceResponse {
 		return &collogs.ExportLogsServiceResponse{PartialSuccess: &collogs.ExportLogsPartialSuccess{RejectedLogRecords: n, ErrorMessage: "too old"}}

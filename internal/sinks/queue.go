@@ -48,7 +48,8 @@ type queue struct {
 	logged   time.Time // when trouble was logged last
 }
 
-// A delivery tracks the events of one Emit. done is closed when they are delivered or the sink has failed.
+// A delivery tracks the events of one Emit. done is closed when they are delivered or the sink has
+// failed.
 type delivery struct {
 	events   []wire.Enforcement
 	done     chan struct{}
@@ -77,8 +78,8 @@ func newQueue(s Named, o Options, m *metrics) *queue {
 	}
 }
 
-// put queues the events that the sink accepts and counts those that do not fit as dropped. It returns what
-// Emit should wait for, or nil.
+// put queues the events that the sink accepts and counts those that do not fit as dropped. It
+// returns what Emit should wait for, or nil.
 func (q *queue) put(events []wire.Enforcement) <-chan struct{} {
 	events = q.wanted(events)
 	q.mu.Lock()
@@ -210,8 +211,8 @@ func (q *queue) next() []wire.Enforcement {
 	return events
 }
 
-// deliver delivers the events at the head of the queue, with retries until it succeeds, the events are
-// dropped or ctx ends.
+// deliver delivers the events at the head of the queue, with retries until it succeeds, the events
+// are dropped or ctx ends.
 func (q *queue) deliver(ctx context.Context, events []wire.Enforcement) {
 	for failures := 0; ; {
 		err := q.attempt(ctx, events)
@@ -274,8 +275,8 @@ func (q *queue) giveUp(events int, err error, failures int) {
 	}
 }
 
-// take removes n events from the queue; false if they were abandoned meanwhile. Emit waits again for a
-// sink that has caught up. The caller holds q.mu.
+// take removes n events from the queue; false if they were abandoned meanwhile. Emit waits again
+// for a sink that has caught up. The caller holds q.mu.
 func (q *queue) take(n int) bool {
 	if q.size == 0 {
 		return false
@@ -310,7 +311,8 @@ func (q *queue) broken(err error, failures int) {
 	}
 }
 
-// mayLog reports whether a failure may be logged now: at most once per logEvery. The caller holds q.mu.
+// mayLog reports whether a failure may be logged now: at most once per logEvery. The caller holds
+// q.mu.
 func (q *queue) mayLog() bool {
 	now := q.opts.Now()
 	if !q.logged.IsZero() && now.Sub(q.logged) < logEvery {
@@ -320,9 +322,9 @@ func (q *queue) mayLog() bool {
 	return true
 }
 
-// pause waits before the next delivery, longer after each failure and with jitter, but at least as long as
-// the sink asks for. Closing shortens the first pause, so that a shutdown makes one more attempt, unless
-// the sink asked for the pause.
+// pause waits before the next delivery, longer after each failure and with jitter, but at least as
+// long as the sink asks for. Closing shortens the first pause, so that a shutdown makes one more
+// attempt, unless the sink asked for the pause.
 func (q *queue) pause(ctx context.Context, failures int, least time.Duration) {
 	d := q.opts.Backoff * time.Duration(min(1<<min(failures, 10), maxBackoff))
 	closing := q.closing

@@ -1,6 +1,6 @@
-// Package sinks delivers enforcement events: to standard output as JSON lines, to a Redis stream, to
-// webhooks and as OpenTelemetry logs. A [Fanout] delivers to several sinks, none of which can delay
-// another or the worker.
+// Package sinks delivers enforcement events: to standard output as JSON lines, to a Redis stream,
+// to webhooks and as OpenTelemetry logs. A [Fanout] delivers to several sinks, none of which can
+// delay another or the worker.
 //
 // Delivery is at least once: failed deliveries are retried, and receivers drop duplicates by
 // enforcement.id.
@@ -18,8 +18,9 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// A Sink delivers enforcement events. An error means that some may not have arrived; the same events can
-// be emitted again. Sinks neither keep nor modify events, and are safe for concurrent use.
+// A Sink delivers enforcement events. An error means that some may not have arrived; the same
+// events can be emitted again. Sinks neither keep nor modify events, and are safe for concurrent
+// use.
 type Sink interface {
 	Emit(ctx context.Context, events []wire.Enforcement) error
 }
@@ -68,15 +69,15 @@ type StreamOptions struct {
 	Origin wire.Origin
 }
 
-// Stream is a sink that adds events to a Redis stream. An entry has the fields event_type, enforcement.id
-// (if the event has one) and event, the whole event as JSON.
+// Stream is a sink that adds events to a Redis stream. An entry has the fields event_type,
+// enforcement.id (if the event has one) and event, the whole event as JSON.
 type Stream struct {
 	client pipeliner
 	opts   StreamOptions
 }
 
-// NewStream returns a sink over client, which it never closes. The client must not retry and must honour
-// context deadlines (ContextTimeoutEnabled).
+// NewStream returns a sink over client, which it never closes. The client must not retry and must
+// honour context deadlines (ContextTimeoutEnabled).
 func NewStream(client pipeliner, o StreamOptions) *Stream { return &Stream{client: client, opts: o} }
 
 // Emit adds the events in one round trip.

@@ -17,7 +17,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// headerKey holds the enforcement.id, as the webhook-id does, for receivers that know the older header.
+// headerKey holds the enforcement.id, as the webhook-id does, for receivers that know the older
+// header.
 const headerKey = "Idempotency-Key"
 
 const (
@@ -38,16 +39,17 @@ type WebhookOptions struct {
 	Now     func() time.Time
 }
 
-// Webhook is a sink that posts each event as JSON to a URL, with the headers of the Standard Webhooks
-// specification. Only status 200 to 299 is a success; redirects are not followed. Its errors are
-// [Failure]s and contain only the URL's host, since the rest may be secret.
+// Webhook is a sink that posts each event as JSON to a URL, with the headers of the Standard
+// Webhooks specification. Only status 200 to 299 is a success; redirects are not followed. Its
+// errors are [Failure]s and contain only the URL's host, since the rest may be secret.
 type Webhook struct {
 	opts   WebhookOptions
 	signer *standardwebhooks.Webhook // nil: requests are not signed
 	client *http.Client
 }
 
-// NewWebhook returns a sink; Close closes its connections. It fails if the secret says that it is base64 and isn't.
+// NewWebhook returns a sink; Close closes its connections. It fails if the secret says that it is
+// base64 and isn't.
 func NewWebhook(o WebhookOptions) (*Webhook, error) {
 	signer, err := newSigner(o.Secret)
 	if err != nil {

@@ -129,7 +129,8 @@ func TestWebhookWithoutSecretIsUnsigned(t *testing.T) {
 	}
 }
 
-// TestWebhookSecrets: a receiver verifies with the specification's own library, whichever form the secret has.
+// TestWebhookSecrets: a receiver verifies with the specification's own library, whichever form the
+// secret has.
 func TestWebhookSecrets(t *testing.T) {
 	t.Parallel()
 	plain := "a secret of plain text, long enough"
@@ -282,8 +283,8 @@ func hook(t *testing.T, server *receiver, wants func(string) bool) sinks.Named {
 	}
 }
 
-// TestWebhookInFanoutRetriesWithSameID: a receiver that fails is asked again under the same key, and one event that
-// it never takes is given up without the others.
+// TestWebhookInFanoutRetriesWithSameID: a receiver that fails is asked again under the same key,
+// and one event that it never takes is given up without the others.
 func TestWebhookInFanoutRetriesWithSameID(t *testing.T) {
 	t.Parallel()
 	server := newReceiver(t, 503, 200, 500, 500, 500, 200, 404, 200)

@@ -7,11 +7,13 @@ import (
 	"strings"
 )
 
-// maxName is the length in bytes above which a name is near to nothing, so that no input is expensive.
+// maxName is the length in bytes above which a name is near to nothing, so that no input is
+// expensive.
 const maxName = 64
 
-// Suggestion returns `; did you mean "x"?` for the known name nearest to the wrong one, to follow what says that the
-// wrong one is wrong, or "" if none is near. Of names that are equally near the first is meant.
+// Suggestion returns `; did you mean "x"?` for the known name nearest to the wrong one, to follow
+// what says that the wrong one is wrong, or "" if none is near. Of names that are equally near the
+// first is meant.
 func Suggestion(wrong string, known []string) string {
 	best := Nearest(wrong, known)
 	if best == "" {
@@ -20,8 +22,8 @@ func Suggestion(wrong string, known []string) string {
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
-// Nearest returns the known name nearest to the wrong one, or "" if none is near: at most a third of its letters, and
-// one at least, may be wrong. Upper and lower case are the same.
+// Nearest returns the known name nearest to the wrong one, or "" if none is near: at most a third
+// of its letters, and one at least, may be wrong. Upper and lower case are the same.
 func Nearest(wrong string, known []string) string {
 	if len(wrong) > maxName {
 		return ""
@@ -36,8 +38,9 @@ func Nearest(wrong string, known []string) string {
 	return best
 }
 
-// Distance is the number of letters to insert, remove or replace, or of neighbours to swap, to make b of a. It is
-// that of bytes, and costs O(len(a)·len(b)); what is longer than any name is far from everything.
+// Distance is the number of letters to insert, remove or replace, or of neighbours to swap, to make
+// b of a. It is that of bytes, and costs O(len(a)·len(b)); what is longer than any name is far from
+// everything.
 func Distance(a, b string) int {
 	if len(a) > maxName || len(b) > maxName {
 		return maxName

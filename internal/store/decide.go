@@ -15,8 +15,8 @@ import (
 // call can be retried.
 var ErrUnstorable = errors.New("block can't be stored")
 
-// ErrPartial is wrapped by errors that mean that Redis answered, or has the block, and only Postgres
-// failed.
+// ErrPartial is wrapped by errors that mean that Redis answered, or has the block, and only
+// Postgres failed.
 var ErrPartial = errors.New("Postgres can't be reached")
 
 // Unavailable reports whether err is a failure of the store, and not ErrUnstorable.

@@ -12,10 +12,11 @@ import (
 // A Put is a request to block a scope.
 type Put struct {
 	Block checker.Block
-	// EvidenceTime is the time of the event that led to the block, or of the first of several events
-	// that led to it together. If an operator unblocked the scope at or after that time, the Put has no
-	// effect, so that only new events can block the scope again. Zero means that an operator asks for
-	// the block: it always takes effect, and removes the tombstone of an earlier unblock.
+	// EvidenceTime is the time of the event that led to the block, or of the first of several
+	// events that led to it together. If an operator unblocked the scope at or after that time, the
+	// Put has no effect, so that only new events can block the scope again. Zero means that an
+	// operator asks for the block: it always takes effect, and removes the tombstone of an earlier
+	// unblock.
 	EvidenceTime time.Time
 }
 
@@ -39,8 +40,8 @@ const (
 	Unblocked
 )
 
-// A Result is the result of one Put. If Err is set the Put is not durable yet and must be retried. In
-// a tiered store the block may be in effect all the same.
+// A Result is the result of one Put. If Err is set the Put is not durable yet and must be retried.
+// In a tiered store the block may be in effect all the same.
 type Result struct {
 	Outcome Outcome
 	// Block is the block in effect afterwards, as far as the store knows.

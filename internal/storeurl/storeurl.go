@@ -1,5 +1,5 @@
-// Package storeurl holds the URLs of Redis and Postgres to what both binaries accept, in the same words, and prints
-// them without their passwords.
+// Package storeurl holds the URLs of Redis and Postgres to what both binaries accept, in the same
+// words, and prints them without their passwords.
 package storeurl
 
 import (
@@ -104,7 +104,8 @@ func (u URL) parse(schemes ...string) (*url.URL, bool) {
 	return parsed, true
 }
 
-// single is the URL with one host in place of a list of them, which net/url can't read, and the list; "" if there is none.
+// single is the URL with one host in place of a list of them, which net/url can't read, and the
+// list; "" if there is none.
 func (u URL) single() (one, hosts string) {
 	text := strings.TrimSpace(string(u))
 	scheme, rest, _ := strings.Cut(text, "://")
@@ -127,7 +128,8 @@ var (
 	errPostgresPart = errors.New("has a host, a port or a parameter (such as sslmode) that can't be used; write " + postgresurl.Form)
 )
 
-// CheckRedis returns what is wrong with a Redis URL, nil if nothing is. The error repeats nothing of the URL.
+// CheckRedis returns what is wrong with a Redis URL, nil if nothing is. The error repeats nothing
+// of the URL.
 func CheckRedis(u URL) error {
 	_, ok := u.parse("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
 		"valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel", "valkey+cluster", "valkeys+cluster")
@@ -137,8 +139,8 @@ func CheckRedis(u URL) error {
 	return nil
 }
 
-// CheckPostgres returns what is wrong with a Postgres URL, nil if nothing is. The error repeats nothing of the
-// URL but the name of a parameter that another driver reads.
+// CheckPostgres returns what is wrong with a Postgres URL, nil if nothing is. The error repeats
+// nothing of the URL but the name of a parameter that another driver reads.
 func CheckPostgres(u URL) error {
 	parsed, ok := u.parse("postgres", "postgresql")
 	var wrong *postgresurl.ParameterError

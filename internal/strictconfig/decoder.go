@@ -1,6 +1,7 @@
-// Package strictconfig reads a configuration into a struct: YAML, environment variables and flags (flag over
-// environment over file over default). It knows no setting. It is strict: what it can't make sense of is refused
-// with the place, the key and what to do, and several mistakes are reported at once.
+// Package strictconfig reads a configuration into a struct: YAML, environment variables and flags
+// (flag over environment over file over default). It knows no setting. It is strict: what it can't
+// make sense of is refused with the place, the key and what to do, and several mistakes are
+// reported at once.
 package strictconfig
 
 import (
@@ -11,8 +12,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A Decoder fills a schema from the file, the environment and the flags. It goes on after an error, and
-// remembers where each setting came from.
+// A Decoder fills a schema from the file, the environment and the flags. It goes on after an error,
+// and remembers where each setting came from.
 type Decoder struct {
 	o       Options
 	environ map[string]string
@@ -27,12 +28,14 @@ type Decoder struct {
 	refused map[string]bool // keys that errs are about
 }
 
-// Options are what a schema is filled from besides the text of the file, and what the file may look like.
+// Options are what a schema is filled from besides the text of the file, and what the file may look
+// like.
 type Options struct {
 	File    string   // its name, for errors; "" if there is none
 	Environ []string // as os.Environ returns it
 	Flags   []Flag   // that the command line gives
-	// Hostname is what ${HOSTNAME} reads where the environment has none; shells know it but seldom export it.
+	// Hostname is what ${HOSTNAME} reads where the environment has none; shells know it but seldom
+	// export it.
 	Hostname string
 	// Variable returns the name of the environment variable that sets a key, "" if none does.
 	Variable func(key string) string
@@ -57,9 +60,9 @@ const MaxErrors = 20
 // maxNodes bounds the work that aliases of aliases can make.
 const maxNodes = 100_000
 
-// New returns a Decoder for a schema, a pointer to a struct that holds the defaults. Its fields are the keys:
-// the yaml tag names one, a range tag bounds numbers and durations ("0,1m..8760h" allows 0 besides), and a oneof
-// tag lists what is allowed.
+// New returns a Decoder for a schema, a pointer to a struct that holds the defaults. Its fields are
+// the keys: the yaml tag names one, a range tag bounds numbers and durations ("0,1m..8760h" allows
+// 0 besides), and a oneof tag lists what is allowed.
 func New(o Options, schema any) *Decoder {
 	d := &Decoder{
 		o: o, environ: map[string]string{}, flags: map[string]Flag{}, settable: map[string]bool{}, places: map[string]place{},
@@ -79,7 +82,8 @@ func New(o Options, schema any) *Decoder {
 	return d
 }
 
-// Load fills the schema: from the text of the file, then the environment, then the flags. Err reports what is wrong.
+// Load fills the schema: from the text of the file, then the environment, then the flags. Err
+// reports what is wrong.
 func (d *Decoder) Load(schema any, text []byte) {
 	v := reflect.ValueOf(schema).Elem()
 	if root := d.ParseYAML(text); root != nil {
@@ -88,7 +92,8 @@ func (d *Decoder) Load(schema any, text []byte) {
 	d.override(Setting{V: v})
 }
 
-// Given returns the keys that the file, the environment or a flag gives, the keys around them included.
+// Given returns the keys that the file, the environment or a flag gives, the keys around them
+// included.
 func (d *Decoder) Given() map[string]bool {
 	given := make(map[string]bool, len(d.places))
 	for key := range d.places {
@@ -100,7 +105,8 @@ func (d *Decoder) Given() map[string]bool {
 // Failures returns how many errors there are so far.
 func (d *Decoder) Failures() int { return len(d.errs) }
 
-// Err returns an error of type [Errors], or nil if there is none. It has up to [MaxErrors] and the number of the rest.
+// Err returns an error of type [Errors], or nil if there is none. It has up to [MaxErrors] and the
+// number of the rest.
 func (d *Decoder) Err() error {
 	if len(d.errs) == 0 {
 		return nil

@@ -19,7 +19,8 @@ func Variable(key string) string {
 	return VariablePrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// fromEnvironment returns the variable that sets the key, and its value: "" if it is empty or none does.
+// fromEnvironment returns the variable that sets the key, and its value: "" if it is empty or none
+// does.
 func (d *Decoder) fromEnvironment(key string) (name, value string) {
 	if d.o.Variable == nil {
 		return "", ""
@@ -122,8 +123,9 @@ func splitList(text string) []string {
 	return out
 }
 
-// Misspelt returns a warning for each variable that looks like one that sets a key and is not. Others that
-// start the same way, such as those of a Kubernetes service of that name, are left alone.
+// Misspelt returns a warning for each variable that looks like one that sets a key and is not.
+// Others that start the same way, such as those of a Kubernetes service of that name, are left
+// alone.
 func (d *Decoder) Misspelt() []string {
 	var known, warnings []string
 	for key := range d.settable {

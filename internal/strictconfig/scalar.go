@@ -58,8 +58,8 @@ func (d *Decoder) DecodeScalar(n ast.Node, s Setting) {
 	}
 }
 
-// expand replaces references to the environment. It returns false after an error, and where something
-// comes before the file, so that a variable that only the file needs may be missing.
+// expand replaces references to the environment. It returns false after an error, and where
+// something comes before the file, so that a variable that only the file needs may be missing.
 func (d *Decoder) expand(in scalar, s Setting) (scalar, bool) {
 	if in.node != ast.StringType || !strings.Contains(in.text, "$") {
 		return in, true

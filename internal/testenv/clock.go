@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// PrivateRedisWithClock is PrivateRedis with a clock that StepClock sets, by libfaketime. Its monotonic clock goes on
-// as that of a machine does whose time is corrected.
+// PrivateRedisWithClock is PrivateRedis with a clock that StepClock sets, by libfaketime. Its
+// monotonic clock goes on as that of a machine does whose time is corrected.
 func PrivateRedisWithClock(t testing.TB, args ...string) *PrivateRedisEnv {
 	t.Helper()
 	library, err := fakeTime()
@@ -33,8 +33,8 @@ func fakeTime() (string, error) {
 	return "", errNoFakeTime
 }
 
-// fakeClock has redis-server started with the library. The C library comes before the allocator that
-// redis-server is linked with, which asks for the time before libfaketime is ready to answer.
+// fakeClock has redis-server started with the library. The C library comes before the allocator
+// that redis-server is linked with, which asks for the time before libfaketime is ready to answer.
 func (r *localRedis) fakeClock(library string) error {
 	r.clock = filepath.Join(r.dir, "clock")
 	r.before = []string{
@@ -44,8 +44,8 @@ func (r *localRedis) fakeClock(library string) error {
 	return r.setClock(0)
 }
 
-// StepClock sets the server's clock to be off the machine's by as much from now on, restarts included. The
-// server is one that PrivateRedisWithClock started.
+// StepClock sets the server's clock to be off the machine's by as much from now on, restarts
+// included. The server is one that PrivateRedisWithClock started.
 func (e *PrivateRedisEnv) StepClock(off time.Duration) error { return e.server.setClock(off) }
 
 // setClock replaces the file in one step: the server reads it whenever it asks for the time.

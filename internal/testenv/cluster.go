@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A ClusterEnv is a Redis Cluster of one test's own: three primaries, each with a replica that is elected about two
-// seconds after its primary is gone.
+// A ClusterEnv is a Redis Cluster of one test's own: three primaries, each with a replica that is
+// elected about two seconds after its primary is gone.
 type ClusterEnv struct {
 	URL       string // redis+cluster://host:port,host:port,host:port
 	Primaries []*PrivateRedisEnv
@@ -26,8 +26,8 @@ const (
 	slots            = 16384
 )
 
-// Cluster starts the six servers and waits until they agree that the cluster is up and every replica is in step. args are
-// further arguments of each.
+// Cluster starts the six servers and waits until they agree that the cluster is up and every
+// replica is in step. args are further arguments of each.
 func Cluster(t testing.TB, args ...string) *ClusterEnv {
 	t.Helper()
 	args = append([]string{
@@ -129,8 +129,9 @@ func (e *ClusterEnv) living() *PrivateRedisEnv {
 	return nil
 }
 
-// Elected waits until the replica of a primary that is gone has taken its place, and every server left sees the cluster up.
-// It returns when the replica was elected, within the few milliseconds between two looks.
+// Elected waits until the replica of a primary that is gone has taken its place, and every server
+// left sees the cluster up. It returns when the replica was elected, within the few milliseconds
+// between two looks.
 func (e *ClusterEnv) Elected(i int) time.Time {
 	e.t.Helper()
 	Eventually(e.t, startTimeout, func() error {

@@ -9,15 +9,16 @@ import (
 	"testing"
 )
 
-// PrivatePostgresOnSmallDisk is PrivatePostgres on a disk that FillDisk fills. args are further arguments of
-// postgres.
+// PrivatePostgresOnSmallDisk is PrivatePostgres on a disk that FillDisk fills. args are further
+// arguments of postgres.
 func PrivatePostgresOnSmallDisk(t testing.TB, args ...string) *PrivatePostgresEnv {
 	t.Helper()
 	return privatePostgres(t, &disk{}, args...)
 }
 
-// A disk is a small one of a server's own: a tmpfs where we may mount one, and what is left of it can be taken by
-// ballast. Elsewhere a limit on the size of files has to do, with which the server is started again.
+// A disk is a small one of a server's own: a tmpfs where we may mount one, and what is left of it
+// can be taken by ballast. Elsewhere a limit on the size of files has to do, with which the server
+// is started again.
 type disk struct {
 	dir     string
 	unreal  bool // don't mount one
@@ -57,8 +58,8 @@ func (d *disk) limit(binary string, args []string) (string, []string) {
 
 var errNoDisk = errors.New("the server has no disk of its own")
 
-// FillDisk leaves no room on the server's disk. If there is a limit instead of a disk, no file can grow past a segment of WAL
-// afterwards, and the server has crashed and is back.
+// FillDisk leaves no room on the server's disk. If there is a limit instead of a disk, no file can
+// grow past a segment of WAL afterwards, and the server has crashed and is back.
 func (e *PrivatePostgresEnv) FillDisk() error {
 	d := e.server.disk
 	switch {

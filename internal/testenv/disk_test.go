@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestFullDisk fills the disk under a server, in both ways there are: it takes no more rows than fit in what it has,
-// keeps what was committed, and takes more once there is room.
+// TestFullDisk fills the disk under a server, in both ways there are: it takes no more rows than
+// fit in what it has, keeps what was committed, and takes more once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	for _, unreal := range []bool{false, true} {
@@ -45,7 +45,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestStepClock has a server's clock go back and forth; what it starts with stays when it is started again.
+// TestStepClock has a server's clock go back and forth; what it starts with stays when it is
+// started again.
 func TestStepClock(t *testing.T) {
 	t.Parallel()
 	e := PrivateRedisWithClock(t)

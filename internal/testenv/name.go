@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// A Name is an address that leads to one server after the other, as a name of DNS or a virtual address does after a failover.
-// Connections that were made stay with the server that they were made to.
+// A Name is an address that leads to one server after the other, as a name of DNS or a virtual
+// address does after a failover. Connections that were made stay with the server that they were
+// made to.
 type Name struct {
 	Addr string // host:port
 

@@ -248,7 +248,8 @@ func privateRedis(t testing.TB, s *localRedis, err error) *PrivateRedisEnv {
 // Kill ends the server as kill -9 does and returns once it is gone.
 func (e *PrivateRedisEnv) Kill() { e.server.kill() }
 
-// Shutdown has the server end in order, as SIGTERM does: what it persists is complete. It returns once the server is gone.
+// Shutdown has the server end in order, as SIGTERM does: what it persists is complete. It returns
+// once the server is gone.
 func (e *PrivateRedisEnv) Shutdown() {
 	e.t.Helper()
 	if err := e.server.process.stop(syscall.SIGTERM); err != nil {

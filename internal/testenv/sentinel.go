@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A SentinelEnv is a Redis primary and a replica of one test's own, watched over by a Sentinel that promotes the replica when
-// the primary is gone for half a second.
+// A SentinelEnv is a Redis primary and a replica of one test's own, watched over by a Sentinel that
+// promotes the replica when the primary is gone for half a second.
 type SentinelEnv struct {
 	URL      string // redis+sentinel://host:port/master
 	Primary  *PrivateRedisEnv
@@ -23,8 +23,8 @@ type SentinelEnv struct {
 
 const sentinelMaster = "ws"
 
-// Sentinel starts the three servers and waits until they know each other. args are further arguments of primary and
-// replica.
+// Sentinel starts the three servers and waits until they know each other. args are further
+// arguments of primary and replica.
 func Sentinel(t testing.TB, args ...string) *SentinelEnv {
 	t.Helper()
 	primary := PrivateRedis(t, args...)

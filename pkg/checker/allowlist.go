@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// An Allowlist holds addresses, ranges of addresses and scopes such as user:1 that are never denied.
-// It is immutable; a nil Allowlist is empty.
+// An Allowlist holds addresses, ranges of addresses and scopes such as user:1 that are never
+// denied. It is immutable; a nil Allowlist is empty.
 //
 // An entry overrides only blocks of what it names: an allowlisted address passes blocks of that
 // address and of ranges that contain it, but a blocked user stays blocked even from that address.

@@ -26,8 +26,8 @@ func (b Block) ActiveAt(now time.Time) bool {
 	return b.Permanent() || !now.After(b.ExpiresAt)
 }
 
-// Stronger reports whether b lasts longer than other. A permanent block is stronger than a temporary
-// one, and a later expiry than an earlier one.
+// Stronger reports whether b lasts longer than other. A permanent block is stronger than a
+// temporary one, and a later expiry than an earlier one.
 func (b Block) Stronger(other Block) bool {
 	if b.Permanent() || other.Permanent() {
 		return b.Permanent() && !other.Permanent()

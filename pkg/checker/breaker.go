@@ -13,12 +13,13 @@ const (
 	stallRest  = 100 * time.Millisecond // between attempts while it is stalled
 )
 
-// ErrStalled is returned for a look-up that was not started because the store has answered none in time
-// for a second or longer. One look-up every 100 ms still tries; the first answer ends the stall.
+// ErrStalled is returned for a look-up that was not started because the store has answered none in
+// time for a second or longer. One look-up every 100 ms still tries; the first answer ends the
+// stall.
 var ErrStalled = NewError("stalled", "the store has not answered for a while")
 
-// A breaker keeps a store that never answers from costing every request the timeout: only one request
-// in a while waits. A store that refuses connections fails at once and needs no breaker.
+// A breaker keeps a store that never answers from costing every request the timeout: only one
+// request in a while waits. A store that refuses connections fails at once and needs no breaker.
 type breaker struct {
 	stalling atomic.Bool // lets the usual case skip the lock
 	mu       sync.Mutex

@@ -51,8 +51,8 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// TestStalledStoreIsSpared: once the store is stalled, checks fail at once; the first answer ends the
-// stall. A timeout of a caller's shorter deadline does not count.
+// TestStalledStoreIsSpared: once the store is stalled, checks fail at once; the first answer ends
+// the stall. A timeout of a caller's shorter deadline does not count.
 func TestStalledStoreIsSpared(t *testing.T) {
 	t.Parallel()
 	asked, answers := 0, false
@@ -96,8 +96,8 @@ func (memory) Known([]Scope) []Block {
 	return []Block{{Scope: Scope{Type: ScopeUser, Value: "u"}, Message: "known"}}
 }
 
-// TestStalledStoreEnforcesKnownBlocks: blocks that the Lookup knows from memory are enforced while the
-// store is stalled.
+// TestStalledStoreEnforcesKnownBlocks: blocks that the Lookup knows from memory are enforced while
+// the store is stalled.
 func TestStalledStoreEnforcesKnownBlocks(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

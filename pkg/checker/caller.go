@@ -90,8 +90,8 @@ type answer struct {
 	err    error
 }
 
-// detached calls the Lookup on a goroutine of its own and abandons it at the deadline. The goroutine
-// frees its slot when the Lookup returns.
+// detached calls the Lookup on a goroutine of its own and abandons it at the deadline. The
+// goroutine frees its slot when the Lookup returns.
 func (c *caller) detached(ctx context.Context, scopes []Scope) ([]Block, error) {
 	select {
 	case c.slots <- struct{}{}:

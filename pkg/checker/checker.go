@@ -1,12 +1,13 @@
 // Package checker decides whether a client is blocked.
 //
-// It defines Wardstream's public types (Scope, Block, Subject, Decision) and the one-method interface
-// Lookup. Lookups over Redis and Postgres are in packages of their own, so importing checker links
-// neither client.
+// It defines Wardstream's public types (Scope, Block, Subject, Decision) and the one-method
+// interface Lookup. Lookups over Redis and Postgres are in packages of their own, so importing
+// checker links neither client.
 //
-// A [Checker] looks up all scopes of a request at once. If several are blocked, the block of the scope
-// that comes first in the precedence decides. If the look-up fails, the fail mode of the request's
-// path decides: requests are allowed by default and denied on paths given to [WithFailClosed].
+// A [Checker] looks up all scopes of a request at once. If several are blocked, the block of the
+// scope that comes first in the precedence decides. If the look-up fails, the fail mode of the
+// request's path decides: requests are allowed by default and denied on paths given to
+// [WithFailClosed].
 package checker
 
 import (
@@ -48,8 +49,8 @@ type Checker struct {
 	now        func() time.Time
 }
 
-// New returns a Checker that asks lookup. It panics if lookup is nil, since such a checker would allow
-// everything.
+// New returns a Checker that asks lookup. It panics if lookup is nil, since such a checker would
+// allow everything.
 func New(lookup Lookup, opts ...Option) *Checker {
 	if lookup == nil {
 		panic("checker: New needs a Lookup")
@@ -72,8 +73,8 @@ func New(lookup Lookup, opts ...Option) *Checker {
 // Check decides about s, with one call of the Lookup for all its scopes. It returns within the
 // timeout, whatever the Lookup does. A Subject without any scope is allowed at once.
 //
-// The Lookup sees ctx's values and deadline but not its cancellation, because go-redis and pgx close
-// the connection of a request that is cancelled.
+// The Lookup sees ctx's values and deadline but not its cancellation, because go-redis and pgx
+// close the connection of a request that is cancelled.
 func (c *Checker) Check(ctx context.Context, s Subject) Decision {
 	start := c.started()
 	if c.clean != nil && c.clean(s) {
@@ -87,8 +88,8 @@ func (c *Checker) Check(ctx context.Context, s Subject) Decision {
 	return c.notify(ctx, s, c.decide(s, scopes, blocks, err), start)
 }
 
-// Fail decides about a request whose subject could not be determined because of err. The fail mode of
-// s.Path decides, as after a failed look-up.
+// Fail decides about a request whose subject could not be determined because of err. The fail mode
+// of s.Path decides, as after a failed look-up.
 func (c *Checker) Fail(ctx context.Context, s Subject, err error) Decision {
 	return c.notify(ctx, s, c.decide(s, nil, nil, err), c.started())
 }
@@ -129,8 +130,8 @@ func strongest(scopes []Scope, blocks []Block, now time.Time) (Block, bool) {
 	return blocks[best], true
 }
 
-// rankOf returns the index of a blocked scope in the request's scopes, or -1. A blocked range has the
-// index of the first scope that it contains.
+// rankOf returns the index of a blocked scope in the request's scopes, or -1. A blocked range has
+// the index of the first scope that it contains.
 func rankOf(blocked Scope, scopes []Scope) int {
 	if at := slices.Index(scopes, blocked); at >= 0 || blocked.Type != ScopeIP {
 		return at

@@ -178,8 +178,8 @@ func TestStrongestBlockDecides(t *testing.T) {
 	}
 }
 
-// TestRangesDenyTheirAddresses: a range denies the addresses in it, after what is said of the address itself, whatever the
-// lengths that were asked for: a mirror knows them all.
+// TestRangesDenyTheirAddresses: a range denies the addresses in it, after what is said of the
+// address itself, whatever the lengths that were asked for: a mirror knows them all.
 func TestRangesDenyTheirAddresses(t *testing.T) {
 	t.Parallel()
 	exact, narrow, odd := block("ip", "203.0.113.9", time.Minute), block("ip", "203.0.113.0/24", time.Minute), block("ip", "203.0.112.0/21", time.Minute)

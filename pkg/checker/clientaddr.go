@@ -27,8 +27,8 @@ var (
 	ErrOnlyProxies = errors.New("every address in the chain is a trusted proxy's")
 )
 
-// TrustedProxies are the proxies whose header about the client's address is believed. The zero value
-// trusts no proxy: the peer is the client.
+// TrustedProxies are the proxies whose header about the client's address is believed. The zero
+// value trusts no proxy: the peer is the client.
 type TrustedProxies struct {
 	// Prefixes are the addresses of the proxies. See [ParseTrustedProxies].
 	Prefixes []netip.Prefix
@@ -115,11 +115,11 @@ func (t TrustedProxies) ClientAddr(peer string, lines []string) (netip.Addr, boo
 	return addr, true
 }
 
-// Client returns the client's address according to lines, the values of all header lines of a trusted
-// proxy, in order. It reads the chain from the right; nothing to the left of the client's address is
-// read. It returns [ErrNoClient] if there is no chain, a hop cannot be parsed or is not trusted to
-// name the next one, or the chain is shorter than Count, and [ErrOnlyProxies] if every hop is a
-// trusted proxy.
+// Client returns the client's address according to lines, the values of all header lines of a
+// trusted proxy, in order. It reads the chain from the right; nothing to the left of the client's
+// address is read. It returns [ErrNoClient] if there is no chain, a hop cannot be parsed or is not
+// trusted to name the next one, or the chain is shorter than Count, and [ErrOnlyProxies] if every
+// hop is a trusted proxy.
 func (t TrustedProxies) Client(lines []string) (netip.Addr, error) {
 	c := chain{lines: lines}
 	parse, cut := ParseAddr, lastComma

@@ -79,7 +79,8 @@ func TestSpoofing(t *testing.T) {
 	}
 }
 
-// TestHeaderWithPortIsOneClient: in a header that always carries a port one client is one address, whatever its port.
+// TestHeaderWithPortIsOneClient: in a header that always carries a port one client is one address,
+// whatever its port.
 func TestHeaderWithPortIsOneClient(t *testing.T) {
 	t.Parallel()
 	trust := proxies(t, 0, "10.0.0.0/8")

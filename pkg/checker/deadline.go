@@ -10,9 +10,9 @@ import (
 // buckets is the number of distinct deadlines within one timeout.
 const buckets = 16
 
-// A bounded context has its parent's values and a deadline but not its parent's cancellation. Contexts
-// that begin at about the same time share a deadline, which spares each check a timer: 2 of about
-// 12 microseconds.
+// A bounded context has its parent's values and a deadline but not its parent's cancellation.
+// Contexts that begin at about the same time share a deadline, which spares each check a timer: 2
+// of about 12 microseconds.
 type bounded struct {
 	context.Context
 
@@ -45,8 +45,8 @@ type deadlines struct {
 	mu      sync.Mutex
 }
 
-// after returns the latest bucket that ends no later than begin plus the timeout: at most one bucket
-// width earlier. It is safe for concurrent use.
+// after returns the latest bucket that ends no later than begin plus the timeout: at most one
+// bucket width earlier. It is safe for concurrent use.
 func (m *deadlines) after(begin time.Time) *deadlineBucket {
 	width := max(m.timeout/buckets, 1)
 	number := begin.Add(m.timeout).UnixNano() / int64(width)

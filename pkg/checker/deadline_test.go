@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestDeadlineBuckets: deadlines are never later than the timeout, at most one bucket width earlier, and shared.
+// TestDeadlineBuckets: deadlines are never later than the timeout, at most one bucket width
+// earlier, and shared.
 func TestDeadlineBuckets(t *testing.T) {
 	t.Parallel()
 	m := deadlines{timeout: 32 * time.Hour}
@@ -26,7 +27,8 @@ func TestDeadlineBuckets(t *testing.T) {
 	}
 }
 
-// TestBoundedContext: it ends at its deadline, with its parent's values and without its cancellation.
+// TestBoundedContext: it ends at its deadline, with its parent's values and without its
+// cancellation.
 func TestBoundedContext(t *testing.T) {
 	t.Parallel()
 	type key struct{}

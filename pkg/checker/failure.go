@@ -19,8 +19,8 @@ func (f *failure) ErrorClass() string { return f.class }
 func NewError(class, text string) error { return &failure{class, text} }
 
 // ErrorClass returns the kind of a failed check in one word, for metrics and events. If err has a
-// method ErrorClass() string, as errors of [NewError] do, it returns that class. Otherwise it returns
-// "timeout", "refused" for an error that Redis or Postgres replied, or "unavailable".
+// method ErrorClass() string, as errors of [NewError] do, it returns that class. Otherwise it
+// returns "timeout", "refused" for an error that Redis or Postgres replied, or "unavailable".
 func ErrorClass(err error) string {
 	var (
 		classed  interface{ ErrorClass() string }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// lastCommaUnquoted returns the index of the last comma of s outside quoted strings, or -1. It reads
-// from the right, where the nearest proxy has written, so that an unclosed quotation mark sent by a
-// client cannot hide what the proxies appended.
+// lastCommaUnquoted returns the index of the last comma of s outside quoted strings, or -1. It
+// reads from the right, where the nearest proxy has written, so that an unclosed quotation mark
+// sent by a client cannot hide what the proxies appended.
 func lastCommaUnquoted(s string) int {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
@@ -30,8 +30,8 @@ func escaped(s string, i int) bool {
 	return n%2 == 1
 }
 
-// forwardedFor returns the address in the "for" parameter of one element of a Forwarded header
-// (RFC 7239, section 4). It returns false if the parameter is missing or repeated, the node is unknown
+// forwardedFor returns the address in the "for" parameter of one element of a Forwarded header (RFC
+// 7239, section 4). It returns false if the parameter is missing or repeated, the node is unknown
 // or obfuscated, or the element is malformed.
 func forwardedFor(element string) (addr netip.Addr, ok bool) {
 	found := false

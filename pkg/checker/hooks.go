@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Hook is called with decisions. It runs on the request's goroutine before [Checker.Check] returns,
-// so it must be fast and safe for concurrent use.
+// A Hook is called with decisions. It runs on the request's goroutine before [Checker.Check]
+// returns, so it must be fast and safe for concurrent use.
 type Hook func(context.Context, Subject, Decision)
 
 // hooks are called in the order in which they were added.
@@ -26,9 +26,9 @@ func WithOnError(h Hook) Option {
 	return func(c *Checker) { c.hooks.failed = append(c.hooks.failed, h) }
 }
 
-// WithOnDecision calls h for every decision, allowed requests included, with the time it took. Like a
-// [Hook] it runs on the request's goroutine, after all Hooks. A request that was partly checked and
-// then passed to [Checker.Fail] has two decisions.
+// WithOnDecision calls h for every decision, allowed requests included, with the time it took. Like
+// a [Hook] it runs on the request's goroutine, after all Hooks. A request that was partly checked
+// and then passed to [Checker.Fail] has two decisions.
 func WithOnDecision(h func(ctx context.Context, s Subject, d Decision, took time.Duration)) Option {
 	return func(c *Checker) { c.hooks.decided = append(c.hooks.decided, h) }
 }

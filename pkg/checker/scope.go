@@ -24,10 +24,10 @@ type Scope struct {
 // String returns "type:value", the form used in Redis keys and in the membership hash.
 func (s Scope) String() string { return s.Type + ":" + s.Value }
 
-// NewScope returns the scope of typ with the canonical form of value: without surrounding blanks and,
-// for [ScopeIP], parsed by [ParseAddr]. Invalid UTF-8 and NUL bytes are replaced and values over 4,096
-// bytes are cut; a value changed in that way ends in a hash of the original. It returns false if typ
-// or value is empty, or the address is invalid.
+// NewScope returns the scope of typ with the canonical form of value: without surrounding blanks
+// and, for [ScopeIP], parsed by [ParseAddr]. Invalid UTF-8 and NUL bytes are replaced and values
+// over 4,096 bytes are cut; a value changed in that way ends in a hash of the original. It returns
+// false if typ or value is empty, or the address is invalid.
 func NewScope(typ, value string) (Scope, bool) {
 	value = strings.TrimSpace(value)
 	if typ == "" || value == "" {
@@ -43,9 +43,9 @@ func NewScope(typ, value string) (Scope, bool) {
 	return Scope{Type: typ, Value: scopeValue(value)}, true
 }
 
-// IPScope returns the ip scope of addr. The scope of an IPv6 address is its prefix of ipv6Prefix bits,
-// such as "2001:db8::/64"; 0 or 128 means the address alone. Detection and ingress must use the same
-// ipv6Prefix. For the zero Addr it returns the zero Scope.
+// IPScope returns the ip scope of addr. The scope of an IPv6 address is its prefix of ipv6Prefix
+// bits, such as "2001:db8::/64"; 0 or 128 means the address alone. Detection and ingress must use
+// the same ipv6Prefix. For the zero Addr it returns the zero Scope.
 func IPScope(addr netip.Addr, ipv6Prefix int) Scope {
 	if !addr.IsValid() {
 		return Scope{}
@@ -53,7 +53,8 @@ func IPScope(addr netip.Addr, ipv6Prefix int) Scope {
 	return Scope{Type: ScopeIP, Value: string(appendIPValue(nil, addr.Unmap().WithZone(""), ipv6Prefix))}
 }
 
-// appendIPValue appends the value of addr's ip scope. addr must have no zone and not be IPv4-mapped.
+// appendIPValue appends the value of addr's ip scope. addr must have no zone and not be
+// IPv4-mapped.
 func appendIPValue(out []byte, addr netip.Addr, ipv6Prefix int) []byte {
 	if addr.Is6() && ipv6Prefix > 0 && ipv6Prefix < addr.BitLen() {
 		if prefix, err := addr.Prefix(ipv6Prefix); err == nil {
@@ -64,8 +65,8 @@ func appendIPValue(out []byte, addr netip.Addr, ipv6Prefix int) []byte {
 }
 
 // RangeScope returns the ip scope of all addresses in p, such as "203.0.113.0/24". The scope of a
-// prefix with one address is that address. It returns false for an invalid prefix and for the prefix
-// of all addresses. [WithRanges] sets which ranges a [Checker] looks up.
+// prefix with one address is that address. It returns false for an invalid prefix and for the
+// prefix of all addresses. [WithRanges] sets which ranges a [Checker] looks up.
 func RangeScope(p netip.Prefix) (Scope, bool) {
 	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= mappedBits {
 		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-mappedBits)
@@ -105,9 +106,9 @@ func (s Scope) addr() (netip.Addr, bool) {
 // maxAddrText exceeds the length of any address with port, brackets and zone.
 const maxAddrText = 128
 
-// ParseAddr parses a client address as every part of Wardstream does. It removes surrounding blanks,
-// a port ("ip:port", "[v6]:port"), brackets and a zone, and unmaps an IPv4-mapped IPv6 address. It
-// returns false for anything else and never resolves names.
+// ParseAddr parses a client address as every part of Wardstream does. It removes surrounding
+// blanks, a port ("ip:port", "[v6]:port"), brackets and a zone, and unmaps an IPv4-mapped IPv6
+// address. It returns false for anything else and never resolves names.
 func ParseAddr(s string) (netip.Addr, bool) {
 	s = strings.TrimSpace(s)
 	if len(s) > maxAddrText {

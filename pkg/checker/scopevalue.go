@@ -16,9 +16,9 @@ const (
 	valueHash = 16
 )
 
-// scopeValue returns v as UTF-8 without NUL, of at most maxScopeValue bytes, which every store, log and
-// event can hold. Nearly all values are returned unchanged. A changed value ends in a hash of the
-// original, so that two different values never become equal. Detection and ingress both use it.
+// scopeValue returns v as UTF-8 without NUL, of at most maxScopeValue bytes, which every store, log
+// and event can hold. Nearly all values are returned unchanged. A changed value ends in a hash of
+// the original, so that two different values never become equal. Detection and ingress both use it.
 func scopeValue(v string) string {
 	if isPlainValue(v) || len(v) <= maxScopeValue && utf8.ValidString(v) && strings.IndexByte(v, 0) < 0 && !strings.Contains(v, valueMark) {
 		return v
@@ -57,8 +57,8 @@ func CleanText(text string, n int) string {
 	return text[:n]
 }
 
-// replaced returns the start of text with U+FFFD in place of invalid bytes. It stops once the result
-// exceeds n bytes.
+// replaced returns the start of text with U+FFFD in place of invalid bytes. It stops once the
+// result exceeds n bytes.
 func replaced(text string, n int) string {
 	var out strings.Builder
 	for i := 0; i < len(text) && out.Len() <= n; {

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// TestScopeValuesStayDistinct: whatever bytes a value is made of, it is text that every store takes, the same in detection and at ingress,
-// and no other value becomes it.
+// TestScopeValuesStayDistinct: whatever bytes a value is made of, it is text that every store
+// takes, the same in detection and at ingress, and no other value becomes it.
 func TestScopeValuesStayDistinct(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 3000)

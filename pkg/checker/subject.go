@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Subject holds everything about a request that may be blocked. Leave unknown fields zero: they are
-// not looked up.
+// A Subject holds everything about a request that may be blocked. Leave unknown fields zero: they
+// are not looked up.
 type Subject struct {
 	IP       netip.Addr // the client's address; see [TrustedProxies.ClientAddr]
 	User     string     // an authenticated identity, user.id
@@ -21,8 +21,8 @@ type Subject struct {
 	Path string
 }
 
-// defaultPrecedence is the order that decides which of several blocks denies a request. Custom types
-// follow, by name.
+// defaultPrecedence is the order that decides which of several blocks denies a request. Custom
+// types follow, by name.
 var defaultPrecedence = [...]string{ScopeUser, ScopeUsername, ScopeSession, ScopeIP}
 
 // precedence returns the default order with the types in first moved to the front.
@@ -81,8 +81,8 @@ func (p *plan) appendField(out []Scope, s *Subject, typ string) []Scope {
 // maxPrefixText is the length of the longest prefix.
 const maxPrefixText = len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128")
 
-// appendIP adds addr and the ranges that contain it, narrowest first. All values are substrings of one
-// string, to allocate once per request.
+// appendIP adds addr and the ranges that contain it, narrowest first. All values are substrings of
+// one string, to allocate once per request.
 func (p *plan) appendIP(out []Scope, addr netip.Addr) []Scope {
 	if !addr.IsValid() {
 		return out

@@ -15,8 +15,8 @@ import (
 // maxEntry is the detectors' default limit for an entry, in bytes.
 const maxEntry = 256 << 10
 
-// An Event is one audit event. Attributes use OpenTelemetry's names; docs/reference/events.md lists those
-// that the rules evaluate.
+// An Event is one audit event. Attributes use OpenTelemetry's names; docs/reference/events.md lists
+// those that the rules evaluate.
 type Event struct {
 	// Type is the event_type, such as "auth.login.failed".
 	Type string
@@ -56,8 +56,8 @@ func (e *Event) encode() ([]byte, error) {
 	return raw, nil
 }
 
-// withoutNUL replaces NUL in JSON strings by U+FFFD. Detectors dead-letter an event with a NUL, so a client
-// could otherwise escape detection with %00 in its path.
+// withoutNUL replaces NUL in JSON strings by U+FFFD. Detectors dead-letter an event with a NUL, so
+// a client could otherwise escape detection with %00 in its path.
 func withoutNUL(raw []byte) []byte {
 	escaped := []byte(`\u0000`)
 	if !bytes.Contains(raw, escaped) {

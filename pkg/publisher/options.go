@@ -25,8 +25,8 @@ func defaults() options {
 	return options{streams: []string{DefaultStream}, buffer: 8192, maxAge: 30 * time.Second, timeout: time.Second, now: time.Now}
 }
 
-// WithStreams sets the streams; use the detectors' stream.names. Of several streams, source.address selects
-// one, so that the events of a client stay in order.
+// WithStreams sets the streams; use the detectors' stream.names. Of several streams, source.address
+// selects one, so that the events of a client stay in order.
 func WithStreams(names ...string) Option {
 	return func(o *options) {
 		var given []string
@@ -68,14 +68,15 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithMaxLen trims the stream to about n entries at each XADD, unread entries included. By default the
-// Publisher does not trim; the detectors' retention trims entries that every group has handled.
+// WithMaxLen trims the stream to about n entries at each XADD, unread entries included. By default
+// the Publisher does not trim; the detectors' retention trims entries that every group has handled.
 func WithMaxLen(n int64) Option {
 	return func(o *options) { o.maxLen = max(n, 0) }
 }
 
-// WithOnDrop calls hook when events are dropped. why wraps ErrFull, ErrExpired, ErrInvalid or ErrClosed. hook
-// may run on a goroutine that calls Publish, so it must be fast and safe for concurrent use.
+// WithOnDrop calls hook when events are dropped. why wraps ErrFull, ErrExpired, ErrInvalid or
+// ErrClosed. hook may run on a goroutine that calls Publish, so it must be fast and safe for
+// concurrent use.
 func WithOnDrop(hook func(events int, why error)) Option {
 	return func(o *options) { o.onDrop = hook }
 }

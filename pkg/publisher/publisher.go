@@ -1,10 +1,10 @@
-// Package publisher publishes audit events to the Redis stream that detectors read, without delaying the
-// requests that the events describe.
+// Package publisher publishes audit events to the Redis stream that detectors read, without
+// delaying the requests that the events describe.
 //
-// [Publisher.Publish] puts an event into a bounded buffer and never waits for Redis. A background goroutine
-// sends the buffered events in batches. During an outage of Redis events stay in the buffer. An event is
-// dropped and counted if the buffer is full or it has waited longer than [WithMaxAge]: see
-// [Publisher.Stats] and [WithOnDrop].
+// [Publisher.Publish] puts an event into a bounded buffer and never waits for Redis. A background
+// goroutine sends the buffered events in batches. During an outage of Redis events stay in the
+// buffer. An event is dropped and counted if the buffer is full or it has waited longer than
+// [WithMaxAge]: see [Publisher.Stats] and [WithOnDrop].
 //
 // Each event has an event_id, so a batch that is sent again after a lost reply counts once.
 package publisher
@@ -31,7 +31,8 @@ var (
 const (
 	// batchSize is the maximum number of events in one pipeline.
 	batchSize = 512
-	// firstPause is the pause after the first failed attempt. It doubles up to maxPause, with jitter.
+	// firstPause is the pause after the first failed attempt. It doubles up to maxPause, with
+	// jitter.
 	firstPause = 50 * time.Millisecond
 	maxPause   = 2 * time.Second
 )
@@ -42,8 +43,8 @@ type Client interface {
 	Pipeline() redis.Pipeliner
 }
 
-// A Publisher publishes events. Make one with [New] and call [Publisher.Close] at the end. It is safe for
-// concurrent use.
+// A Publisher publishes events. Make one with [New] and call [Publisher.Close] at the end. It is
+// safe for concurrent use.
 type Publisher struct {
 	client Client
 	opts   options
@@ -91,13 +92,14 @@ type Stats struct {
 	Queued    int    // events in the buffer, including those being sent
 }
 
-// Stats returns the totals. They are read one after the other, so they may be inconsistent by a few events.
+// Stats returns the totals. They are read one after the other, so they may be inconsistent by a few
+// events.
 func (p *Publisher) Stats() Stats {
 	return Stats{Published: p.published.Load(), Dropped: p.dropped.Load(), Retries: p.retries.Load(), Queued: p.queue.len()}
 }
 
-// Close stops accepting events, sends those in the buffer and returns when that is done or ctx ends. Its
-// error says how many events were lost. It may be called more than once.
+// Close stops accepting events, sends those in the buffer and returns when that is done or ctx
+// ends. Its error says how many events were lost. It may be called more than once.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.queue.close()
 	defer p.cancel()
@@ -152,8 +154,8 @@ func (p *Publisher) encode(events []Event) []entry {
 	return entries
 }
 
-// deliver sends entries and retries those that Redis has not acknowledged, until none is left, they are
-// too old or ctx ends.
+// deliver sends entries and retries those that Redis has not acknowledged, until none is left, they
+// are too old or ctx ends.
 func (p *Publisher) deliver(ctx context.Context, entries []entry) {
 	for failures := 0; ; failures++ {
 		if ctx.Err() != nil {
@@ -178,8 +180,8 @@ func (p *Publisher) deliver(ctx context.Context, entries []entry) {
 	}
 }
 
-// young drops entries that are too old. Windows count by the time of the stream entry, so events sent long
-// after they happened would look like a burst.
+// young drops entries that are too old. Windows count by the time of the stream entry, so events
+// sent long after they happened would look like a burst.
 func (p *Publisher) young(entries []entry) []entry {
 	oldest := p.opts.now().Add(-p.opts.maxAge)
 	kept := entries[:0]
@@ -192,7 +194,8 @@ func (p *Publisher) young(entries []entry) []entry {
 	return kept
 }
 
-// send adds entries to their streams in one round trip. It returns those that Redis did not acknowledge.
+// send adds entries to their streams in one round trip. It returns those that Redis did not
+// acknowledge.
 func (p *Publisher) send(ctx context.Context, entries []entry) ([]entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.timeout)
 	defer cancel()

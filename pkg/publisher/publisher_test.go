@@ -158,7 +158,8 @@ func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// TestEventsAreSentTogetherAndInOrder: what gathers while a pipeline is under way goes with the next one.
+// TestEventsAreSentTogetherAndInOrder: what gathers while a pipeline is under way goes with the
+// next one.
 func TestEventsAreSentTogetherAndInOrder(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -217,7 +218,8 @@ func (d *dropped) want(t *testing.T, why error, n int) {
 	}
 }
 
-// TestFullBufferDropsAndCounts: with a Redis that doesn't answer, Publish returns at once, and what has no room is counted.
+// TestFullBufferDropsAndCounts: with a Redis that doesn't answer, Publish returns at once, and what
+// has no room is counted.
 func TestFullBufferDropsAndCounts(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -431,7 +433,8 @@ func TestInvalidEventsAreDroppedAlone(t *testing.T) {
 	}
 }
 
-// TestNULIsReplaced: a NUL makes a dead letter of an entry, and a client has it in its path for a %00.
+// TestNULIsReplaced: a NUL makes a dead letter of an entry, and a client has it in its path for a
+// %00.
 func TestNULIsReplaced(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

@@ -2,8 +2,8 @@ package publisher
 
 import "sync"
 
-// A queue holds events between Publish and the sending goroutine. Its limit includes events that were taken
-// and are not finished.
+// A queue holds events between Publish and the sending goroutine. Its limit includes events that
+// were taken and are not finished.
 type queue struct {
 	limit int
 
@@ -36,8 +36,8 @@ func (q *queue) put(e Event) error {
 	return nil
 }
 
-// take waits for events and returns all of them, in order; nil once the queue is closed and empty. All
-// events taken before must be finished.
+// take waits for events and returns all of them, in order; nil once the queue is closed and empty.
+// All events taken before must be finished.
 func (q *queue) take() []Event {
 	q.mu.Lock()
 	defer q.mu.Unlock()

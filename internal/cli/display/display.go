@@ -1,5 +1,6 @@
-// Package display lays answers out for people: tables and paragraphs that fit the terminal they are shown on, and
-// durations that can be read at a glance. It is pure but for [Width]; text is printable when it gets here.
+// Package display lays answers out for people: tables and paragraphs that fit the terminal they are
+// shown on, and durations that can be read at a glance. It is pure but for [Width]; text is
+// printable when it gets here.
 package display
 
 import (
@@ -17,8 +18,8 @@ import (
 // usualWidth is the width of a terminal that reports none.
 const usualWidth = 80
 
-// Width returns how many columns the terminal behind w has, or 0 where w is not a terminal: a file or a pipe takes lines of
-// any length.
+// Width returns how many columns the terminal behind w has, or 0 where w is not a terminal: a file
+// or a pipe takes lines of any length.
 func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -40,12 +41,13 @@ const (
 type Table struct {
 	Header []string
 	Rows   [][]string // as long as Header each
-	// Yield says which columns give way, and in which order, where the table is wider than the terminal.
+	// Yield says which columns give way, and in which order, where the table is wider than the
+	// terminal.
 	Yield []int
 }
 
-// Write writes the table in at most width columns; 0 is unbounded. Columns give way one after the other, down to eight
-// characters, and what is too wide then is cut at the terminal's edge.
+// Write writes the table in at most width columns; 0 is unbounded. Columns give way one after the
+// other, down to eight characters, and what is too wide then is cut at the terminal's edge.
 func (t *Table) Write(w io.Writer, width int) error {
 	widths := t.widths()
 	shrink(widths, t.Yield, width)
@@ -105,8 +107,8 @@ func Clip(text string, width int) string {
 // leastRoom is the narrowest column that text is folded into.
 const leastRoom = 20
 
-// Fold breaks text between words where a terminal of so many columns would break it anywhere; 0 leaves it as it is. It
-// begins in column indent, and so do the lines after the first.
+// Fold breaks text between words where a terminal of so many columns would break it anywhere; 0
+// leaves it as it is. It begins in column indent, and so do the lines after the first.
 func Fold(text string, indent, width int) string {
 	room := width - indent
 	if room < leastRoom {
@@ -133,8 +135,9 @@ func Fold(text string, indent, width int) string {
 
 const day = 24 * time.Hour
 
-// Duration writes a duration in its one or two largest units, as precise as readers need: "341d", "6d23h", "3h20m",
-// "9m58s", "0s". The configuration's durations are written so, too, where that says all.
+// Duration writes a duration in its one or two largest units, as precise as readers need: "341d",
+// "6d23h", "3h20m", "9m58s", "0s". The configuration's durations are written so, too, where that
+// says all.
 func Duration(d time.Duration) string {
 	switch {
 	case d < 0:

@@ -25,8 +25,8 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-// TestTableFitsTheTerminal: whatever the width, no line is wider; the column that yields first is short before another is,
-// and without a width nothing is cut.
+// TestTableFitsTheTerminal: whatever the width, no line is wider; the column that yields first is
+// short before another is, and without a width nothing is cut.
 func TestTableFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	table := display.Table{

@@ -17,7 +17,8 @@ const (
 	shownContradictions = 5
 )
 
-// allowlist compares the configuration with the blocks, and with what running detectors published for ingress.
+// allowlist compares the configuration with the blocks, and with what running detectors published
+// for ingress.
 func (x *examination) allowlist(ctx context.Context) bool {
 	found, err := x.stores.Contradictions(ctx, 0)
 	switch {

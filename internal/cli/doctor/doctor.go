@@ -65,7 +65,8 @@ func Examine(ctx context.Context, cfg *config.Config, stores *backends.Stores) [
 	return x.findings
 }
 
-// step takes a step of the examination within its time, and reports whether the next ones make sense.
+// step takes a step of the examination within its time, and reports whether the next ones make
+// sense.
 func (x *examination) step(ctx context.Context, do func(context.Context) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()

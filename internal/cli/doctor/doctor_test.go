@@ -19,7 +19,8 @@ func TestUserOf(t *testing.T) {
 	}
 }
 
-// TestGrant: every stream, its dead letters and all keys are in it, and in a Cluster what only that needs.
+// TestGrant: every stream, its dead letters and all keys are in it, and in a Cluster what only that
+// needs.
 func TestGrant(t *testing.T) {
 	t.Parallel()
 	x := &examination{cfg: &config.Config{KeyPrefix: "p", Stream: config.Stream{Names: []string{"a", "b"}, Group: "g"}, Events: config.Events{Stream: "e"}}}

@@ -104,7 +104,8 @@ func ask(ctx context.Context, client redis.UniversalClient, addr string) (node, 
 	return n, nil
 }
 
-// topology looks at what kind of server it is. The detector writes, and so does nothing with a replica.
+// topology looks at what kind of server it is. The detector writes, and so does nothing with a
+// replica.
 func (x *examination) topology(nodes []node, version string) bool {
 	_, cluster := x.stores.Clients.Ops.(*redis.ClusterClient)
 	kind := "one server"

@@ -60,7 +60,8 @@ func (x *examination) stream(ctx context.Context, name, none string) *redis.XInf
 	return nil
 }
 
-// ahead says so if the last entry has an ID of the future: Redis gives every later entry that time, until it has come.
+// ahead says so if the last entry has an ID of the future: Redis gives every later entry that time,
+// until it has come.
 func (x *examination) ahead(ctx context.Context, stream, last string) {
 	milli, _, _ := strings.Cut(last, "-")
 	ms, err := strconv.ParseInt(milli, 10, 64)
@@ -74,7 +75,8 @@ func (x *examination) ahead(ctx context.Context, stream, last string) {
 	}
 }
 
-// unknown is the finding that something can't be found out; where access is denied that is found already.
+// unknown is the finding that something can't be found out; where access is denied that is found
+// already.
 func (x *examination) unknown(check, name string, err error) {
 	x.add(check, Warn, "fix that and run detector check again", "%s: %v", name, err)
 }

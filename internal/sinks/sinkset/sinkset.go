@@ -19,7 +19,8 @@ const (
 	// webhookDeliveries is how often an event is posted before it is dropped: some 20 s
 	// of a receiver that is down, for each.
 	webhookDeliveries = 10
-	// otlpBatch keeps a request below the 4 MiB that gRPC servers take, however long the events' strings.
+	// otlpBatch keeps a request below the 4 MiB that gRPC servers take, however long the events'
+	// strings.
 	otlpBatch = 64
 	// otlpAttempt leaves the exporter its minute of retries.
 	otlpAttempt = 90 * time.Second

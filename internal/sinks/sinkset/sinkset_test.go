@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestSinksAreConfigured: which sinks there are, how events are delivered to them, and what they name as origin.
+// TestSinksAreConfigured: which sinks there are, how events are delivered to them, and what they
+// name as origin.
 func TestSinksAreConfigured(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

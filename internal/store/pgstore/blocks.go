@@ -34,8 +34,8 @@ var ErrNoTable = errors.New("table doesn't exist")
 type Options struct {
 	// Table is "table" or "schema.table"; DefaultTable, found by the search_path.
 	Table string
-	// Timeout bounds a call that reads or writes some blocks; DefaultTimeout. Calls about all blocks
-	// have ten times as long. Nothing else detects a connection that no longer answers.
+	// Timeout bounds a call that reads or writes some blocks; DefaultTimeout. Calls about all
+	// blocks have ten times as long. Nothing else detects a connection that no longer answers.
 	Timeout time.Duration
 	// Now is the clock by which blocks expire; time.Now.
 	Now func() time.Time
@@ -138,7 +138,8 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, nil
 }
 
-// storableScopes splits scopes into types and values. It leaves out scopes that Postgres cannot hold.
+// storableScopes splits scopes into types and values. It leaves out scopes that Postgres cannot
+// hold.
 func storableScopes(scopes []checker.Scope) (types, values []string) {
 	for _, s := range scopes {
 		if storable(s.Type) && storable(s.Value) {
@@ -231,8 +232,8 @@ func (b *Blocks) Purge(ctx context.Context, before time.Time) (int64, error) {
 	return tag.RowsAffected(), nil
 }
 
-// lock takes the advisory locks on scopes until the end of the transaction, in the same order in every
-// process, to avoid deadlocks.
+// lock takes the advisory locks on scopes until the end of the transaction, in the same order in
+// every process, to avoid deadlocks.
 func (b *Blocks) lock(batch *pgx.Batch, scopes []checker.Scope) {
 	keys := make([]int64, len(scopes))
 	for i, s := range scopes {

@@ -21,8 +21,8 @@ const (
 
 var errConflict = errors.New("another program keeps changing the same blocks")
 
-// Put implements [store.Blocks] with one transaction per batch. If Postgres refuses a block, the batch
-// is written block by block, and the Result of the refused one has [store.ErrUnstorable].
+// Put implements [store.Blocks] with one transaction per batch. If Postgres refuses a block, the
+// batch is written block by block, and the Result of the refused one has [store.ErrUnstorable].
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -129,8 +129,8 @@ func writes(outcome store.Outcome, p store.Put, before store.State, now time.Tim
 	}
 }
 
-// lockStates locks the scopes and reads their states, in two statements: the second must see what was
-// committed while the first waited.
+// lockStates locks the scopes and reads their states, in two statements: the second must see what
+// was committed while the first waited.
 func (b *Blocks) lockStates(ctx context.Context, tx pgx.Tx, puts []store.Put) (map[checker.Scope]store.State, error) {
 	var scopes []checker.Scope
 	states := make(map[checker.Scope]store.State, len(puts))
@@ -215,8 +215,8 @@ func (b *Blocks) Lift(ctx context.Context, scopes []checker.Scope) error {
 	return nil
 }
 
-// Unblock implements [store.Blocks]. The revoked row is the tombstone; without an active row it inserts
-// a revoked one.
+// Unblock implements [store.Blocks]. The revoked row is the tombstone; without an active row it
+// inserts a revoked one.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -271,8 +271,8 @@ func (b *Blocks) unblockTx(ctx context.Context, tx pgx.Tx, r store.Revocation, n
 	return lifted, nil
 }
 
-// classify wraps errors about the data itself in store.ErrUnstorable: SQLSTATE classes 22 and 23, and
-// values too large for an index.
+// classify wraps errors about the data itself in store.ErrUnstorable: SQLSTATE classes 22 and 23,
+// and values too large for an index.
 func classify(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || len(pg.Code) != 5 {

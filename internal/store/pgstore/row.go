@@ -16,8 +16,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// prepare returns p in a form that the table can hold. Texts that only describe the block are cut; an
-// ID or scope that does not fit is an error.
+// prepare returns p in a form that the table can hold. Texts that only describe the block are cut;
+// an ID or scope that does not fit is an error.
 func prepare(p store.Put, limits map[string]int, now time.Time) (store.Put, error) {
 	p, err := store.Prepare(p, now)
 	if err != nil {

@@ -42,23 +42,26 @@ ORDER BY nullif(b.expires_at, 'infinity') IS NOT NULL, b.scope_type COLLATE "C",
 		// Scans the table, or the active index where most rows are revoked.
 		each: on(`SELECT $COLUMNS FROM $TABLE b WHERE $ACTIVE`),
 
-		// permanent_blocks_listing (in the Python library's schema secenf_admin_listing), a range in it for each half.
+		// permanent_blocks_listing (in the Python library's schema secenf_admin_listing), a range
+		// in it for each half.
 		changed: on(`SELECT b.scope_type, b.scope_value FROM $TABLE b WHERE b.revoked_at > $1
 UNION SELECT b.scope_type, b.scope_value FROM $TABLE b WHERE b.revoked_at IS NULL AND b.created_at > $1 LIMIT $2`),
 
-		// permanent_blocks_expiry; a scan of the Python library's table, which has no such rows to speak of.
+		// permanent_blocks_expiry; a scan of the Python library's table, which has no such rows to
+		// speak of.
 		purge: on(`DELETE FROM $TABLE b WHERE b.revoked_at IS NULL AND b.expires_at < $1 AND b.metadata ? '$ID'`),
 
-		// For each pair ($1, $2) one descent of the active index and one of permanent_blocks_revoked
-		// (in the Python library's schema secenf_active_lookup): the row, and the last unblock.
+		// For each pair ($1, $2) one descent of the active index and one of
+		// permanent_blocks_revoked (in the Python library's schema secenf_active_lookup): the row,
+		// and the last unblock.
 		state: on(`SELECT i.scope_type, i.scope_value, b.reason, b.rule_name, b.status_code, b.message, b.metadata, b.created_at,
 	nullif(b.expires_at, 'infinity'), (SELECT max(r.revoked_at) FROM $TABLE r WHERE r.scope_type = i.scope_type AND r.scope_value = i.scope_value
 		AND r.revoked_at IS NOT NULL AND NOT r.metadata ? '$LIFTED')
 FROM unnest($1::text[], $2::text[]) AS i(scope_type, scope_value)
 LEFT JOIN $TABLE b ON b.scope_type = i.scope_type AND b.scope_value = i.scope_value AND b.revoked_at IS NULL`),
 
-		// The active index arbitrates. A permanent block that other software wrote since the state was
-		// read stays.
+		// The active index arbitrates. A permanent block that other software wrote since the state
+		// was read stays.
 		upsert: on(`INSERT INTO $TABLE AS b (scope_type, scope_value, reason, rule_name, status_code, message, metadata, created_at, expires_at,
 	revoked_by, revoked_reason)
 SELECT i.scope_type, i.scope_value, i.reason, i.rule_name, i.status_code, i.message, i.metadata::jsonb, i.created_at, i.expires_at, '', ''
@@ -74,12 +77,13 @@ WHERE b.expires_at IS NOT NULL OR excluded.expires_at IS NULL`),
 FROM unnest($1::text[], $2::text[]) AS i(scope_type, scope_value)
 WHERE r.scope_type = i.scope_type AND r.scope_value = i.scope_value AND r.revoked_at IS NOT NULL AND NOT r.metadata ? '$LIFTED'`),
 
-		// The active index: ends the block of the scope ($1, $2), also one that has ended by itself.
+		// The active index: ends the block of the scope ($1, $2), also one that has ended by
+		// itself.
 		revoke: on(`UPDATE $TABLE b SET revoked_at = $3, revoked_by = $4, revoked_reason = $5
 WHERE b.scope_type = $1 AND b.scope_value = $2 AND b.revoked_at IS NULL RETURNING $COLUMNS`),
 
-		// permanent_blocks_revoked: a row that was never active remembers an unblock where there was
-		// nothing to revoke, unless a later one is remembered.
+		// permanent_blocks_revoked: a row that was never active remembers an unblock where there
+		// was nothing to revoke, unless a later one is remembered.
 		tombstone: on(`INSERT INTO $TABLE (scope_type, scope_value, reason, rule_name, status_code, message, metadata, created_at,
 	revoked_at, revoked_by, revoked_reason)
 SELECT $1::text, $2::text, '', '', $6, '', '{}', $3::timestamptz, $3::timestamptz, $4::text, $5::text

@@ -11,8 +11,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Size of the stream of changes: about 260,000 scopes and 20 MB, more if values are long. A follower
-// that is further behind takes a snapshot, which is cheaper by then.
+// Size of the stream of changes: about 260,000 scopes and 20 MB, more if values are long. A
+// follower that is further behind takes a snapshot, which is cheaper by then.
 const (
 	changesKept     = 4096 // entries
 	changesPerEntry = 64   // scopes
@@ -21,8 +21,8 @@ const (
 )
 
 // announce adds the change of scopes to the stream that mirrors follow. Call it after the write:
-// readers that react to the announcement are guaranteed to see the write. If it fails the write must
-// be retried, which announces again.
+// readers that react to the announcement are guaranteed to see the write. If it fails the write
+// must be retried, which announces again.
 func (b *Blocks) announce(ctx context.Context, scopes []checker.Scope) error {
 	return b.announceFields(ctx, wire.ChangedFields(scopes))
 }
@@ -56,8 +56,8 @@ func (b *Blocks) announceFields(ctx context.Context, fields []string) error {
 	return nil
 }
 
-// changed reports whether a put may have changed the result of a look-up. A retried extension, whose
-// first announcement failed, is Kept with its own expiry in effect and counts as a change.
+// changed reports whether a put may have changed the result of a look-up. A retried extension,
+// whose first announcement failed, is Kept with its own expiry in effect and counts as a change.
 func changed(p store.Put, r store.Result) bool {
 	switch r.Outcome {
 	case store.Began, store.BecamePermanent, store.Extended:

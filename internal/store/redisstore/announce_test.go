@@ -28,7 +28,8 @@ type follower struct {
 	at     wire.Position
 }
 
-// next returns what was announced since the last call, and fails unless it is contiguous and the head says the same.
+// next returns what was announced since the last call, and fails unless it is contiguous and the
+// head says the same.
 func (f *follower) next() []string {
 	f.t.Helper()
 	entries, err := f.client.XRange(f.t.Context(), f.keys.Changes(), "("+max(f.at.ID, "0"), "+").Result()
@@ -138,8 +139,8 @@ func announces(t *testing.T, b *redisstore.Blocks, f *follower) {
 	f.want("a swept copy", "c")
 }
 
-// TestAnnouncementsAreBounded: entries and stream stay small, and a scope is named once a batch. Values that are
-// hashed in keys take room no longer than that.
+// TestAnnouncementsAreBounded: entries and stream stay small, and a scope is named once a batch.
+// Values that are hashed in keys take room no longer than that.
 func TestAnnouncementsAreBounded(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

@@ -39,8 +39,8 @@ type BlockOptions struct {
 	Now func() time.Time
 }
 
-// Blocks is a [store.Blocks] over Redis. Used alone, it keeps permanent blocks for PermanentTTL after
-// their last match. Used with Postgres it is the copy that checkers read; the methods beyond
+// Blocks is a [store.Blocks] over Redis. Used alone, it keeps permanent blocks for PermanentTTL
+// after their last match. Used with Postgres it is the copy that checkers read; the methods beyond
 // store.Blocks are for that.
 type Blocks struct {
 	client       redis.UniversalClient
@@ -53,7 +53,8 @@ type Blocks struct {
 	now          func() time.Time
 }
 
-// NewBlocks returns Blocks over client, which the caller closes and which must not retry (MaxRetries
+// NewBlocks returns Blocks over client, which the caller closes and which must not retry
+// (MaxRetries
 // -1). It does not open a connection.
 func NewBlocks(client redis.UniversalClient, o BlockOptions) (*Blocks, error) {
 	if o.Prefix == "" {
@@ -98,9 +99,9 @@ func (b *Blocks) LookupWith(cold checker.Lookup) checker.Lookup {
 		redislookup.WithColdLookup(cold), redislookup.WithMetadata())
 }
 
-// Unblock implements [store.Blocks]. On a single server it is atomic. In a Redis Cluster it changes the
-// block's key and the tombstone first and the membership hash second. A concurrent Put of a permanent
-// block writes them in the opposite order, so at least one of the two sees the other.
+// Unblock implements [store.Blocks]. On a single server it is atomic. In a Redis Cluster it changes
+// the block's key and the tombstone first and the membership hash second. A concurrent Put of a
+// permanent block writes them in the opposite order, so at least one of the two sees the other.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	if r.At.IsZero() {
 		r.At = b.now()
@@ -145,7 +146,8 @@ func (b *Blocks) allKeys(s checker.Scope) []string {
 	return keys
 }
 
-// lifted decodes the removed blocks: that of the key, and that of the membership hash if it differs.
+// lifted decodes the removed blocks: that of the key, and that of the membership hash if it
+// differs.
 func lifted(scope checker.Scope, value string, members []string, now time.Time) []checker.Block {
 	var out []checker.Block
 	if value != "" {

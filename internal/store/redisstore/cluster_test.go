@@ -45,8 +45,8 @@ func TestClusterScriptsAreReloadedOnOneNode(t *testing.T) {
 	}
 }
 
-// TestClusterMembershipHashOutranksKey: scripts can't see the membership hash, so what they put beside a
-// stronger block counts as nothing new.
+// TestClusterMembershipHashOutranksKey: scripts can't see the membership hash, so what they put
+// beside a stronger block counts as nothing new.
 func TestClusterMembershipHashOutranksKey(t *testing.T) {
 	t.Parallel()
 	client := storetest.Cluster(t)

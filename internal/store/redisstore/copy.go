@@ -15,9 +15,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Known returns the state of scopes by the membership hash, which holds blocks that Postgres has, and
-// the tombstones. undurable are permanent blocks in the scopes' keys that Postgres may lack; zero for
-// scopes without one.
+// Known returns the state of scopes by the membership hash, which holds blocks that Postgres has,
+// and the tombstones. undurable are permanent blocks in the scopes' keys that Postgres may lack;
+// zero for scopes without one.
 func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []store.State, undurable []checker.Block, err error) {
 	fields := make([]string, len(scopes))
 	tombstones, blocks := make([]*redis.StringCmd, len(scopes)), make([]*redis.StringCmd, len(scopes))
@@ -93,9 +93,9 @@ func (b *Blocks) confirmTogether(ctx context.Context, puts []store.Put, changes 
 	return outcomes, nil
 }
 
-// confirmApart writes the fields first and the keys second, since they are on different servers, and
-// removes the fields of scopes that were unblocked. A concurrent write of the same scope can leave the
-// hash wrong until the reconciler repairs it.
+// confirmApart writes the fields first and the keys second, since they are on different servers,
+// and removes the fields of scopes that were unblocked. A concurrent write of the same scope can
+// leave the hash wrong until the reconciler repairs it.
 func (b *Blocks) confirmApart(ctx context.Context, puts []store.Put, changes []change) ([]store.Outcome, error) {
 	if _, err := b.changeMembers(ctx, changes); err != nil {
 		return nil, err
@@ -126,8 +126,8 @@ func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
 	return nil
 }
 
-// copies writes block keys, and with changes also the membership hash. A key with a foreign value is
-// left unchanged.
+// copies writes block keys, and with changes also the membership hash. A key with a foreign value
+// is left unchanged.
 func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change, with func(redis.Pipeliner)) ([]store.Outcome, error) {
 	calls := make([]call, len(puts))
 	for i, p := range puts {

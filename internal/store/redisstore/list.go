@@ -17,8 +17,8 @@ import (
 
 const scanCount = 1000 // keys per SCAN
 
-// List implements [store.Blocks]. It scans every key of the database, so it is for operators and not
-// for requests. A corrupt block is listed with its scope alone.
+// List implements [store.Blocks]. It scans every key of the database, so it is for operators and
+// not for requests. A corrupt block is listed with its scope alone.
 func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	var found []checker.Block
 	err := b.scan(ctx, func(values map[string]string) error {
@@ -36,8 +36,8 @@ func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	return store.First(found, limit), nil
 }
 
-// scopeOf returns the scope of a block key. Long scope values are hashed in the key, so they are read
-// from the block.
+// scopeOf returns the scope of a block key. Long scope values are hashed in the key, so they are
+// read from the block.
 func (b *Blocks) scopeOf(key, value string) checker.Scope {
 	block, err := wire.DecodeBlock([]byte(value))
 	if err == nil && b.keys.Block(block.Scope) == key {
@@ -47,8 +47,8 @@ func (b *Blocks) scopeOf(key, value string) checker.Scope {
 	return checker.Scope{Type: typ, Value: val}
 }
 
-// scan calls fn with keys and values of all blocks in batches, never concurrently. It may pass a block
-// twice.
+// scan calls fn with keys and values of all blocks in batches, never concurrently. It may pass a
+// block twice.
 func (b *Blocks) scan(ctx context.Context, fn func(values map[string]string) error) error {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {
@@ -90,8 +90,8 @@ func (b *Blocks) scanServer(ctx context.Context, server redis.Cmdable, fn func(v
 	}
 }
 
-// read sends a GET per key, since MGET requires all keys in one slot. Missing keys and foreign values
-// are left out.
+// read sends a GET per key, since MGET requires all keys in one slot. Missing keys and foreign
+// values are left out.
 func read(ctx context.Context, server redis.Cmdable, keys []string) (map[string]string, error) {
 	if len(keys) == 0 {
 		return nil, nil

@@ -17,7 +17,8 @@ import (
 var errReply = errors.New("script's reply has another shape")
 
 // Put implements [store.Blocks] with one pipeline of a script call per block, and one more call to
-// announce changes, if any. The Result of a block that Redis cannot store has [store.ErrUnstorable].
+// announce changes, if any. The Result of a block that Redis cannot store has
+// [store.ErrUnstorable].
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
 	ready := make([]store.Put, 0, len(puts))

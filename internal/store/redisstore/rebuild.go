@@ -22,8 +22,8 @@ const (
 	swappedOther = 2 // the swap script's reply where the hash was incomplete or of another size before
 )
 
-// ErrConflict is returned if permanent blocks kept changing while the membership hash was rebuilt. A
-// hash that was complete remains in place.
+// ErrConflict is returned if permanent blocks kept changing while the membership hash was rebuilt.
+// A hash that was complete remains in place.
 var ErrConflict = errors.New("membership hash kept changing during the rebuild")
 
 // A Membership describes the membership hash.
@@ -47,9 +47,9 @@ func (b *Blocks) Membership(ctx context.Context) (Membership, error) {
 }
 
 // Rebuild replaces the membership hash by the blocks that each yields: a consistent snapshot of all
-// permanent blocks, taken after each was called. If a block changes meanwhile it discards the new hash
-// and starts again, a limited number of times; then it returns ErrConflict. It returns the number of
-// blocks. Any number of rebuilds may run at the same time.
+// permanent blocks, taken after each was called. If a block changes meanwhile it discards the new
+// hash and starts again, a limited number of times; then it returns ErrConflict. It returns the
+// number of blocks. Any number of rebuilds may run at the same time.
 func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, error) {
 	for range rebuildAttempts {
 		n, done, err := b.rebuild(ctx, each)

@@ -68,9 +68,9 @@ const (
 	scriptLoads      = 3 // a SCRIPT FLUSH between load and call costs one more
 )
 
-// run sends calls in one pipeline, together with the commands of with. If the server does not know a
-// script it loads it and sends those calls again. Each command holds its own reply. An error means that
-// the network or the server failed; any part of the calls may have been executed.
+// run sends calls in one pipeline, together with the commands of with. If the server does not know
+// a script it loads it and sends those calls again. Each command holds its own reply. An error
+// means that the network or the server failed; any part of the calls may have been executed.
 func run(ctx context.Context, client redis.UniversalClient, calls []call, with func(redis.Pipeliner)) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
 	todo := make([]int, len(calls))
@@ -93,8 +93,8 @@ func run(ctx context.Context, client redis.UniversalClient, calls []call, with f
 	return nil, errors.New("run script: the server keeps forgetting it")
 }
 
-// send sends calls[todo] in order and returns those whose script is unknown. Calls on one key stay in
-// order when they are sent again: if a script is unknown to a server, so are the calls after it.
+// send sends calls[todo] in order and returns those whose script is unknown. Calls on one key stay
+// in order when they are sent again: if a script is unknown to a server, so are the calls after it.
 func send(ctx context.Context, client redis.UniversalClient, calls []call, cmds []*redis.Cmd, todo []int, with func(redis.Pipeliner)) ([]int, error) {
 	var unknown []int
 	for start := 0; start < len(todo) || with != nil; start += callsPerPipeline {
@@ -150,8 +150,8 @@ func firstFailure(cmds []redis.Cmder, err error) error {
 	return nil
 }
 
-// wrongType reports whether err means that a key has a foreign type. In an error of a script the code
-// may be anywhere in the message.
+// wrongType reports whether err means that a key has a foreign type. In an error of a script the
+// code may be anywhere in the message.
 func wrongType(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.Contains(err.Error(), "WRONGTYPE")

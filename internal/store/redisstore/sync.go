@@ -16,8 +16,8 @@ import (
 type Active func(context.Context, []checker.Scope) ([]checker.Block, error)
 
 // Sweep deletes copies of permanent blocks that Postgres no longer has and returns their number. It
-// calls active with a bounded number of scopes at a time. It keeps temporary blocks, blocks of other
-// software, and permanent blocks that Postgres never had.
+// calls active with a bounded number of scopes at a time. It keeps temporary blocks, blocks of
+// other software, and permanent blocks that Postgres never had.
 func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
 	removed := 0
 	err := b.scan(ctx, func(values map[string]string) error {
@@ -144,7 +144,8 @@ func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members 
 	return members, values, err
 }
 
-// missing returns puts for blocks whose field in the membership hash differs or whose key is missing.
+// missing returns puts for blocks whose field in the membership hash differs or whose key is
+// missing.
 func (b *Blocks) missing(blocks []checker.Block, members map[checker.Scope]string, values map[string]string) ([]store.Put, error) {
 	var puts []store.Put
 	for _, block := range blocks {

@@ -12,8 +12,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestUnblockIsRememberedForThirtyDays: entries that are delivered late, and dead letters that are requeued
-// weeks later, don't block again what was unblocked, whatever was asked of the scope in between.
+// TestUnblockIsRememberedForThirtyDays: entries that are delivered late, and dead letters that are
+// requeued weeks later, don't block again what was unblocked, whatever was asked of the scope in
+// between.
 func TestUnblockIsRememberedForThirtyDays(t *testing.T) {
 	t.Parallel()
 	const month = 30 * 24 * time.Hour

@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// history is an independent model of a block store: it records all puts since a block began, and the
-// strongest of them is in effect. Every store is compared with it, the one in memory included.
+// history is an independent model of a block store: it records all puts since a block began, and
+// the strongest of them is in effect. Every store is compared with it, the one in memory included.
 type history struct {
 	now    func() time.Time
 	scopes map[checker.Scope]*chapter

@@ -15,8 +15,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Model compares the backend with an independent model of store.Blocks ([history]), over random sequences
-// of puts, unblocks, look-ups and, if the clock can be moved, time.
+// Model compares the backend with an independent model of store.Blocks ([history]), over random
+// sequences of puts, unblocks, look-ups and, if the clock can be moved, time.
 func Model(t *testing.T, open Open) {
 	b := open(t)
 	runs := 0
@@ -65,7 +65,8 @@ func (m *model) scope() checker.Scope {
 	return rapid.SampledFrom(m.scopes()).Draw(m.rt, "scope")
 }
 
-// scopes are those of this run: names that are odd, one that keys hold the hash of, an address's range.
+// scopes are those of this run: names that are odd, one that keys hold the hash of, an address's
+// range.
 func (m *model) scopes() []checker.Scope {
 	long := m.run + strings.Repeat("long", 64)
 	if m.Longest > 0 {
@@ -87,7 +88,8 @@ func (m *model) draw() store.Put {
 	at := m.before("event")
 	id := rapid.SampledFrom([]string{"", "e1", "e2", "e3", "e4", "e5"}).Draw(m.rt, "id")
 	p := temporary(m.scope(), id, at, 0)
-	// Expiries are half a second off the clock's steps, so that rounding in a store does not matter.
+	// Expiries are half a second off the clock's steps, so that rounding in a store does not
+	// matter.
 	switch rapid.IntRange(0, 3).Draw(m.rt, "length") {
 	case 0:
 		p.Block.ExpiresAt = time.Time{}

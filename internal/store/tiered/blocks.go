@@ -1,6 +1,6 @@
 // Package tiered stores temporary blocks in Redis, and permanent ones in Postgres with a copy in
-// Redis. Postgres commits first and Redis second; a Reconciler repairs differences left by a crash or
-// made by other software.
+// Redis. Postgres commits first and Redis second; a Reconciler repairs differences left by a crash
+// or made by other software.
 package tiered
 
 import (
@@ -33,8 +33,8 @@ type Options struct {
 }
 
 // Blocks is a [store.Blocks] over the two tiers. If the durable tier fails, a permanent block takes
-// effect through Redis at once and its Result has an Err, since it is not durable yet. If Redis fails
-// the methods return an error.
+// effect through Redis at once and its Result has an Err, since it is not durable yet. If Redis
+// fails the methods return an error.
 type Blocks struct {
 	cache   *redisstore.Blocks
 	durable Durable // nil: there is none
@@ -43,8 +43,8 @@ type Blocks struct {
 	now     func() time.Time
 }
 
-// New returns Blocks over cache and durable. If durable is nil, permanent blocks are in Redis only and
-// expire unless a match renews them.
+// New returns Blocks over cache and durable. If durable is nil, permanent blocks are in Redis only
+// and expire unless a match renews them.
 func New(cache *redisstore.Blocks, durable Durable, o Options) *Blocks {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -66,13 +66,13 @@ func (b *Blocks) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, nil
 }
 
-// Unblock implements [store.Blocks]. It tries both tiers even if one fails. An error means that a tier
-// may still hold the block and that Unblock must be retried.
+// Unblock implements [store.Blocks]. It tries both tiers even if one fails. An error means that a
+// tier may still hold the block and that Unblock must be retried.
 //
-// The durable tier is first, so that no process reads the block there afterwards and copies it to Redis
-// again; a process that read it before is stopped by the tombstone and by the membership hash's
-// generation. A later match may have blocked the scope again in the durable tier, and in Redis before
-// Redis was cleared, so the two are compared at the end.
+// The durable tier is first, so that no process reads the block there afterwards and copies it to
+// Redis again; a process that read it before is stopped by the tombstone and by the membership
+// hash's generation. A later match may have blocked the scope again in the durable tier, and in
+// Redis before Redis was cleared, so the two are compared at the end.
 func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Block, error) {
 	r.At = r.Time(b.now())
 	var lifted []checker.Block
@@ -96,7 +96,8 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	return lifted, nil
 }
 
-// contains reports whether c is a copy of one of blocks. A scope has at most one block of each kind.
+// contains reports whether c is a copy of one of blocks. A scope has at most one block of each
+// kind.
 func contains(blocks []checker.Block, c checker.Block) bool {
 	for _, b := range blocks {
 		if b.Permanent() == c.Permanent() {
@@ -106,8 +107,8 @@ func contains(blocks []checker.Block, c checker.Block) bool {
 	return false
 }
 
-// List implements [store.Blocks]. If the durable tier fails it returns the blocks in Redis along with
-// [store.ErrPartial].
+// List implements [store.Blocks]. If the durable tier fails it returns the blocks in Redis along
+// with [store.ErrPartial].
 func (b *Blocks) List(ctx context.Context, limit int) ([]checker.Block, error) {
 	var all []checker.Block
 	var durableErr error

@@ -15,8 +15,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// TestRedisFlushKeepsPermanentBlocks: Redis loses everything; permanent blocks hold on, and come back
-// into Redis.
+// TestRedisFlushKeepsPermanentBlocks: Redis loses everything; permanent blocks hold on, and come
+// back into Redis.
 func TestRedisFlushKeepsPermanentBlocks(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
@@ -131,10 +131,9 @@ func TestPostgresDownBlocksTakeEffect(t *testing.T) {
 	}
 }
 
-// TestUndurableSurvivesReconciler: a permanent block that Postgres has yet to
-// hear of isn't swept away.
-// TestOutageBeginsNoSecondBlock: a block that begins in Redis while Postgres is down is the same one when Postgres gets it,
-// though by another of its entries.
+// TestUndurableSurvivesReconciler: a permanent block that Postgres has yet to hear of isn't swept
+// away. TestOutageBeginsNoSecondBlock: a block that begins in Redis while Postgres is down is the
+// same one when Postgres gets it, though by another of its entries.
 func TestOutageBeginsNoSecondBlock(t *testing.T) {
 	t.Parallel()
 	pg, server := testenv.PrivatePostgres(t), testenv.Redis(t)
@@ -177,7 +176,8 @@ func TestUndurableSurvivesReconciler(t *testing.T) {
 	}
 }
 
-// TestRedisDownIsRepairedFromPostgres: nothing is claimed, and what Postgres has by then is repaired.
+// TestRedisDownIsRepairedFromPostgres: nothing is claimed, and what Postgres has by then is
+// repaired.
 func TestRedisDownIsRepairedFromPostgres(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
@@ -298,8 +298,8 @@ func TestCrashBetweenTiers(t *testing.T) {
 	}
 }
 
-// TestEvictedCopyBeginsNoSecondBlock: the copy's key is gone; hash, or Postgres, keeps a temporary block from
-// counting as a beginning.
+// TestEvictedCopyBeginsNoSecondBlock: the copy's key is gone; hash, or Postgres, keeps a temporary
+// block from counting as a beginning.
 func TestEvictedCopyBeginsNoSecondBlock(t *testing.T) {
 	t.Parallel()
 	r := sharedRig(t)

@@ -13,8 +13,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestMembershipHashIsRebuiltBeforeItExpires: a hash that is left alone until it is gone leaves a gap in which
-// ingress does not know which clients are blocked permanently. Two passes fit into what is left when it is renewed.
+// TestMembershipHashIsRebuiltBeforeItExpires: a hash that is left alone until it is gone leaves a
+// gap in which ingress does not know which clients are blocked permanently. Two passes fit into
+// what is left when it is renewed.
 func TestMembershipHashIsRebuiltBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	const ttl = redisstore.DefaultPermanentTTL
@@ -56,8 +57,9 @@ func (r *rig) foreign(t *testing.T, value string, at time.Time) {
 	}
 }
 
-// TestRowsOfSlowClockAreFollowed: what other software blocks and unblocks in Postgres is in Redis after
-// the next pass though its clock is behind ours by most of a minute; nothing waits for a rebuild.
+// TestRowsOfSlowClockAreFollowed: what other software blocks and unblocks in Postgres is in Redis
+// after the next pass though its clock is behind ours by most of a minute; nothing waits for a
+// rebuild.
 func TestRowsOfSlowClockAreFollowed(t *testing.T) {
 	t.Parallel()
 	for name, behind := range map[string]time.Duration{"in step": 0, "5 s": 5 * time.Second, "59 s": 59 * time.Second, "ahead": -59 * time.Second} {

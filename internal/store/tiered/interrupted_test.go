@@ -178,8 +178,8 @@ func TestReconcilerDuringUnblock(t *testing.T) {
 	}
 }
 
-// TestLaterMatchDuringUnblock: the scope is unblocked in Postgres, then a match later than the unblock blocks it, then the
-// unblock comes to Redis: it blocks, in both.
+// TestLaterMatchDuringUnblock: the scope is unblocked in Postgres, then a match later than the
+// unblock blocks it, then the unblock comes to Redis: it blocks, in both.
 func TestLaterMatchDuringUnblock(t *testing.T) {
 	t.Parallel()
 	r, i, other := interruptedRig(t)

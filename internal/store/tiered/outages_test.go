@@ -23,9 +23,10 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestTiersAgreeAfterOutages blocks and unblocks while connections to either store are cut, before what was asked for is done
-// or after it. Workers deliver again what failed, operators unblock again, and a reconciler makes a pass: then each scope is
-// blocked as matches later than its last unblock have it, in both tiers.
+// TestTiersAgreeAfterOutages blocks and unblocks while connections to either store are cut, before
+// what was asked for is done or after it. Workers deliver again what failed, operators unblock
+// again, and a reconciler makes a pass: then each scope is blocked as matches later than its last
+// unblock have it, in both tiers.
 func TestTiersAgreeAfterOutages(t *testing.T) {
 	t.Parallel()
 	env, pg := testenv.Redis(t), testenv.Postgres(t)

@@ -10,9 +10,10 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Put implements [store.Blocks]. A batch without permanent blocks takes one round trip to Redis. Puts
-// are executed in three phases, which keep the order within each scope as far as it matters: temporary
-// blocks before the scope's first permanent one, permanent blocks, and the remaining temporary ones.
+// Put implements [store.Blocks]. A batch without permanent blocks takes one round trip to Redis.
+// Puts are executed in three phases, which keep the order within each scope as far as it matters:
+// temporary blocks before the scope's first permanent one, permanent blocks, and the remaining
+// temporary ones.
 func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	if b.durable == nil {
 		results, err := b.cache.Put(ctx, puts)
@@ -71,8 +72,8 @@ func (b *Blocks) putTemporary(ctx context.Context, puts []store.Put) ([]store.Re
 		}
 	}
 	for i, p := range puts {
-		// The durable tier decides, since Redis may have lost the state. An operator's block is put in
-		// Redis all the same, to remove the tombstone there.
+		// The durable tier decides, since Redis may have lost the state. An operator's block is put
+		// in Redis all the same, to remove the tombstone there.
 		overruled := !p.EvidenceTime.IsZero() &&
 			(results[i].Outcome == store.Unblocked || results[i].Outcome == store.Kept && results[i].Block.Permanent())
 		if !b.both || durableErr != nil || !overruled {
@@ -104,7 +105,8 @@ func pick(puts []store.Put, which []int) []store.Put {
 	return out
 }
 
-// liftFor removes the tombstones in the durable tier that operators' temporary blocks removed in Redis.
+// liftFor removes the tombstones in the durable tier that operators' temporary blocks removed in
+// Redis.
 func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.Result) {
 	var scopes []checker.Scope
 	var at []int
@@ -126,8 +128,9 @@ func (b *Blocks) liftFor(ctx context.Context, puts []store.Put, results []store.
 // attempts is how often a permanent block is put if operators unblock its scope at the same time.
 const attempts = 3
 
-// putPermanent puts permanent blocks in the durable tier, unless they are already in effect, and then
-// copies the result to Redis. Scopes that an operator unblocked between the two steps are decided again.
+// putPermanent puts permanent blocks in the durable tier, unless they are already in effect, and
+// then copies the result to Redis. Scopes that an operator unblocked between the two steps are
+// decided again.
 func (b *Blocks) putPermanent(ctx context.Context, puts []store.Put) ([]store.Result, error) {
 	results := make([]store.Result, len(puts))
 	todo := make([]int, len(puts))
@@ -175,9 +178,9 @@ func (b *Blocks) putDurable(ctx context.Context, puts []store.Put, results []sto
 	return again, b.degrade(ctx, puts, results, degrade)
 }
 
-// undecided returns the puts that the durable tier has to decide, and the tombstones of their scopes. A
-// further match for a permanently blocked scope, or one from before an unblock, needs no transaction.
-// The match that created the block does, since it may be a redelivery.
+// undecided returns the puts that the durable tier has to decide, and the tombstones of their
+// scopes. A further match for a permanently blocked scope, or one from before an unblock, needs no
+// transaction. The match that created the block does, since it may be a redelivery.
 func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []store.Result, which []int) ([]int, map[int]time.Time, error) {
 	var todo []int
 	var scopes []checker.Scope
@@ -219,9 +222,9 @@ func (b *Blocks) undecided(ctx context.Context, puts []store.Put, results []stor
 	return rest, tombstones, nil
 }
 
-// continued returns the block to put if only Redis holds one. That block was created, and announced in an
-// event, while the durable tier was down, so the entry that reaches the durable tier first must not
-// create another.
+// continued returns the block to put if only Redis holds one. That block was created, and announced
+// in an event, while the durable tier was down, so the entry that reaches the durable tier first
+// must not create another.
 func continued(p store.Put, undurable checker.Block) checker.Block {
 	if undurable.ID != "" && !p.EvidenceTime.IsZero() {
 		p.Block.ID, p.Block.CreatedAt = undurable.ID, undurable.CreatedAt
@@ -229,10 +232,10 @@ func continued(p store.Put, undurable checker.Block) checker.Block {
 	return p.Block
 }
 
-// confirm copies durable blocks to Redis, which knows the temporary block that a permanent one replaces,
-// and unblocks. An unblock after tombstones were read may have removed the block from the durable tier,
-// or be about to, even if the match is later; such puts are returned to be decided again. If tombstones
-// is nil, a match counts if it is later than the unblock.
+// confirm copies durable blocks to Redis, which knows the temporary block that a permanent one
+// replaces, and unblocks. An unblock after tombstones were read may have removed the block from the
+// durable tier, or be about to, even if the match is later; such puts are returned to be decided
+// again. If tombstones is nil, a match counts if it is later than the unblock.
 func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.Result, which []int, tombstones map[int]time.Time) (again []int, err error) {
 	copies := make([]store.Put, len(which))
 	for j, i := range which {
@@ -266,8 +269,8 @@ func after(tombstone time.Time) time.Time {
 	return tombstone.Add(time.Millisecond)
 }
 
-// degrade puts blocks that the durable tier did not accept in Redis alone. They are in effect then; their
-// Results keep the errors.
+// degrade puts blocks that the durable tier did not accept in Redis alone. They are in effect then;
+// their Results keep the errors.
 func (b *Blocks) degrade(ctx context.Context, puts []store.Put, results []store.Result, which []int) error {
 	if len(which) == 0 {
 		return nil

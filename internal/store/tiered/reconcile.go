@@ -51,8 +51,8 @@ type ReconcilerOptions struct {
 	Logger     *slog.Logger          // nil: no log
 }
 
-// A Reconciler repairs Redis's copy of the durable tier. Any number of Reconcilers may work on the same
-// stores.
+// A Reconciler repairs Redis's copy of the durable tier. Any number of Reconcilers may work on the
+// same stores.
 type Reconciler struct {
 	blocks   *Blocks
 	interval time.Duration
@@ -99,8 +99,8 @@ func NewReconciler(b *Blocks, o ReconcilerOptions) *Reconciler {
 	return r
 }
 
-// Run makes a pass at once and then one every interval, until ctx ends. Errors are logged and counted;
-// the next pass retries.
+// Run makes a pass at once and then one every interval, until ctx ends. Errors are logged and
+// counted; the next pass retries.
 func (r *Reconciler) Run(ctx context.Context) {
 	if r.blocks.durable == nil {
 		return
@@ -130,9 +130,9 @@ func (r *Reconciler) Run(ctx context.Context) {
 	}
 }
 
-// Reconcile makes one pass. If the membership hash is missing, incomplete or older than a third of its
-// TTL, it rebuilds the hash and refreshes and sweeps the copies. Otherwise it copies recent changes of
-// the durable tier. It is not safe for concurrent use.
+// Reconcile makes one pass. If the membership hash is missing, incomplete or older than a third of
+// its TTL, it rebuilds the hash and refreshes and sweeps the copies. Otherwise it copies recent
+// changes of the durable tier. It is not safe for concurrent use.
 func (r *Reconciler) Reconcile(ctx context.Context) (Report, error) {
 	if r.blocks.durable == nil {
 		return Report{Change: Fresh}, nil
@@ -182,9 +182,9 @@ type changer interface {
 	Changed(ctx context.Context, since time.Time, limit int) ([]checker.Scope, error)
 }
 
-// sync copies what changed in the durable tier since the last pass, by other software or by a worker
-// that crashed before it wrote to Redis. It returns false if a rebuild is needed: if too much changed,
-// or at the first pass.
+// sync copies what changed in the durable tier since the last pass, by other software or by a
+// worker that crashed before it wrote to Redis. It returns false if a rebuild is needed: if too
+// much changed, or at the first pass.
 func (r *Reconciler) sync(ctx context.Context) (enough bool, repaired int, err error) {
 	changes, ok := r.blocks.durable.(changer)
 	if !ok {

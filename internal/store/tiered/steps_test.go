@@ -23,8 +23,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestEveryInterleaving has workers, operators and reconcilers work on the same scopes, one access to a store at a
-// time, in a random order. Once all are done, whatever the order was,
+// TestEveryInterleaving has workers, operators and reconcilers work on the same scopes, one access
+// to a store at a time, in a random order. Once all are done, whatever the order was,
 //
 //   - a membership hash that says it is complete is what Postgres says, and so are the copies then; without one there
 //     may be copies too few, as Postgres is asked, never one too many;
@@ -55,7 +55,8 @@ func TestEveryInterleaving(t *testing.T) {
 	})
 }
 
-// A stepper does one thing after the other, but stops before each access to a store until it may go on.
+// A stepper does one thing after the other, but stops before each access to a store until it may go
+// on.
 type stepper struct {
 	*pgstore.Blocks
 

@@ -12,8 +12,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// Denied returns the gRPC error for a blocked call, with d's message and, unless the block is permanent,
-// RetryInfo (AIP-193). It does not reveal the reason, the rule or the scope.
+// Denied returns the gRPC error for a blocked call, with d's message and, unless the block is
+// permanent, RetryInfo (AIP-193). It does not reveal the reason, the rule or the scope.
 //
 // The code is ResourceExhausted for status 429, Unauthenticated for 401, Unavailable for 503 and
 // PermissionDenied for every other status.

@@ -1,8 +1,8 @@
 // Package grpccheck provides gRPC server interceptors for a [checker.Checker].
 //
-// A call is checked once, before its handler runs; a later block does not end an open stream. By default
-// only the client's address is checked: the peer, or the address that trusted proxies send in the
-// metadata x-forwarded-for or the header of [checker.TrustedProxies]. [WithSubject] adds the
+// A call is checked once, before its handler runs; a later block does not end an open stream. By
+// default only the client's address is checked: the peer, or the address that trusted proxies send
+// in the metadata x-forwarded-for or the header of [checker.TrustedProxies]. [WithSubject] adds the
 // authenticated user or session. The Subject's Path is the full method ("/shop.Orders/Pay"), so
 // [checker.WithFailClosed] selects the methods that are denied when the look-up fails.
 package grpccheck
@@ -33,15 +33,15 @@ type interceptor struct {
 	denied  func(context.Context, checker.Decision) error
 }
 
-// WithTrustedProxies sets the proxies whose metadata about the client's address is believed. By default
-// there are none, and the peer is the client.
+// WithTrustedProxies sets the proxies whose metadata about the client's address is believed. By
+// default there are none, and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(i *interceptor) { i.proxies = t }
 }
 
-// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set. Set
-// the user or session that an earlier interceptor has authenticated, never one from metadata that a
-// client can set.
+// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set.
+// Set the user or session that an earlier interceptor has authenticated, never one from metadata
+// that a client can set.
 func WithSubject(fill func(context.Context, *checker.Subject)) Option {
 	return func(i *interceptor) { i.subject = fill }
 }
@@ -64,8 +64,8 @@ func WithSkipMethods(methods ...string) Option {
 	})
 }
 
-// WithDenied replaces [Denied] as the source of the error of blocked calls. If answer returns nil, the
-// error of [Denied] is used. In both cases the trailer has [checker.HeaderDenied].
+// WithDenied replaces [Denied] as the source of the error of blocked calls. If answer returns nil,
+// the error of [Denied] is used. In both cases the trailer has [checker.HeaderDenied].
 func WithDenied(answer func(context.Context, checker.Decision) error) Option {
 	return func(i *interceptor) { i.denied = answer }
 }

@@ -80,8 +80,8 @@ func (s store) checker(opts ...checker.Option) *checker.Checker {
 	return checker.New(redislookup.New(client, redislookup.WithKeyPrefix(s.env.Prefix)), opts...)
 }
 
-// serve starts a server with the health service behind the interceptors, and returns its client. network
-// is tcp or unix.
+// serve starts a server with the health service behind the interceptors, and returns its client.
+// network is tcp or unix.
 func serve(t testing.TB, network string, c *checker.Checker, opts ...grpccheck.Option) healthpb.HealthClient {
 	t.Helper()
 	address := map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")}[network]

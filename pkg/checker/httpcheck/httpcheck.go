@@ -16,8 +16,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// ErrNoClient is the error of a check of a request without a client address, such as one over a Unix
-// socket. The fail mode decides about it.
+// ErrNoClient is the error of a check of a request without a client address, such as one over a
+// Unix socket. The fail mode decides about it.
 var ErrNoClient = checker.ErrNoClient
 
 // An Option configures [Middleware].
@@ -31,15 +31,15 @@ type middleware struct {
 	denied  func(http.ResponseWriter, *http.Request, checker.Decision)
 }
 
-// WithTrustedProxies sets the proxies whose header about the client's address is believed. By default
-// there are none, and the peer is the client.
+// WithTrustedProxies sets the proxies whose header about the client's address is believed. By
+// default there are none, and the peer is the client.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
 }
 
-// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set. Set
-// the user or session that the application has authenticated, never one from a header that a client can
-// set.
+// WithSubject calls fill to complete or replace the Subject, in which IP and Path are already set.
+// Set the user or session that the application has authenticated, never one from a header that a
+// client can set.
 func WithSubject(fill func(*http.Request, *checker.Subject)) Option {
 	return func(m *middleware) { m.subject = fill }
 }
@@ -72,8 +72,8 @@ func WithDenied(answer func(http.ResponseWriter, *http.Request, checker.Decision
 	return func(m *middleware) { m.denied = answer }
 }
 
-// Middleware returns middleware that checks every request with c and calls the next handler unless the
-// request is blocked. It does not wrap the ResponseWriter.
+// Middleware returns middleware that checks every request with c and calls the next handler unless
+// the request is blocked. It does not wrap the ResponseWriter.
 func Middleware(c *checker.Checker, opts ...Option) func(http.Handler) http.Handler {
 	m := &middleware{
 		checker: c,
@@ -129,8 +129,8 @@ func WriteDenied(w http.ResponseWriter, d checker.Decision) {
 }
 
 // SetDeniedHeaders sets the headers that every denial should have: Cache-Control,
-// [checker.HeaderDenied] and, unless the block is permanent, Retry-After. Use it in functions given to
-// [WithDenied].
+// [checker.HeaderDenied] and, unless the block is permanent, Retry-After. Use it in functions given
+// to [WithDenied].
 func SetDeniedHeaders(h http.Header, d checker.Decision) {
 	h.Set(checker.HeaderDenied, "true")
 	h.Set("Cache-Control", "no-store")

@@ -33,7 +33,8 @@ func private(t *testing.T, opts ...Option) (*rig, *testenv.PrivateRedisEnv) {
 	return r, env
 }
 
-// TestDisconnectCatchesUpWithoutSnapshot: changes that came while the mirror was cut off are made up for without a snapshot.
+// TestDisconnectCatchesUpWithoutSnapshot: changes that came while the mirror was cut off are made
+// up for without a snapshot.
 func TestDisconnectCatchesUpWithoutSnapshot(t *testing.T) {
 	t.Parallel()
 	r, env := private(t)
@@ -54,8 +55,9 @@ func TestDisconnectCatchesUpWithoutSnapshot(t *testing.T) {
 	}
 }
 
-// TestOutageServesUntilStale: a mirror that Redis has left answers alone while it may; then it fails, and what it knows to be blocked
-// stays so. It comes back with Redis, which has forgotten everything.
+// TestOutageServesUntilStale: a mirror that Redis has left answers alone while it may; then it
+// fails, and what it knows to be blocked stays so. It comes back with Redis, which has forgotten
+// everything.
 func TestOutageServesUntilStale(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
@@ -106,7 +108,8 @@ func TestFlushIsNoticed(t *testing.T) {
 	}
 }
 
-// TestFailoverWithLostWrites: the replica that takes over has lost the last changes, and others come in their stead.
+// TestFailoverWithLostWrites: the replica that takes over has lost the last changes, and others
+// come in their stead.
 func TestFailoverWithLostWrites(t *testing.T) {
 	t.Parallel()
 	r, master := private(t)
@@ -133,8 +136,8 @@ func TestFailoverWithLostWrites(t *testing.T) {
 	}
 }
 
-// TestClusterPrimaryKilledKeepsDenying: the mirror of a Cluster that loses a primary, be it the one with the changes, denies what it knows all
-// along, and follows again once the replica is elected.
+// TestClusterPrimaryKilledKeepsDenying: the mirror of a Cluster that loses a primary, be it the one
+// with the changes, denies what it knows all along, and follows again once the replica is elected.
 func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]func(rediskey.Keys) string{
@@ -185,7 +188,8 @@ func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	}
 }
 
-// TestGapsAreDetected: whatever may hide a change is a gap. Turns are taken by hand, so that nothing is read in between.
+// TestGapsAreDetected: whatever may hide a change is a gap. Turns are taken by hand, so that
+// nothing is read in between.
 func TestGapsAreDetected(t *testing.T) {
 	t.Parallel()
 	type state struct{ head, stream string }
@@ -299,7 +303,8 @@ func byHand(t *testing.T) (*follower, *rig) {
 	return f, r
 }
 
-// TestChangesDuringSnapshotAreRead: what changes while one is being taken is read again, whatever the snapshot saw.
+// TestChangesDuringSnapshotAreRead: what changes while one is being taken is read again, whatever
+// the snapshot saw.
 func TestChangesDuringSnapshotAreRead(t *testing.T) {
 	t.Parallel()
 	f, r := byHand(t)

@@ -61,8 +61,8 @@ func (f *feed) close() {
 	}
 }
 
-// read returns the entries after f.at and waits up to block for them; a negative block does not wait.
-// It does not advance f.at.
+// read returns the entries after f.at and waits up to block for them; a negative block does not
+// wait. It does not advance f.at.
 func (f *feed) read(ctx context.Context, block time.Duration) ([]redis.XMessage, error) {
 	conn, err := f.connect(ctx)
 	if err != nil {
@@ -93,8 +93,9 @@ type glance struct {
 	complete bool          // whether the membership hash is complete
 }
 
-// glance reads the end of the stream, the state of the membership hash and Redis's clock. It uses the
-// client and not the feed's connection, which may lead to a server that is no longer the primary.
+// glance reads the end of the stream, the state of the membership hash and Redis's clock. It uses
+// the client and not the feed's connection, which may lead to a server that is no longer the
+// primary.
 func (m *Mirror) glance(ctx context.Context) (glance, error) {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
@@ -128,8 +129,8 @@ func (m *Mirror) glance(ctx context.Context) (glance, error) {
 	return g, nil
 }
 
-// headServer returns the server that has the head of the changes. In a Cluster the clock is read from
-// that server too, so that no further server has to be reachable.
+// headServer returns the server that has the head of the changes. In a Cluster the clock is read
+// from that server too, so that no further server has to be reachable.
 func (m *Mirror) headServer(ctx context.Context) (redis.Cmdable, error) {
 	if cluster, ok := m.client.(*redis.ClusterClient); ok {
 		return cluster.MasterForKey(ctx, m.keys.ChangesHead())
@@ -137,7 +138,8 @@ func (m *Mirror) headServer(ctx context.Context) (redis.Cmdable, error) {
 	return m.client, nil
 }
 
-// end returns the position to start reading from: the head, or the last entry if the head is missing.
+// end returns the position to start reading from: the head, or the last entry if the head is
+// missing.
 func (m *Mirror) end(ctx context.Context) (wire.Position, error) {
 	g, err := m.glance(ctx)
 	if err != nil || g.head != (wire.Position{}) {

@@ -3,14 +3,14 @@
 // clients that are not blocked need no round trip: see [Mirror.Clean].
 //
 // The mirror notes its position in the stream, takes a snapshot, and then applies the changes after
-// that position, so that it misses none. A change names scopes; the mirror reads their blocks like a
-// redislookup.Lookup, so its answers are the same, delayed by the time a change takes to arrive. If
-// changes may have been missed (a gap in the stream, a new epoch, a stream or membership hash that
-// disappeared) it takes a new snapshot and asks Redis until that is done.
+// that position, so that it misses none. A change names scopes; the mirror reads their blocks like
+// a redislookup.Lookup, so its answers are the same, delayed by the time a change takes to arrive.
+// If changes may have been missed (a gap in the stream, a new epoch, a stream or membership hash
+// that disappeared) it takes a new snapshot and asks Redis until that is done.
 //
 // The mirror answers from memory only while it is known to be current: see [WithMaxStaleness].
-// Otherwise each look-up asks Redis once. If that fails too, the blocks known from memory are returned
-// along with the error.
+// Otherwise each look-up asks Redis once. If that fails too, the blocks known from memory are
+// returned along with the error.
 package mirror
 
 import (
@@ -41,8 +41,8 @@ const (
 	Overfull  State = "overfull"  // there are more blocks than it may hold
 )
 
-// A Mirror finds blocks in memory while [Mirror.Run] is running, and asks Redis otherwise. It is safe
-// for concurrent use.
+// A Mirror finds blocks in memory while [Mirror.Run] is running, and asks Redis otherwise. It is
+// safe for concurrent use.
 type Mirror struct {
 	client     redis.UniversalClient
 	keys       rediskey.Keys
@@ -80,8 +80,9 @@ type view struct {
 // live reports whether changes are applied to the view.
 func (v *view) live() bool { return v.state == Following || v.state == Cold }
 
-// New returns a Mirror of the blocks in client's Redis. The caller closes the client, which should be
-// made by redislookup.Connect. Reading the stream of changes occupies one connection of its pool.
+// New returns a Mirror of the blocks in client's Redis. The caller closes the client, which should
+// be made by redislookup.Connect. Reading the stream of changes occupies one connection of its
+// pool.
 func New(client redis.UniversalClient, opts ...Option) *Mirror {
 	m := &Mirror{
 		client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, maxStale: DefaultMaxStaleness, every: DefaultReconcile,
@@ -140,8 +141,8 @@ func (m *Mirror) Lookup(ctx context.Context, scopes []checker.Scope) ([]checker.
 	return blocks, fmt.Errorf("look past the mirror: %w", err)
 }
 
-// Known returns the blocks of scopes from memory, however stale. Checkers use it while Redis does not
-// answer.
+// Known returns the blocks of scopes from memory, however stale. Checkers use it while Redis does
+// not answer.
 func (m *Mirror) Known(scopes []checker.Scope) []checker.Block {
 	known, _ := m.view.Load().find(scopes, m.redisTime().UnixMicro())
 	return known
@@ -158,7 +159,8 @@ func with(scopes []checker.Scope, known []checker.Block) []checker.Scope {
 	return all
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline; see redislookup's method.
+// HonoursDeadline reports whether Lookup returns by its context's deadline; see redislookup's
+// method.
 func (m *Mirror) HonoursDeadline() bool { return m.remote.HonoursDeadline() }
 
 // trusts reports whether v may answer without Redis.

@@ -19,7 +19,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// TestMirrorFollowsChanges: what was there before, and what comes, is extended and goes, on one server and in a Cluster.
+// TestMirrorFollowsChanges: what was there before, and what comes, is extended and goes, on one
+// server and in a Cluster.
 func TestMirrorFollowsChanges(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (redis.UniversalClient, string){
@@ -62,7 +63,8 @@ func TestMirrorFollowsChanges(t *testing.T) {
 	}
 }
 
-// TestCleanSubjects: the subject is taken as the caller gives it, and long values do not concern the mirror.
+// TestCleanSubjects: the subject is taken as the caller gives it, and long values do not concern
+// the mirror.
 func TestCleanSubjects(t *testing.T) {
 	t.Parallel()
 	r := running(t)
@@ -108,8 +110,8 @@ func TestCleanSubjects(t *testing.T) {
 	}
 }
 
-// TestRanges: every range that contains the address blocks, whatever its length; of nested ones the one
-// that still lasts. What is written another way is a value like any other.
+// TestRanges: every range that contains the address blocks, whatever its length; of nested ones the
+// one that still lasts. What is written another way is a value like any other.
 func TestRanges(t *testing.T) {
 	t.Parallel()
 	r := running(t)
@@ -171,8 +173,8 @@ func TestExpiryFollowsRedisClock(t *testing.T) {
 	}
 }
 
-// TestConfirm: what is not a block in Redis any more isn't one, though it was not announced; without Redis
-// the mirror is believed.
+// TestConfirm: what is not a block in Redis any more isn't one, though it was not announced;
+// without Redis the mirror is believed.
 func TestConfirm(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
@@ -285,7 +287,8 @@ func TestUnannouncedChangesAreReconciled(t *testing.T) {
 	}
 }
 
-// TestCorruptValueFailsItsScopeOnly: a value that no one can read is the look-up's failure, for its scope alone.
+// TestCorruptValueFailsItsScopeOnly: a value that no one can read is the look-up's failure, for its
+// scope alone.
 func TestCorruptValueFailsItsScopeOnly(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

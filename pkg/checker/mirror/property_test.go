@@ -18,8 +18,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/redislookup"
 )
 
-// TestEquivalence: after any history of blocks, unblocks, expiries, rebuilds, disconnects, trims, new epochs and
-// failovers that lose writes, the mirror's answers are those of a look-up in Redis, once both have come to rest.
+// TestEquivalence: after any history of blocks, unblocks, expiries, rebuilds, disconnects, trims,
+// new epochs and failovers that lose writes, the mirror's answers are those of a look-up in Redis,
+// once both have come to rest.
 func TestEquivalence(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)

@@ -22,8 +22,8 @@ type replica struct {
 	complete bool // whether the membership hash was complete
 	shared   bool // other goroutines read it: tables are replaced, not changed
 
-	// Addresses and ranges in canonical form; any other ip scope is among the values. Addresses have a
-	// map of their own because changing one costs a twentieth of changing it in the table.
+	// Addresses and ranges in canonical form; any other ip scope is among the values. Addresses
+	// have a map of their own because changing one costs a twentieth of changing it in the table.
 	addrs                     *xsync.Map[netip.Addr, *entry]
 	ranges                    atomic.Pointer[bart.Table[*entry]]
 	users, usernames, session *values
@@ -198,8 +198,8 @@ func (r *replica) size() int {
 }
 
 // find returns the blocks of scopes that are active at now, in microseconds. ask reports that only
-// Redis knows the whole answer. An address or prefix is also blocked by every range that contains it;
-// the Scope of such a block is the range.
+// Redis knows the whole answer. An address or prefix is also blocked by every range that contains
+// it; the Scope of such a block is the range.
 func (r *replica) find(scopes []checker.Scope, now int64) (found []checker.Block, ask bool) {
 	add := func(scope checker.Scope, e *entry) {
 		if !e.activeAt(now) || slices.ContainsFunc(found, func(b checker.Block) bool { return b.Scope == scope }) {

@@ -243,7 +243,8 @@ func (r *rig) announceAt(at time.Time, fields ...string) {
 
 var errDiffers = errors.New("the answers differ")
 
-// found compares what the mirror says of scopes with what Redis does, and returns the scopes of the blocks.
+// found compares what the mirror says of scopes with what Redis does, and returns the scopes of the
+// blocks.
 func (r *rig) found(scopes ...checker.Scope) ([]string, error) {
 	ours, err := r.mirror.Lookup(context.Background(), scopes)
 	theirs, theirErr := r.remote.Lookup(context.Background(), scopes)

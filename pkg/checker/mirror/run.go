@@ -93,7 +93,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// follow takes a snapshot and applies changes until a new snapshot is needed, which its error explains.
+// follow takes a snapshot and applies changes until a new snapshot is needed, which its error
+// explains.
 func (m *Mirror) follow(ctx context.Context) error {
 	at, err := m.end(ctx)
 	if err != nil {
@@ -122,7 +123,8 @@ type follower struct {
 	failed  int       // consecutive turns
 
 	taken chan taken // receives the snapshot being taken; nil if there is none
-	// touched are the scopes that changed since the snapshot started: it may hold their old or new state.
+	// touched are the scopes that changed since the snapshot started: it may hold their old or new
+	// state.
 	touched map[checker.Scope]struct{}
 }
 
@@ -150,7 +152,8 @@ func (f *follower) leave() {
 }
 
 // turn reads the stream once and applies the changes. It reports failures of Redis to the hook and
-// continues: the view remains usable until it is stale. An error means that a new snapshot is needed.
+// continues: the view remains usable until it is stale. An error means that a new snapshot is
+// needed.
 func (f *follower) turn(ctx context.Context) error {
 	block := blockFor
 	if f.taken != nil {
@@ -179,7 +182,8 @@ func hopeless(err error) bool {
 	return false
 }
 
-// step reads the stream and applies the changes. Reading up to the end proves that the mirror is current.
+// step reads the stream and applies the changes. Reading up to the end proves that the mirror is
+// current.
 func (f *follower) step(ctx context.Context, block time.Duration) error {
 	begin := f.m.now()
 	entries, err := f.read(ctx, block)

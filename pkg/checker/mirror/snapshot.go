@@ -26,8 +26,8 @@ var (
 	errMoved    = errors.New("membership hash appeared or disappeared")
 )
 
-// A snapshot reads all blocks into a replica. Blocks that change meanwhile may be read in their old or
-// new state: the caller has to read those again.
+// A snapshot reads all blocks into a replica. Blocks that change meanwhile may be read in their old
+// or new state: the caller has to read those again.
 type snapshot struct {
 	m   *Mirror
 	old *replica
@@ -89,7 +89,8 @@ func (s *snapshot) server(ctx context.Context, server redis.Cmdable) error {
 	})
 }
 
-// pages calls page with each cursor, with a deadline for each call: cancelling alone does not end a read.
+// pages calls page with each cursor, with a deadline for each call: cancelling alone does not end a
+// read.
 func pages(ctx context.Context, page func(ctx context.Context, cursor uint64) (next uint64, err error)) error {
 	one := func(cursor uint64) (uint64, error) {
 		ctx, cancel := context.WithTimeout(ctx, pageTimeout)
@@ -103,8 +104,8 @@ func pages(ctx context.Context, page func(ctx context.Context, cursor uint64) (n
 	return err
 }
 
-// read returns the values of keys, nil for a missing one. In a Cluster it sends a GET per key, since
-// MGET requires all keys in one slot.
+// read returns the values of keys, nil for a missing one. In a Cluster it sends a GET per key,
+// since MGET requires all keys in one slot.
 func (s *snapshot) read(ctx context.Context, server redis.Cmdable, keys []string) ([]any, error) {
 	if len(keys) == 0 {
 		return nil, nil

@@ -7,10 +7,10 @@
 //   - wardstream.checker.errors, a counter by error.type, the class of error
 //   - wardstream.checker.check.duration, a histogram in seconds
 //
-// A recording span in the request's context gets the attribute wardstream.result. A blocked request also
-// adds the event audit.enforcement.blocked with the scope's type and the rule, and a failed check adds
-// audit.enforcement.evaluation_failed with the error class and the fail mode. None of them holds an
-// address, a user or a session.
+// A recording span in the request's context gets the attribute wardstream.result. A blocked request
+// also adds the event audit.enforcement.blocked with the scope's type and the rule, and a failed
+// check adds audit.enforcement.evaluation_failed with the error class and the fail mode. None of
+// them holds an address, a user or a session.
 package otelcheck
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// New creates the instruments and returns the checker option that updates them. Several checkers may
-// share the option. Spans are taken from the contexts of requests.
+// New creates the instruments and returns the checker option that updates them. Several checkers
+// may share the option. Spans are taken from the contexts of requests.
 func New(provider metric.MeterProvider) (checker.Option, error) {
 	meter := provider.Meter("github.com/wardstream/wardstream/pkg/checker/otelcheck")
 	decisions, err := meter.Int64Counter("wardstream.checker.decisions", metric.WithUnit("{decision}"),

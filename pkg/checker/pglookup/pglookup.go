@@ -1,6 +1,6 @@
-// Package pglookup is a [checker.Lookup] over Postgres. It runs one prepared query for all scopes of a
-// request. Use it in services that cannot reach Redis, or for permanent blocks while the membership
-// hash in Redis is incomplete (see redislookup.WithColdLookup).
+// Package pglookup is a [checker.Lookup] over Postgres. It runs one prepared query for all scopes
+// of a request. Use it in services that cannot reach Redis, or for permanent blocks while the
+// membership hash in Redis is incomplete (see redislookup.WithColdLookup).
 package pglookup
 
 import (
@@ -25,8 +25,8 @@ const DefaultTable = "permanent_blocks"
 // have two to five.
 const maxPrepared = 8
 
-// A Querier runs queries. Use a *pgxpool.Pool to serve requests; a connection and a transaction work
-// too.
+// A Querier runs queries. Use a *pgxpool.Pool to serve requests; a connection and a transaction
+// work too.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
@@ -122,16 +122,16 @@ func (l *Lookup) statement(n int) string {
 	return statement(l.table, n)
 }
 
-// storable reports whether Postgres can hold text. Other values cannot be blocked, and querying them
-// would be an error that clients could cause at will.
+// storable reports whether Postgres can hold text. Other values cannot be blocked, and querying
+// them would be an error that clients could cause at will.
 func storable(text string) bool {
 	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }
 
-// statement returns the query for n scopes. $1 is the time; the pairs of type and value start at $2.
-// Each pair of the OR is one lookup in the partial unique index on (scope_type, scope_value) where
-// revoked_at is null (permanent_blocks_active; uniq_active_block_per_scope in the Python library's
-// schema). Postgres plans this form once per connection, and an array at every call.
+// statement returns the query for n scopes. $1 is the time; the pairs of type and value start at
+// $2. Each pair of the OR is one lookup in the partial unique index on (scope_type, scope_value)
+// where revoked_at is null (permanent_blocks_active; uniq_active_block_per_scope in the Python
+// library's schema). Postgres plans this form once per connection, and an array at every call.
 func statement(table string, n int) string {
 	var b strings.Builder
 	b.WriteString(`SELECT scope_type, scope_value, coalesce(reason, ''), coalesce(rule_name, ''), coalesce(status_code, 0), ` +

@@ -19,7 +19,8 @@ import (
 )
 
 // Register registers the metrics with r and returns the checker option that updates them. Several
-// checkers may share the option. To distinguish checkers, wrap r with prometheus.WrapRegistererWith.
+// checkers may share the option. To distinguish checkers, wrap r with
+// prometheus.WrapRegistererWith.
 func Register(r prometheus.Registerer) (checker.Option, error) {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wardstream_checker_decisions_total",

@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	// maxTrips bounds the concurrent round trips. Look-ups that arrive while all are in use wait and
-	// share the next one. A second trip halves that wait; more trips make the shared ones smaller,
-	// which costs more than it saves (measured with 1, 2, 4 and 8).
+	// maxTrips bounds the concurrent round trips. Look-ups that arrive while all are in use wait
+	// and share the next one. A second trip halves that wait; more trips make the shared ones
+	// smaller, which costs more than it saves (measured with 1, 2, 4 and 8).
 	maxTrips = 2
-	// maxShared bounds the look-ups of one round trip, so that its MGET does not block the server for long.
+	// maxShared bounds the look-ups of one round trip, so that its MGET does not block the server
+	// for long.
 	maxShared = 128
 )
 
-// A batcher sends questions to Redis. While there are few, each is sent at once and alone; under load,
-// questions that arrive together share a round trip, which costs client and server a fraction. It
-// never delays a question to wait for others.
+// A batcher sends questions to Redis. While there are few, each is sent at once and alone; under
+// load, questions that arrive together share a round trip, which costs client and server a
+// fraction. It never delays a question to wait for others.
 type batcher struct {
 	ask      func(context.Context, []*question) // fills in their replies
 	separate bool                               // each question has a round trip of its own
@@ -108,9 +109,9 @@ func (b *batcher) next() []*question {
 	return next
 }
 
-// flush sends several questions in one round trip, bounded by the latest of their deadlines, so that
-// none fails because of another's shorter deadline; submit returns at each question's own. A panic
-// becomes the error of the look-ups.
+// flush sends several questions in one round trip, bounded by the latest of their deadlines, so
+// that none fails because of another's shorter deadline; submit returns at each question's own. A
+// panic becomes the error of the look-ups.
 func (b *batcher) flush(together []*question) {
 	defer func() {
 		r := recover()

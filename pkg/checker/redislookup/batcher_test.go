@@ -17,7 +17,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestConcurrentLookupsGetTheirOwnAnswers: look-ups that share round trips get their own answers, under churn.
+// TestConcurrentLookupsGetTheirOwnAnswers: look-ups that share round trips get their own answers,
+// under churn.
 func TestConcurrentLookupsGetTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -78,7 +79,8 @@ func (c *counted) count() int {
 	return c.trips
 }
 
-// TestLookupsShareRoundTrips: while the maximum of round trips is in use, further look-ups wait and share the next.
+// TestLookupsShareRoundTrips: while the maximum of round trips is in use, further look-ups wait and
+// share the next.
 func TestLookupsShareRoundTrips(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -126,8 +128,8 @@ func want(got, want int) error {
 	return nil
 }
 
-// TestGatheredLookupsKeepTheirDeadlines: a look-up that waits for a stalled round trip returns at its deadline and
-// is not part of the next one.
+// TestGatheredLookupsKeepTheirDeadlines: a look-up that waits for a stalled round trip returns at
+// its deadline and is not part of the next one.
 func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -159,7 +161,8 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 	}
 }
 
-// TestClusterLookupsAreSentPerServer: in a Cluster, a server that hangs must not delay look-ups that do not need it.
+// TestClusterLookupsAreSentPerServer: in a Cluster, a server that hangs must not delay look-ups
+// that do not need it.
 func TestClusterLookupsAreSentPerServer(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{closedPort(t)}})
@@ -185,7 +188,8 @@ func TestClusterLookupsAreSentPerServer(t *testing.T) {
 	done.Wait()
 }
 
-// TestPanicInSharedRoundTripIsAnError: a panic is the error of the look-ups and does not end the process.
+// TestPanicInSharedRoundTripIsAnError: a panic is the error of the look-ups and does not end the
+// process.
 func TestPanicInSharedRoundTripIsAnError(t *testing.T) {
 	t.Parallel()
 	b := &batcher{ask: func(context.Context, []*question) { panic("odd hook") }, active: maxTrips}

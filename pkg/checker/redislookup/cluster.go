@@ -15,8 +15,8 @@ import (
 
 // A clusterReader reads the keys of a question from the servers of a Cluster, from all at the same
 // time. Each server answers or fails independently, so that blocks on one server are found while
-// another is down. go-redis' own pipeline retries failed commands until the deadline, and the timeout
-// is then the error of all commands.
+// another is down. go-redis' own pipeline retries failed commands until the deadline, and the
+// timeout is then the error of all commands.
 type clusterReader struct {
 	cluster *redis.ClusterClient
 	hash    string   // key of the membership hash
@@ -72,8 +72,8 @@ func (r *clusterReader) assign(ctx context.Context, shares []share, key string, 
 	return append(shares, share{server, []redis.Cmder{cmd}})
 }
 
-// ask sends every share and returns when all have been answered or failed. It returns by the context's
-// deadline if the client has ContextTimeoutEnabled.
+// ask sends every share and returns when all have been answered or failed. It returns by the
+// context's deadline if the client has ContextTimeoutEnabled.
 func (r *clusterReader) ask(ctx context.Context, shares []share) {
 	if len(shares) == 0 {
 		return
@@ -132,8 +132,8 @@ const (
 	silentRest  = 100 * time.Millisecond // between attempts
 )
 
-// silences remembers which servers do not answer, so that requests need not wait for them each time.
-// While every server answers it takes no lock.
+// silences remembers which servers do not answer, so that requests need not wait for them each
+// time. While every server answers it takes no lock.
 type silences struct {
 	any atomic.Int32 // servers in the map
 	mu  sync.Mutex

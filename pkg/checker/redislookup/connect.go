@@ -20,8 +20,8 @@ const (
 
 // Connect returns a client for a [Lookup]. The client does not retry, honours context deadlines and
 // fails at once while a server is unreachable. It tries such a server again every 100 ms, follows a
-// changed DNS name within five seconds, and follows moved slots of a Cluster at once. Connect does not
-// open a connection. It accepts the same URLs as the detector:
+// changed DNS name within five seconds, and follows moved slots of a Cluster at once. Connect does
+// not open a connection. It accepts the same URLs as the detector:
 //
 //	redis://user:password@host:6379/0
 //	unix://user:password@/path/to/socket?db=0

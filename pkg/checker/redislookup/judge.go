@@ -25,8 +25,8 @@ func (l *Lookup) judge(q *question, scopes []checker.Scope) ([]checker.Block, er
 	return found, err
 }
 
-// block returns the stronger of the active blocks in the key and the field of scope i. A corrupt value
-// is an error and does not hide the other block.
+// block returns the stronger of the active blocks in the key and the field of scope i. A corrupt
+// value is an error and does not hide the other block.
 func (l *Lookup) block(q *question, i int, scope checker.Scope, now time.Time) (b checker.Block, ok bool, err error) {
 	if r := q.reply.blocks; i < len(r) && r[i] != nil {
 		if b, err = l.decodeBlock(r[i]); err != nil {

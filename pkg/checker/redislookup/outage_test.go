@@ -17,8 +17,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestRecoveredRedisIsAsked: however many look-ups failed meanwhile, one that comes 100 ms after Redis answers again finds
-// the block.
+// TestRecoveredRedisIsAsked: however many look-ups failed meanwhile, one that comes 100 ms after
+// Redis answers again finds the block.
 func TestRecoveredRedisIsAsked(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -40,7 +40,8 @@ func TestRecoveredRedisIsAsked(t *testing.T) {
 	}
 }
 
-// clusterRig is a Cluster with one blocked user on each primary, a complete membership hash, and a checker of it.
+// clusterRig is a Cluster with one blocked user on each primary, a complete membership hash, and a
+// checker of it.
 type clusterRig struct {
 	fixture
 
@@ -52,7 +53,8 @@ type clusterRig struct {
 
 func newClusterRig(t *testing.T) *clusterRig {
 	t.Helper()
-	// Otherwise no primary answers while one of them is known to be gone, which cannot be changed from here.
+	// Otherwise no primary answers while one of them is known to be gone, which cannot be changed
+	// from here.
 	env := testenv.Cluster(t, "--cluster-require-full-coverage", "no")
 	r := &clusterRig{fixture: fixture{t: t, client: env.ClusterClient(), keys: rediskey.Keys{Prefix: "ws-test"}}, env: env, users: make([]string, 3)}
 	for n := 0; r.users[0] == "" || r.users[1] == "" || r.users[2] == ""; n++ {
@@ -82,7 +84,8 @@ func (r *clusterRig) check(primary int) checker.Decision {
 	return r.checker.Check(r.t.Context(), checker.Subject{User: r.users[primary]})
 }
 
-// TestClusterPrimaryKilledKeepsDenying: what the other primaries have is denied all along, and everything once a replica is elected.
+// TestClusterPrimaryKilledKeepsDenying: what the other primaries have is denied all along, and
+// everything once a replica is elected.
 func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	t.Parallel()
 	for name, pick := range map[string]func(r *clusterRig) int{
@@ -118,8 +121,9 @@ func TestClusterPrimaryKilledKeepsDenying(t *testing.T) {
 	}
 }
 
-// TestClusterPrimaryHangsDelaysNoOther: a server that takes requests and answers none costs the others nothing after a while, and no client
-// is let through for it whom another server has blocked.
+// TestClusterPrimaryHangsDelaysNoOther: a server that takes requests and answers none costs the
+// others nothing after a while, and no client is let through for it whom another server has
+// blocked.
 func TestClusterPrimaryHangsDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	r := newClusterRig(t)
@@ -143,7 +147,8 @@ func TestClusterPrimaryHangsDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestSilentServerIsSpared: a server is spared only once it has let several wait, is tried now and then, and asked again once it answers.
+// TestSilentServerIsSpared: a server is spared only once it has let several wait, is tried now and
+// then, and asked again once it answers.
 func TestSilentServerIsSpared(t *testing.T) {
 	t.Parallel()
 	var s silences
@@ -169,7 +174,8 @@ func TestSilentServerIsSpared(t *testing.T) {
 	}
 }
 
-// TestPartialReplyIsAnErrorAndHidesNothing: what a server of the cluster can't say is an error that names it, and no block is lost over it.
+// TestPartialReplyIsAnErrorAndHidesNothing: what a server of the cluster can't say is an error that
+// names it, and no block is lost over it.
 func TestPartialReplyIsAnErrorAndHidesNothing(t *testing.T) {
 	t.Parallel()
 	r := newClusterRig(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// A question is what one look-up reads from Redis, and the reply. Questions are pooled so that a check
-// allocates little.
+// A question is what one look-up reads from Redis, and the reply. Questions are pooled so that a
+// check allocates little.
 type question struct {
 	keys   []string // of the blocks
 	fields []string // of the membership hash
@@ -23,8 +23,8 @@ type question struct {
 	ends     []int
 }
 
-// A reply holds, for each scope, the values of its block key and of its field in the membership hash;
-// nil for a missing one.
+// A reply holds, for each scope, the values of its block key and of its field in the membership
+// hash; nil for a missing one.
 type reply struct {
 	blocks  []any
 	members []any

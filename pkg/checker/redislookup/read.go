@@ -11,9 +11,9 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// A reader answers questions in one round trip: on a single server by one MGET and one HMGET, otherwise
-// by one GET per key, which go-redis groups by server and sends to all servers at the same time. For a
-// Cluster see clusterReader.
+// A reader answers questions in one round trip: on a single server by one MGET and one HMGET,
+// otherwise by one GET per key, which go-redis groups by server and sends to all servers at the
+// same time. For a Cluster see clusterReader.
 type reader struct {
 	client    redis.UniversalClient
 	hash      string // key of the membership hash
@@ -21,8 +21,8 @@ type reader struct {
 	trips     sync.Pool
 }
 
-// A trip holds the pooled buffers of a round trip. Arguments are pointers to strings, which go-redis
-// accepts and which do not allocate as interface values.
+// A trip holds the pooled buffers of a round trip. Arguments are pointers to strings, which
+// go-redis accepts and which do not allocate as interface values.
 type trip struct {
 	pipe        redis.Pipeliner
 	mget, hmget []any
@@ -94,7 +94,8 @@ func collect(gets []*redis.StringCmd, mget *redis.SliceCmd) {
 	mget.SetErr(errors.Join(errs...))
 }
 
-// deliver gives each question its part of the n values of block keys and n+1 values of the membership hash.
+// deliver gives each question its part of the n values of block keys and n+1 values of the
+// membership hash.
 func deliver(questions []*question, n int, blocks, members *redis.SliceCmd, execErr error) {
 	blockValues, blocksErr := whole(blocks, n, execErr)
 	memberValues, membersErr := whole(members, n+1, execErr)

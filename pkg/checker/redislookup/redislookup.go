@@ -1,10 +1,10 @@
 // Package redislookup is a [checker.Lookup] over Redis. It takes one round trip for all scopes of a
 // request, permanent blocks included.
 //
-// It reads what detectors write: the block key of each scope, and the scope's field in the membership
-// hash of permanent blocks. A detector adds a field to the hash that says it is complete. Without that
-// field a scope missing from the hash may still be blocked; [WithPermanentTier] and [WithColdLookup]
-// say what happens then.
+// It reads what detectors write: the block key of each scope, and the scope's field in the
+// membership hash of permanent blocks. A detector adds a field to the hash that says it is
+// complete. Without that field a scope missing from the hash may still be blocked;
+// [WithPermanentTier] and [WithColdLookup] say what happens then.
 package redislookup
 
 import (
@@ -77,7 +77,8 @@ func WithClock(now func() time.Time) Option {
 	return func(l *Lookup) { l.now = now }
 }
 
-// New returns a Lookup over client. The caller closes the client, which should not retry (MaxRetries
+// New returns a Lookup over client. The caller closes the client, which should not retry
+// (MaxRetries
 // -1) and should have ContextTimeoutEnabled, like those that [Connect] makes.
 func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	l := &Lookup{client: client, keys: rediskey.Keys{Prefix: rediskey.DefaultPrefix}, now: time.Now}
@@ -95,9 +96,9 @@ func New(client redis.UniversalClient, opts ...Option) *Lookup {
 	return l
 }
 
-// HonoursDeadline reports whether Lookup returns by its context's deadline, with what it has found by
-// then. It does with a plain or Cluster client that has ContextTimeoutEnabled, if the cold look-up
-// does too.
+// HonoursDeadline reports whether Lookup returns by its context's deadline, with what it has found
+// by then. It does with a plain or Cluster client that has ContextTimeoutEnabled, if the cold
+// look-up does too.
 func (l *Lookup) HonoursDeadline() bool {
 	if l.cold != nil {
 		cold, ok := l.cold.(interface{ HonoursDeadline() bool })

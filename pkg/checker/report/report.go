@@ -1,11 +1,11 @@
 // Package report publishes the decisions of a [checker.Checker] as enforcement events:
-// audit.enforcement.blocked for denied requests, audit.enforcement.evaluation_failed for failed checks.
-// Events are written as JSON lines to a writer, to a Redis stream, or both, in the same format as the
-// detectors' events.
+// audit.enforcement.blocked for denied requests, audit.enforcement.evaluation_failed for failed
+// checks. Events are written as JSON lines to a writer, to a Redis stream, or both, in the same
+// format as the detectors' events.
 //
-// A request only increments a counter. Once a second, one event is written per blocked scope and per
-// pair of error class and fail mode, with the number of requests in enforcement.count. Memory and event
-// rate therefore stay bounded, however many requests and addresses an attacker uses.
+// A request only increments a counter. Once a second, one event is written per blocked scope and
+// per pair of error class and fail mode, with the number of requests in enforcement.count. Memory
+// and event rate therefore stay bounded, however many requests and addresses an attacker uses.
 package report
 
 import (
@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	// maxText is the maximum length, in bytes, of a client-chosen value in an event. Values that are
-	// equal up to it share an event.
+	// maxText is the maximum length, in bytes, of a client-chosen value in an event. Values that
+	// are equal up to it share an event.
 	maxText = 256
 	// maxBatches is how many seconds of events are queued for a slow or failing sink.
 	maxBatches = 16
@@ -50,8 +50,8 @@ type Reporter struct {
 	dropped atomic.Uint64
 }
 
-// A key identifies the requests that share an event. Beyond the limit of WithMaxScopes, requests share the
-// key of their type.
+// A key identifies the requests that share an event. Beyond the limit of WithMaxScopes, requests
+// share the key of their type.
 type key struct {
 	typ         string
 	scope       checker.Scope
@@ -97,8 +97,8 @@ type Stats struct {
 // Stats returns the totals.
 func (r *Reporter) Stats() Stats { return Stats{Emitted: r.emitted.Load(), Dropped: r.dropped.Load()} }
 
-// Close writes the remaining events and waits until that is done or ctx ends; its error then means that
-// events were lost. It may be called more than once.
+// Close writes the remaining events and waits until that is done or ctx ends; its error then means
+// that events were lost. It may be called more than once.
 func (r *Reporter) Close(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.closed {

@@ -279,7 +279,8 @@ func TestFailingSinkIsRetried(t *testing.T) {
 	}
 }
 
-// TestStuckSinkDelaysNothing: neither requests nor other sinks wait for it, and Close returns by its deadline.
+// TestStuckSinkDelaysNothing: neither requests nor other sinks wait for it, and Close returns by
+// its deadline.
 func TestStuckSinkDelaysNothing(t *testing.T) {
 	t.Parallel()
 	stuck, fine := &tap{wait: make(chan struct{})}, &tap{}

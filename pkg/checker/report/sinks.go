@@ -22,8 +22,8 @@ const (
 	firstPause = 100 * time.Millisecond
 )
 
-// DefaultStream is the detectors' stream of enforcement events. DefaultMaxLen is the approximate number of
-// entries kept in it.
+// DefaultStream is the detectors' stream of enforcement events. DefaultMaxLen is the approximate
+// number of entries kept in it.
 const (
 	DefaultStream = "audit:enforcement"
 	DefaultMaxLen = 100_000
@@ -111,8 +111,8 @@ type Client interface {
 	Pipeline() redis.Pipeliner
 }
 
-// WithStream adds each event to a Redis stream, trimmed to about maxLen entries. An empty stream means
-// [DefaultStream], and maxLen 0 means [DefaultMaxLen].
+// WithStream adds each event to a Redis stream, trimmed to about maxLen entries. An empty stream
+// means [DefaultStream], and maxLen 0 means [DefaultMaxLen].
 func WithStream(client Client, name string, maxLen int64) Option {
 	if name == "" {
 		name = DefaultStream
@@ -141,8 +141,8 @@ func WithStream(client Client, name string, maxLen int64) Option {
 	}
 }
 
-// WithLogger logs each evaluation_failed event at level ERROR, with the text of the last error, which
-// the event itself omits.
+// WithLogger logs each evaluation_failed event at level ERROR, with the text of the last error,
+// which the event itself omits.
 func WithLogger(log *slog.Logger) Option {
 	return func(o *options) {
 		o.add(func(ctx context.Context, batch []*tally) error {
@@ -159,8 +159,8 @@ func WithLogger(log *slog.Logger) Option {
 	}
 }
 
-// WithResource sets the resource attributes of the events, such as service.name, which is "wardstream"
-// by default.
+// WithResource sets the resource attributes of the events, such as service.name, which is
+// "wardstream" by default.
 func WithResource(attributes map[string]string) Option {
 	return func(o *options) { o.origin.Resource = attributes }
 }
@@ -179,8 +179,8 @@ func WithInterval(d time.Duration) Option {
 	}
 }
 
-// WithMaxScopes sets how many events are written per interval at most; 1,024 by default. Requests of
-// further scopes are counted in one event without a scope.
+// WithMaxScopes sets how many events are written per interval at most; 1,024 by default. Requests
+// of further scopes are counted in one event without a scope.
 func WithMaxScopes(n int) Option {
 	return func(o *options) {
 		if n > 0 {
@@ -189,8 +189,8 @@ func WithMaxScopes(n int) Option {
 	}
 }
 
-// WithTraceParent sets the function that returns the W3C trace context of a denied request. An event
-// for several requests has that of the first.
+// WithTraceParent sets the function that returns the W3C trace context of a denied request. An
+// event for several requests has that of the first.
 func WithTraceParent(trace func(context.Context) string) Option {
 	return func(o *options) { o.trace = trace }
 }

@@ -1,9 +1,9 @@
-// Package httppublish is net/http middleware that publishes an audit event for each response, and with
-// [WithRequests] for each request before it is handled.
+// Package httppublish is net/http middleware that publishes an audit event for each response, and
+// with [WithRequests] for each request before it is handled.
 //
-// Events of denials by the checker's middleware have the attribute [AttributeDenied]. Detection skips them,
-// so that a blocked client does not prolong its own block. Wrap this middleware in the checker's to publish
-// no events of denied requests.
+// Events of denials by the checker's middleware have the attribute [AttributeDenied]. Detection
+// skips them, so that a blocked client does not prolong its own block. Wrap this middleware in the
+// checker's to publish no events of denied requests.
 package httppublish
 
 import (
@@ -46,16 +46,16 @@ type middleware struct {
 	requests  bool
 }
 
-// WithTrustedProxies sets the proxies whose header about the client's address is believed. Use the checker's.
-// By default there are none, and the peer is the client. If the client is unknown or is one of the proxies,
-// the event has no address.
+// WithTrustedProxies sets the proxies whose header about the client's address is believed. Use the
+// checker's. By default there are none, and the peer is the client. If the client is unknown or is
+// one of the proxies, the event has no address.
 func WithTrustedProxies(t checker.TrustedProxies) Option {
 	return func(m *middleware) { m.proxies = t }
 }
 
-// WithSubject calls fill to complete the Subject, like httpcheck.WithSubject; one function can serve both.
-// IP, User, Username and Session become attributes. It is called once per event; for a response, after the
-// handler has run.
+// WithSubject calls fill to complete the Subject, like httpcheck.WithSubject; one function can
+// serve both. IP, User, Username and Session become attributes. It is called once per event; for a
+// response, after the handler has run.
 func WithSubject(fill func(*http.Request, *checker.Subject)) Option {
 	return func(m *middleware) { m.subject = fill }
 }
@@ -65,30 +65,32 @@ func WithRoute(route func(*http.Request) string) Option {
 	return func(m *middleware) { m.route = route }
 }
 
-// WithTraceParent replaces the header traceparent as the source of the W3C trace context, for applications
-// that start a span of their own.
+// WithTraceParent replaces the header traceparent as the source of the W3C trace context, for
+// applications that start a span of their own.
 func WithTraceParent(trace func(*http.Request) string) Option {
 	return func(m *middleware) { m.trace = trace }
 }
 
-// WithEvent calls amend with every event before it is published. It may add, replace and delete attributes.
+// WithEvent calls amend with every event before it is published. It may add, replace and delete
+// attributes.
 func WithEvent(amend func(*http.Request, *publisher.Event)) Option {
 	return func(m *middleware) { m.amend = amend }
 }
 
-// WithSkip publishes no events of requests for which skip returns true. It may be given several times.
+// WithSkip publishes no events of requests for which skip returns true. It may be given several
+// times.
 func WithSkip(skip func(*http.Request) bool) Option {
 	return func(m *middleware) { m.skip = append(m.skip, skip) }
 }
 
-// WithRequests also publishes an event of type [TypeRequest] before a request is handled. It has no route,
-// which is not known yet.
+// WithRequests also publishes an event of type [TypeRequest] before a request is handled. It has no
+// route, which is not known yet.
 func WithRequests() Option {
 	return func(m *middleware) { m.requests = true }
 }
 
-// Middleware returns middleware that publishes to p. The wrapped ResponseWriter has the optional interfaces
-// of the original, such as http.Flusher, and works with http.ResponseController.
+// Middleware returns middleware that publishes to p. The wrapped ResponseWriter has the optional
+// interfaces of the original, such as http.Flusher, and works with http.ResponseController.
 func Middleware(p *publisher.Publisher, opts ...Option) func(http.Handler) http.Handler {
 	m := &middleware{
 		publisher: p, route: Pattern,
@@ -102,8 +104,9 @@ func Middleware(p *publisher.Publisher, opts ...Option) func(http.Handler) http.
 	}
 }
 
-// Pattern returns the path of the pattern that http.ServeMux matched: "/users/{id}" of "GET /users/{id}". The
-// mux sets it in the request it is given, so middleware in between must not replace the request.
+// Pattern returns the path of the pattern that http.ServeMux matched: "/users/{id}" of "GET
+// /users/{id}". The mux sets it in the request it is given, so middleware in between must not
+// replace the request.
 func Pattern(r *http.Request) string {
 	slash := strings.IndexByte(r.Pattern, '/') // after method and host
 	if slash < 0 {

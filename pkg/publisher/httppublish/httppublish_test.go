@@ -225,8 +225,8 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestProxyAddressesAreNotPublished: a request that a trusted proxy names no client for has no address, so that no rule counts it
-// against the proxy.
+// TestProxyAddressesAreNotPublished: a request that a trusted proxy names no client for has no
+// address, so that no rule counts it against the proxy.
 func TestProxyAddressesAreNotPublished(t *testing.T) {
 	t.Parallel()
 	proxies, err := checker.ParseTrustedProxies([]string{"127.0.0.0/8", "10.0.0.0/8"}, 0)
@@ -416,8 +416,8 @@ func TestDenialsInsideAreMarked(t *testing.T) {
 	}
 }
 
-// BenchmarkMiddleware is what a request pays. "full" leaves out what the sending costs the other core: the event is
-// made and finds no room.
+// BenchmarkMiddleware is what a request pays. "full" leaves out what the sending costs the other
+// core: the event is made and finds no room.
 func BenchmarkMiddleware(b *testing.B) {
 	env := testenv.Redis(b)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
