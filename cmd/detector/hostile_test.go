@@ -30,7 +30,7 @@ func fit(text string) bool {
 }
 
 // TestHostileValuesAreEscapedEverywhere: whatever the names are that a producer reports, each is
-// blocked, and nobody else is; and nothing of them gets through to a terminal, a log, a metric or a
+// blocked, and no other client is; and nothing of them gets through to a terminal, a log, a metric or a
 // statement as anything but text.
 func TestHostileValuesAreEscapedEverywhere(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,8 @@ func documentedKeys(t *testing.T) []*regexp.Regexp {
 	return out
 }
 
-// TestStdoutDisabledWritesNothing: with events.stdout: false nothing is written there, and the stream has the events.
+// TestStdoutDisabledWritesNothing: with events.stdout: false nothing is written there, and the
+// stream has the events.
 func TestStdoutDisabledWritesNothing(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, everyKind)
@@ -104,7 +105,8 @@ func TestStdoutDisabledWritesNothing(t *testing.T) {
 	}
 }
 
-// TestTemporaryBlocksInPostgresOnlyIfConfigured: they are there if the configuration says so, and otherwise not.
+// TestTemporaryBlocksInPostgresOnlyIfConfigured: they are there if the configuration says so, and
+// otherwise not.
 func TestTemporaryBlocksInPostgresOnlyIfConfigured(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"": 0, "blocks: {temp_blocks_in_postgres: true}\n": 1} {
@@ -122,8 +124,9 @@ func TestTemporaryBlocksInPostgresOnlyIfConfigured(t *testing.T) {
 	}
 }
 
-// TestDocumentedMetrics: a worker that has seen everything exports the metrics of docs/reference/metrics.md and
-// no others, each with the type and the labels that the page gives it.
+// TestDocumentedMetrics: a worker that has seen everything exports the metrics of
+// docs/reference/metrics.md and no others, each with the type and the labels that the page gives
+// it.
 func TestDocumentedMetrics(t *testing.T) {
 	t.Parallel()
 	want := documentedMetrics(t)
@@ -154,7 +157,8 @@ func TestDocumentedMetrics(t *testing.T) {
 	})
 }
 
-// documentedMetrics are the detector's metrics as the page has them: "counter `reason`, `stream`" by name.
+// documentedMetrics are the detector's metrics as the page has them: "counter `reason`, `stream`"
+// by name.
 func documentedMetrics(t *testing.T) map[string]string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/reference/metrics.md")
@@ -194,7 +198,8 @@ func exportedMetrics(body string) map[string]string {
 	return out
 }
 
-// TestHealthDuringAnOutage: without Redis the worker is alive and not ready, and afterwards it goes on by itself.
+// TestHealthDuringAnOutage: without Redis the worker is alive and not ready, and afterwards it goes
+// on by itself.
 func TestHealthDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivateRedis(t, "--appendonly", "yes", "--appendfsync", "always")

@@ -210,7 +210,8 @@ func run(t *testing.T, bin, page, script string) {
 // tutorial is the page whose reader compiles a program of their own.
 const tutorial = "docs/tutorial/first-block.md"
 
-// linkModule makes dir look like the checkout to the go command, with room for a package of the reader's.
+// linkModule makes dir look like the checkout to the go command, with room for a package of the
+// reader's.
 func linkModule(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"go.mod", "go.sum", "internal", "pkg", "schema"} {

@@ -118,7 +118,8 @@ const questions, fewestQuestions = "docs/questions.md", 14
 // [keys.go](../internal/rediskey/keys.go) `Keys`.
 var answer = regexp.MustCompile(`\]\(([^)]+\.go)\) ` + "`([^`]+)`")
 
-// TestQuestionsAreAnswered: each question has a link, and each Go file that answers one holds the name beside it.
+// TestQuestionsAreAnswered: each question has a link, and each Go file that answers one holds the
+// name beside it.
 func TestQuestionsAreAnswered(t *testing.T) {
 	t.Parallel()
 	rows := 0

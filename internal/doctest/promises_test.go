@@ -20,8 +20,8 @@ const fewestPromises = 15
 // named is a test as the pages name it: `internal/wire.TestDecodeFlatValues`, maybe with a subtest.
 var named = regexp.MustCompile("`([a-z0-9/_-]+)\\.((?:Test|Fuzz|Benchmark)[A-Za-z0-9_]+)(?:/[^`]*)?`")
 
-// TestPromises: each row of docs/promises, and of the page on security, names a test that exists, so that
-// nothing is promised that no test holds, and no test goes away unnoticed.
+// TestPromises: each row of docs/promises, and of the page on security, names a test that exists,
+// so that nothing is promised that no test holds, and no test goes away unnoticed.
 func TestPromises(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(root, "docs/promises/*.md"))

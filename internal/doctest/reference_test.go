@@ -245,7 +245,8 @@ func composed(name string, found map[string]bool) bool {
 // deadReason is a constant that a dead letter's reason begins with.
 var deadReason = regexp.MustCompile(`\breason[A-Z]\w* *= "([a-z ]+)`)
 
-// TestDeadLetterReasonsPage: every reason that the code gives is on the page. Those of the decoder have a test beside it.
+// TestDeadLetterReasonsPage: every reason that the code gives is on the page. Those of the decoder
+// have a test beside it.
 func TestDeadLetterReasonsPage(t *testing.T) {
 	t.Parallel()
 	text, found := prose(t, "docs/reference/dead-letters.md"), 0
