@@ -35,22 +35,23 @@ var allowed = map[string][]string{
 	"internal/enforce": {"pkg/checker", "internal/event", "internal/rules", "internal/window"},
 
 	// What talks to Redis and Postgres.
-	"internal/consumer":           {"internal/deadletter", "internal/redisconn", "internal/rediskey", "internal/redisurl", "internal/resp"},
-	"internal/deadletter":         {"internal/rediskey", "internal/resp"},
+	"internal/consumer":           {"internal/deadletter", "internal/redisconn", "internal/rediskey", "internal/redislua", "internal/redisurl", "internal/resp"},
+	"internal/deadletter":         {"internal/rediskey", "internal/redislua", "internal/resp"},
 	"internal/cooldown":           {"internal/rediskey"},
 	"internal/uncounted":          {"internal/event", "internal/rediskey", "internal/rules"},
 	"internal/resp":               {},
+	"internal/redislua":           {},
 	"internal/rediskey":           {"pkg/checker"}, // the names of keys, for all of these alike
 	"internal/sinks":              {"internal/wire"},
 	"internal/sinks/sinkset":      {"internal/config", "internal/sinks", "internal/wire"},
-	"internal/streamclock":        {"internal/wire"},
+	"internal/streamclock":        {"internal/redislua", "internal/wire"},
 	"internal/store":              {"pkg/checker", "internal/wire"},
 	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},
 	"internal/store/pgstore":      {"pkg/checker", "internal/store", "internal/wire"},
-	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/rediskey", "internal/store", "internal/wire"},
+	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/rediskey", "internal/redislua", "internal/store", "internal/wire"},
 	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redisstore"},
 	"internal/window/memwindow":   {"internal/window"},
-	"internal/window/rediswindow": {"internal/rediskey", "internal/window"},
+	"internal/window/rediswindow": {"internal/rediskey", "internal/redislua", "internal/window"},
 	"internal/postgresurl":        {}, // for both programs alike
 	"internal/redisconn":          {}, // what go-redis leaves out, for every client alike
 	"internal/redisurl":           {},

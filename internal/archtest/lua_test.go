@@ -8,6 +8,29 @@ import (
 	"testing"
 )
 
+// TestScriptsAreInFilesOfTheirOwn: a Lua script in a Go string has no header that is checked.
+func TestScriptsAreInFilesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(filepath.Join(root, "internal"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, call := range []string{"redis.call(", "redis.pcall(", "redis.NewScript("} {
+			if strings.Contains(string(src), call) {
+				t.Errorf("%s has %s: move the script to a .lua file beside it and make it with redislua.New", path, call)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestScriptsAreDocumented: each Lua script begins with its keys, its
 // arguments, its result and what it costs Redis.
 func TestScriptsAreDocumented(t *testing.T) {

@@ -51,7 +51,7 @@
 //
 // Once a stream, maintainer.go does the housekeeping: lagmonitor.go and sampler.go measure, trimmer.go
 // trims to the retention, janitor.go removes consumers that are gone, redater.go corrects deliveries
-// in the future. metrics.go has the metrics, failures.go classifies errors, lua.go is what scripts
+// in the future. metrics.go has the metrics, failures.go classifies errors, scripts.go is what scripts
 // begin with.
 //
 // Redis 6.2 is enough, or Valkey; Redis Cluster and Sentinel work.

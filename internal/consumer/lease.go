@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 )
 
 // Two processes of one consumer name would take each other's pending entries for their own and
@@ -33,29 +35,15 @@ const (
 // ErrNameInUse says that another running process of the group has the consumer name.
 var ErrNameInUse = errors.New("another worker of the group that is running has that consumer name")
 
-// keepScript renews a lease, also one that Redis has lost, unless it is another's by now.
-//
-//	KEYS: the lease
-//	ARGV: its value, its TTL in ms
-//	Result: 1 if it is ours
-//	Cost: O(1)
-var keepScript = redis.NewScript(`
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-`)
+//go:embed scripts/keep_lease.lua
+var keepSource string
 
-// endScript deletes a lease that still has its value.
-//
-//	KEYS: the lease
-//	ARGV: the value
-//	Result: 1 if it was deleted
-//	Cost: O(1)
-var endScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-`)
+var keepScript = redislua.New(keepSource)
+
+//go:embed scripts/end_lease.lua
+var endSource string
+
+var endScript = redislua.New(endSource)
 
 // LeaseOptions configure [Acquire].
 type LeaseOptions struct {

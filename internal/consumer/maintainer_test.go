@@ -173,7 +173,7 @@ func TestEntryIDsAreComparedExactly(t *testing.T) {
 		{"9007199254740992-0", "9007199254740993-0", 1},
 		{"18446744073709551614-18446744073709551615", "18446744073709551615-0", 1},
 	} {
-		got, err := b.client.Eval(context.Background(), luaPrelude+`return before(ARGV[1], ARGV[2]) and 1 or 0`, nil, tc.a, tc.b).Int64()
+		got, err := b.client.Eval(context.Background(), prelude+`return before(ARGV[1], ARGV[2]) and 1 or 0`, nil, tc.a, tc.b).Int64()
 		if err != nil || got != tc.want {
 			t.Errorf("before(%s, %s) is %d, %v", tc.a, tc.b, got, err)
 		}

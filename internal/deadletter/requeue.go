@@ -2,10 +2,13 @@ package deadletter
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wardstream/wardstream/internal/redislua"
 )
 
 // fieldEventID identifies an event to windows that count events. A requeued entry has a new entry
@@ -14,20 +17,10 @@ const fieldEventID = "event_id"
 
 const requeuePage = 100 // dead letters read at once
 
-// requeueScript moves a dead letter back, if it is still there.
-//
-//	KEYS: the dead-letter stream, the stream
-//	ARGV: the dead letter's ID, then the names and values of the entry
-//	Result: the new entry's ID; nil if the dead letter is gone
-//	Cost: O(log n) plus the entry's size
-var requeueScript = redis.NewScript(`
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
-	return false
-end
-local id = redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
-redis.call('XDEL', KEYS[1], ARGV[1])
-return id
-`)
+//go:embed scripts/requeue.lua
+var requeueSource string
+
+var requeueScript = redislua.New(requeueSource)
 
 // Errors of requeueing a dead letter.
 var (

@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/resp"
 )
 
@@ -17,21 +19,10 @@ import (
 // entries sends many of them.
 const writeChunk = 64
 
-// writeScript moves an entry to the dead-letter stream, unless it is no longer
-// pending. It is acked last, so that a refused XADD (no memory, wrong type) loses nothing.
-//
-//	KEYS: the stream, its dead-letter stream
-//	ARGV: group, entry ID, about how many dead letters to keep, then names and values
-//	Result: the dead letter's ID; nil if the entry isn't pending
-//	Cost: O(log n) of the pending list, plus the entry's size
-var writeScript = redis.NewScript(`
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then
-	return false
-end
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 4))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-return id
-`)
+//go:embed scripts/write.lua
+var writeSource string
+
+var writeScript = redislua.New(writeSource)
 
 // A Writer moves pending entries of one stream's group to the dead-letter stream. It is safe for
 // concurrent use.
@@ -77,8 +68,8 @@ func (w *Writer) writeChunk(ctx context.Context, letters []Letter) ([]Outcome, e
 	outcomes := make([]Outcome, len(letters))
 	err := w.writePipelined(ctx, letters, outcomes)
 	if resp.IsError(err, "NOSCRIPT") {
-		if err := writeScript.Load(ctx, w.Client).Err(); err != nil {
-			return outcomes, fmt.Errorf("load script: %w", err)
+		if err := writeScript.Load(ctx, w.Client); err != nil {
+			return outcomes, err
 		}
 		err = w.writePipelined(ctx, letters, outcomes)
 	}

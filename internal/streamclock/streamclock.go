@@ -4,12 +4,14 @@ package streamclock
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
@@ -20,13 +22,10 @@ const Skew = time.Second
 // ErrReply is in the chain of the error of a reply that is not a time.
 var ErrReply = errors.New("the reply is not a time")
 
-// timeScript asks the node that has a stream for its time.
-//
-//	KEYS: the stream
-//	ARGV: none
-//	Result: seconds and microseconds, as TIME
-//	Cost: O(1)
-var timeScript = redis.NewScript(`return redis.call('TIME')`)
+//go:embed scripts/time.lua
+var timeSource string
+
+var timeScript = redislua.New(timeSource)
 
 // A Clock is the clock of Redis. It is safe for concurrent use.
 type Clock struct{ Client redis.UniversalClient }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -33,18 +34,18 @@ func (b *Blocks) announceAll(ctx context.Context) error {
 }
 
 func (b *Blocks) announceFields(ctx context.Context, fields []string) error {
-	var calls []call
+	var calls []redislua.Call
 	for start := 0; start < len(fields); start += changesPerCall {
 		args := []any{rand.Text(), changesKept, milliseconds(changesTTL), changesPerEntry}
 		for _, field := range fields[start:min(start+changesPerCall, len(fields))] {
 			args = append(args, field)
 		}
-		calls = append(calls, call{script: b.scripts.announce, keys: []string{b.keys.Changes(), b.keys.ChangesHead()}, args: args})
+		calls = append(calls, redislua.Call{Script: b.scripts.announce, Keys: []string{b.keys.Changes(), b.keys.ChangesHead()}, Args: args})
 	}
 	if len(calls) == 0 {
 		return nil
 	}
-	cmds, err := run(ctx, b.client, calls, nil)
+	cmds, err := redislua.RunAll(ctx, b.client, calls, nil)
 	if err != nil {
 		return fmt.Errorf("announce changes: %w", err)
 	}

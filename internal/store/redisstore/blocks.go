@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -108,9 +109,9 @@ func (b *Blocks) Unblock(ctx context.Context, r store.Revocation) ([]checker.Blo
 	}
 	field := rediskey.MemberField(r.Scope)
 	var warm *redis.IntCmd
-	cmds, err := run(ctx, b.client, []call{{
-		script: b.scripts.unblock, keys: b.allKeys(r.Scope),
-		args: []any{r.At.UnixMilli(), milliseconds(b.tombstoneTTL), field, rand.Text(), milliseconds(b.ttl), max(r.Now.UnixMilli(), 0)},
+	cmds, err := redislua.RunAll(ctx, b.client, []redislua.Call{{
+		Script: b.scripts.unblock, Keys: b.allKeys(r.Scope),
+		Args: []any{r.At.UnixMilli(), milliseconds(b.tombstoneTTL), field, rand.Text(), milliseconds(b.ttl), max(r.Now.UnixMilli(), 0)},
 	}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
 	if err != nil {
 		return nil, fmt.Errorf("unblock: %w", err)
@@ -184,15 +185,15 @@ type change struct{ field, value, only string }
 // the Python library reload. It returns the previous values of the fields.
 func (b *Blocks) changeMembers(ctx context.Context, changes []change) ([]string, error) {
 	var had []string
-	for start := 0; start < len(changes); start += callsPerPipeline {
-		part := changes[start:min(start+callsPerPipeline, len(changes))]
+	for start := 0; start < len(changes); start += redislua.CallsPerPipeline {
+		part := changes[start:min(start+redislua.CallsPerPipeline, len(changes))]
 		args := []any{rand.Text(), milliseconds(b.ttl)}
 		for _, c := range part {
 			args = append(args, c.field, c.value, c.only)
 		}
 		var warm *redis.IntCmd
-		cmds, err := run(ctx, b.client, []call{{
-			script: b.scripts.member, keys: []string{b.keys.Permanent(), b.keys.Generation()}, args: args,
+		cmds, err := redislua.RunAll(ctx, b.client, []redislua.Call{{
+			Script: b.scripts.member, Keys: []string{b.keys.Permanent(), b.keys.Generation()}, Args: args,
 		}}, func(pipe redis.Pipeliner) { warm = pipe.Del(ctx, b.keys.Warm()) })
 		if err != nil {
 			return nil, fmt.Errorf("change membership hash: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -29,7 +30,7 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []st
 	}
 	members := pipe.HMGet(ctx, b.keys.Permanent(), fields...)
 	cmds, err := pipe.Exec(ctx)
-	if err := firstFailure(cmds, err); err != nil {
+	if err := redislua.FirstFailure(cmds, err); err != nil {
 		return nil, nil, fmt.Errorf("read permanent blocks: %w", err)
 	}
 	states, undurable = make([]store.State, len(scopes)), make([]checker.Block, len(scopes))
@@ -129,29 +130,29 @@ func (b *Blocks) Refresh(ctx context.Context, blocks []checker.Block) error {
 // copies writes block keys, and with changes also the membership hash. A key with a foreign value
 // is left unchanged.
 func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change, with func(redis.Pipeliner)) ([]store.Outcome, error) {
-	calls := make([]call, len(puts))
+	calls := make([]redislua.Call, len(puts))
 	for i, p := range puts {
 		value, err := wire.EncodeCopy(p.Block)
 		if err != nil {
 			return nil, fmt.Errorf("encode copy: %w", err)
 		}
-		calls[i] = call{
-			script: b.scripts.copyOf, keys: b.blockKeys(p.Block.Scope),
-			args: []any{value, evidenceTime(p), milliseconds(b.ttl)},
+		calls[i] = redislua.Call{
+			Script: b.scripts.copyOf, Keys: b.blockKeys(p.Block.Scope),
+			Args: []any{value, evidenceTime(p), milliseconds(b.ttl)},
 		}
 		if changes != nil {
-			calls[i].keys = b.allKeys(p.Block.Scope)
-			calls[i].args = append(calls[i].args, changes[i].field, changes[i].value, rand.Text())
+			calls[i].Keys = b.allKeys(p.Block.Scope)
+			calls[i].Args = append(calls[i].Args, changes[i].field, changes[i].value, rand.Text())
 		}
 	}
-	cmds, err := run(ctx, b.client, calls, with)
+	cmds, err := redislua.RunAll(ctx, b.client, calls, with)
 	if err != nil {
 		return nil, err
 	}
 	outcomes := make([]store.Outcome, len(puts))
 	for i, cmd := range cmds {
 		n, err := cmd.Int()
-		if err != nil && !wrongType(err) {
+		if err != nil && !redislua.WrongType(err) {
 			return nil, fmt.Errorf("write copy: %w", err)
 		}
 		outcomes[i] = store.Outcome(n) //nolint:gosec // the script's own small numbers

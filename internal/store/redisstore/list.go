@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -109,7 +110,7 @@ func read(ctx context.Context, server redis.Cmdable, keys []string) (map[string]
 		switch value, err := get.Result(); {
 		case err == nil:
 			values[keys[i]] = value
-		case !errors.Is(err, redis.Nil) && !wrongType(err) && !redis.HasErrorPrefix(err, "MOVED"):
+		case !errors.Is(err, redis.Nil) && !redislua.WrongType(err) && !redis.HasErrorPrefix(err, "MOVED"):
 			return nil, fmt.Errorf("read blocks: %w", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -23,7 +24,7 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 	results := make([]store.Result, len(puts))
 	ready := make([]store.Put, 0, len(puts))
 	at := make([]int, 0, len(puts)) // of ready in results
-	calls := make([]call, 0, len(puts))
+	calls := make([]redislua.Call, 0, len(puts))
 	for i, p := range puts {
 		c, prepared, err := b.putCall(p)
 		if err != nil {
@@ -36,7 +37,7 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 		return results, nil
 	}
 	members, with := b.alongside(ctx, ready)
-	cmds, err := run(ctx, b.client, calls, with)
+	cmds, err := redislua.RunAll(ctx, b.client, calls, with)
 	if err != nil {
 		return nil, fmt.Errorf("put blocks: %w", err)
 	}
@@ -57,23 +58,23 @@ func (b *Blocks) Put(ctx context.Context, puts []store.Put) ([]store.Result, err
 	return results, nil
 }
 
-func (b *Blocks) putCall(p store.Put) (call, store.Put, error) {
+func (b *Blocks) putCall(p store.Put) (redislua.Call, store.Put, error) {
 	p, err := store.Prepare(p, b.now())
 	if err != nil {
-		return call{}, p, err
+		return redislua.Call{}, p, err
 	}
 	value, err := wire.EncodeBlock(p.Block)
 	if err != nil {
-		return call{}, p, fmt.Errorf("%w: %w", store.ErrUnstorable, err)
+		return redislua.Call{}, p, fmt.Errorf("%w: %w", store.ErrUnstorable, err)
 	}
 	scope := p.Block.Scope
 	keys := b.blockKeys(scope)
 	if !b.clustered {
 		keys = append(keys, b.keys.Permanent())
 	}
-	return call{
-		script: b.scripts.put, keys: keys,
-		args: []any{
+	return redislua.Call{
+		Script: b.scripts.put, Keys: keys,
+		Args: []any{
 			value, wire.HeadLen(value) + 1, p.Block.ID, wire.Until(p.Block), evidenceTime(p), milliseconds(b.ttl), rediskey.MemberField(scope),
 		},
 	}, p, nil

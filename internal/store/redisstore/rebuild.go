@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -79,9 +80,9 @@ func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(ch
 	if err := next.finish(ctx); err != nil {
 		return 0, false, errors.Join(err, next.drop(ctx))
 	}
-	cmds, err := run(ctx, b.client, []call{{
-		script: b.scripts.swap, keys: []string{b.keys.Permanent(), next.key, b.keys.Generation()},
-		args: []any{generation, milliseconds(b.ttl)},
+	cmds, err := redislua.RunAll(ctx, b.client, []redislua.Call{{
+		Script: b.scripts.swap, Keys: []string{b.keys.Permanent(), next.key, b.keys.Generation()},
+		Args: []any{generation, milliseconds(b.ttl)},
 	}}, nil)
 	if err != nil {
 		return 0, false, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
+	"github.com/wardstream/wardstream/internal/redislua"
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -64,18 +65,18 @@ func forgetActive(ctx context.Context, keys map[checker.Scope]string, active Act
 
 // discard deletes the keys that still have the given values and returns how many it deleted.
 func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, values map[string]string) (int, error) {
-	calls := make([]call, 0, len(keys))
+	calls := make([]redislua.Call, 0, len(keys))
 	for _, key := range keys {
-		calls = append(calls, call{script: b.scripts.discard, keys: []string{key}, args: []any{values[key]}})
+		calls = append(calls, redislua.Call{Script: b.scripts.discard, Keys: []string{key}, Args: []any{values[key]}})
 	}
-	cmds, err := run(ctx, b.client, calls, nil)
+	cmds, err := redislua.RunAll(ctx, b.client, calls, nil)
 	if err != nil {
 		return 0, fmt.Errorf("discard copies: %w", err)
 	}
 	total := 0
 	for _, cmd := range cmds {
 		n, err := cmd.Int()
-		if err != nil && !wrongType(err) {
+		if err != nil && !redislua.WrongType(err) {
 			return total, fmt.Errorf("discard copies: %w", err)
 		}
 		total += n

@@ -80,10 +80,10 @@ func (s *Store) compact(ctx context.Context, p redis.Pipeliner) maintenance {
 
 func (c *compaction) send(ctx context.Context, p redis.Pipeliner) {
 	if c.head != "" {
-		c.compacted = p.Eval(ctx, compactSource, []string{c.key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10))
+		c.compacted = compactScript.Eval(ctx, p, []string{c.key}, c.head, c.size, c.with, strconv.FormatInt(c.ttl.Milliseconds(), 10))
 	}
 	if c.clearsKey != "" {
-		c.trimmed = p.Eval(ctx, trimSource, []string{c.clearsKey}, c.expired, c.limit, c.marker.Floor)
+		c.trimmed = trimScript.Eval(ctx, p, []string{c.clearsKey}, c.expired, c.limit, c.marker.Floor)
 	}
 }
 

@@ -1,10 +1,16 @@
 package rediswindow
 
-import _ "embed"
+import (
+	_ "embed"
+
+	"github.com/wardstream/wardstream/internal/redislua"
+)
 
 var (
-	//go:embed compact.lua
+	//go:embed scripts/compact.lua
 	compactSource string
-	//go:embed trim.lua
+	//go:embed scripts/trim.lua
 	trimSource string
+
+	compactScript, trimScript = redislua.New(compactSource), redislua.New(trimSource)
 )
