@@ -195,6 +195,23 @@ func TestBlockPermanentDuringPostgresOutageTakesEffect(t *testing.T) {
 	}
 }
 
+// TestCommandsWithoutTableSuggestMigrate: a temporary block and the list work on Redis alone, and
+// warn.
+func TestCommandsWithoutTableSuggestMigrate(t *testing.T) {
+	t.Parallel()
+	in := install(t, testenv.Redis(t), nil, "postgres: {url: '"+testenv.Postgres(t).URL+"'}\n")
+	const suggestion = "table permanent_blocks does not exist; run detector migrate"
+	for _, args := range []string{"block user 42", "unblock user 42", "blocks user 42"} {
+		in.command(strings.Fields(args)...).fails(t, suggestion)
+	}
+	for _, args := range []string{"block ip 203.0.113.9 --ttl 1m", "blocks"} {
+		r := in.command(strings.Fields(args)...)
+		if r.code != 0 || strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "detector: warning: ") || !strings.Contains(r.stderr, suggestion) {
+			t.Errorf("%s: exit %d, stderr %q", args, r.code, r.stderr)
+		}
+	}
+}
+
 // TestBlockUnpublishedEventIsAWarning: a stream that can't be written is a warning; the block is in
 // force.
 func TestBlockUnpublishedEventIsAWarning(t *testing.T) {

@@ -17,7 +17,7 @@ var ErrUnstorable = errors.New("block can't be stored")
 
 // ErrPartial is wrapped by errors that mean that Redis answered, or has the block, and only
 // Postgres failed.
-var ErrPartial = errors.New("Postgres can't be reached")
+var ErrPartial = errors.New("Postgres is not available")
 
 // Unavailable reports whether err is a failure of the store, and not ErrUnstorable.
 func Unavailable(err error) bool { return err != nil && !errors.Is(err, ErrUnstorable) }

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wardstream/wardstream/internal/store"
@@ -25,10 +26,13 @@ import (
 // DefaultTable is the table that our migrations make.
 const DefaultTable = "permanent_blocks"
 
-const longTimeouts = 10
+const (
+	longTimeouts   = 10
+	undefinedTable = "42P01" // SQLSTATE
+)
 
-// ErrNoTable is returned if the table does not exist; "detector migrate" creates it.
-var ErrNoTable = errors.New("table doesn't exist")
+// ErrNoTable is in the chain of the error that says that the table does not exist, and what to do.
+var ErrNoTable = errors.New("does not exist")
 
 // Options configure Blocks; zero values mean the defaults.
 type Options struct {
@@ -49,6 +53,7 @@ const DefaultTimeout = 5 * time.Second
 type Blocks struct {
 	pool    *pgxpool.Pool
 	table   string // quoted
+	noTable error  // wraps ErrNoTable
 	sql     statements
 	timeout time.Duration
 	now     func() time.Time
@@ -75,7 +80,19 @@ func New(pool *pgxpool.Pool, o Options) (*Blocks, error) {
 		return nil, fmt.Errorf("make Postgres block store: %q is neither table nor schema.table", o.Table)
 	}
 	table := pgx.Identifier(parts).Sanitize()
-	return &Blocks{pool: pool, table: table, sql: newStatements(table), timeout: o.Timeout, now: o.Now}, nil
+	return &Blocks{
+		pool: pool, table: table, noTable: noTable(o.Table), sql: newStatements(table), timeout: o.Timeout, now: o.Now,
+	}, nil
+}
+
+// noTable returns the error for a table that does not exist. Only the default one is created by
+// migrations.
+func noTable(table string) error {
+	remedy := "run detector migrate"
+	if table != DefaultTable {
+		remedy = "correct postgres.table"
+	}
+	return fmt.Errorf("table %s %w; %s", table, ErrNoTable, remedy)
 }
 
 // Check returns nil if the table can be read, and ErrNoTable if it does not exist.
@@ -103,7 +120,7 @@ func (b *Blocks) columnLimits(ctx context.Context) (map[string]int, error) {
 		return nil, fmt.Errorf("look for table %s: %w", b.table, err)
 	}
 	if !exists {
-		return nil, fmt.Errorf("table %s: %w", b.table, ErrNoTable)
+		return nil, b.noTable
 	}
 	rows, err := b.pool.Query(ctx, limitsSQL, b.table)
 	if err != nil {
@@ -192,16 +209,24 @@ func (b *Blocks) Each(ctx context.Context, fn func(checker.Block) error) error {
 func (b *Blocks) query(ctx context.Context, sql string, args ...any) ([]checker.Block, error) {
 	rows, err := b.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("query %s: %w", b.table, err)
+		return nil, b.explain("query", err)
 	}
 	blocks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (checker.Block, error) {
 		s, err := scan(row)
 		return s.Block, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", b.table, err)
+		return nil, b.explain("read", err)
 	}
 	return blocks, nil
+}
+
+// explain adds to an error of a statement what to do if the table does not exist.
+func (b *Blocks) explain(doing string, err error) error {
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == undefinedTable {
+		return b.noTable
+	}
+	return fmt.Errorf("%s %s: %w", doing, b.table, err)
 }
 
 // Changed returns at most limit scopes that were blocked or unblocked, by any software, since the
@@ -211,11 +236,11 @@ func (b *Blocks) Changed(ctx context.Context, since time.Time, limit int) ([]che
 	defer cancel()
 	rows, err := b.pool.Query(ctx, b.sql.changed, since, limit)
 	if err != nil {
-		return nil, fmt.Errorf("read changes of %s: %w", b.table, err)
+		return nil, b.explain("read changes of", err)
 	}
 	scopes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[checker.Scope])
 	if err != nil {
-		return nil, fmt.Errorf("read changes of %s: %w", b.table, err)
+		return nil, b.explain("read changes of", err)
 	}
 	return scopes, nil
 }

@@ -210,7 +210,7 @@ func (b *Blocks) Lift(ctx context.Context, scopes []checker.Scope) error {
 		return nil
 	}
 	if _, err := b.pool.Exec(ctx, b.sql.lift, types, values); err != nil {
-		return fmt.Errorf("lift unblocks: %w", classify(err))
+		return fmt.Errorf("lift unblocks: %w", b.explain("write", classify(err)))
 	}
 	return nil
 }

@@ -222,6 +222,12 @@ func TestTable(t *testing.T) {
 	if _, err := missing.Put(ctx, []store.Put{block(user("x"), "a", true)}); !errors.Is(err, pgstore.ErrNoTable) || !store.Unavailable(err) {
 		t.Errorf("Put: %v", err)
 	}
+	if _, err := missing.List(ctx, 0); !errors.Is(err, pgstore.ErrNoTable) || !strings.Contains(err.Error(), "run detector migrate") {
+		t.Errorf("List: %v", err)
+	}
+	if _, err := over(t, env.Pool, "other").Lookup(ctx, []checker.Scope{{Type: "user", Value: "x"}}); !errors.Is(err, pgstore.ErrNoTable) || !strings.Contains(err.Error(), "correct postgres.table") {
+		t.Errorf("Lookup: %v", err)
+	}
 	storetest.Migrate(t, env.Pool)
 	if err := missing.Check(ctx); err != nil {
 		t.Errorf("Check after migrating: %v", err)
