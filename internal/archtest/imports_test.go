@@ -74,8 +74,8 @@ var allowed = map[string][]string{
 		"internal/window/rediswindow", "internal/wire",
 	},
 	"internal/operator": {
-		"pkg/checker", "internal/backends", "internal/config", "internal/enforce", "internal/sinks", "internal/sinks/sinkset", "internal/store",
-		"internal/streamclock", "internal/wire",
+		"pkg/checker", "internal/backends", "internal/config", "internal/enforce", "internal/event", "internal/sinks", "internal/sinks/sinkset",
+		"internal/spelling", "internal/store", "internal/streamclock", "internal/wire",
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
@@ -85,7 +85,7 @@ var allowed = map[string][]string{
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share
 	"internal/cli/detectorcli": {
 		"pkg/checker", "internal/backends", "internal/cli", "internal/cli/display", "internal/cli/doctor", "internal/config", "internal/deadletter", "internal/demo", "internal/detector",
-		"internal/enforce", "internal/event", "internal/operator", "internal/rediskey", "internal/rules", "internal/spelling", "internal/store", "internal/strictconfig",
+		"internal/enforce", "internal/event", "internal/operator", "internal/rediskey", "internal/rules", "internal/spelling", "internal/strictconfig",
 	},
 	"internal/cli/display": {},
 	"internal/cli/doctor":  {"internal/backends", "internal/cli/display", "internal/config", "internal/consumer", "internal/deadletter", "internal/rediskey", "internal/rules", "internal/uncounted", "internal/wire"},

@@ -141,7 +141,7 @@ func newVectorRun(t *testing.T, c *vectorCase, d *deviation) *vectorRun {
 			uncounted: uncounted.New(prometheus.NewRegistry(), slog.New(slog.DiscardHandler), time.Now),
 		}
 	}
-	r.operator = &operator.Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Now: now}
+	r.operator = &operator.Operator{Blocks: r.blocks, Sinks: r, StatusCode: policy.StatusCode, Message: policy.Message, Scopes: operator.Scopes{Blockable: policy.Blockable}, Now: now}
 	r.model = newVectorModel(c)
 	r.checker, r.proxies = c.Config.checker(t, r.blocks, now)
 	return r

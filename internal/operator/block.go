@@ -13,8 +13,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// manualRule is the rule name of blocks by operators.
-const manualRule = "manual"
+// ManualRule is the rule name of blocks by operators.
+const ManualRule = "manual"
 
 // ErrInRedisOnly is in the chain of an error that says that a temporary block is in force,
 // and only Postgres does not have it.
@@ -34,7 +34,7 @@ type BlockRequest struct {
 // Block blocks the scope, whatever the rules and the allowlist say, and returns the block
 // now in effect: a weaker one is replaced, a stronger one stays.
 func (o *Operator) Block(ctx context.Context, r BlockRequest) (checker.Block, error) {
-	scope, ok := Canonical(r.Scope, o.IPv6Prefix)
+	scope, ok := Canonical(r.Scope, o.Scopes.IPv6Prefix)
 	if !ok || scope.Type == checker.ScopeRoute {
 		return checker.Block{}, fmt.Errorf("block %s: %w", r.Scope, errNoScope)
 	}
@@ -45,7 +45,7 @@ func (o *Operator) Block(ctx context.Context, r BlockRequest) (checker.Block, er
 	}
 	now := o.Now()
 	block := checker.Block{
-		ID: randomID(), Scope: scope, Reason: r.Reason, Rule: manualRule, StatusCode: r.StatusCode, Message: r.Message,
+		ID: randomID(), Scope: scope, Reason: r.Reason, Rule: ManualRule, StatusCode: r.StatusCode, Message: r.Message,
 		CreatedAt: now, Metadata: enforce.Scrub(metadata),
 	}
 	if block.StatusCode == 0 {

@@ -1,4 +1,5 @@
-// Package operator is what an operator can do by hand: block a scope and unblock it.
+// Package operator is what an operator can do by hand: block a scope, unblock it, list blocks and
+// look them up. The command line and every other interface call it with values and print values.
 package operator
 
 import (
@@ -7,9 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/backends"
@@ -30,8 +29,7 @@ type Operator struct {
 	// StatusCode and Message answer denied requests unless the block has its own.
 	StatusCode int
 	Message    string
-	// IPv6Prefix is how many bits of an IPv6 address make one scope; 0 means all.
-	IPv6Prefix int
+	Scopes     Scopes
 	Now        func() time.Time
 	// EventClock returns a time that no event of the streams is later than, given Now; nil means Now.
 	EventClock func(ctx context.Context, now time.Time) (time.Time, error)
@@ -54,13 +52,18 @@ func New(ctx context.Context, cfg *config.Config, s *backends.Stores, version st
 	clock, streams := streamclock.Clock{Client: s.Clients.Ops}, cfg.Stream.Names
 	return &Operator{
 		Blocks: s.Blocks, Sinks: sinks.Direct(opened.Sinks), StatusCode: cfg.Blocks.StatusCode, Message: cfg.Blocks.Message,
-		IPv6Prefix: cfg.IPv6Prefix, Now: time.Now, opened: opened,
+		Scopes: ScopesOf(cfg), Now: time.Now, opened: opened,
 		EventClock: func(ctx context.Context, now time.Time) (time.Time, error) { return clock.Latest(ctx, streams, now) },
 	}, nil
 }
 
 // Close closes the sinks. The stores are the caller's.
 func (o *Operator) Close(ctx context.Context) error { return o.opened.Close(ctx) }
+
+// LookUp is [Reader.LookUp].
+func (o *Operator) LookUp(ctx context.Context, scope checker.Scope) ([]checker.Block, error) {
+	return Reader{Blocks: o.Blocks, Scopes: o.Scopes}.LookUp(ctx, scope)
+}
 
 var errNoScope = errors.New("not a scope that can be blocked")
 
@@ -73,26 +76,6 @@ func (o *Operator) publish(ctx context.Context, e wire.Enforcement) error {
 		return fmt.Errorf("%w: %w", ErrNotPublished, err)
 	}
 	return nil
-}
-
-// Canonical returns the scope as detection and ingress write it; false if it is not a
-// scope. An IPv6 address stands for its prefix of ipv6Prefix bits (0: all), and a range for itself.
-func Canonical(s checker.Scope, ipv6Prefix int) (checker.Scope, bool) {
-	if s.Type != checker.ScopeIP {
-		return checker.NewScope(s.Type, s.Value)
-	}
-	value := strings.TrimSpace(s.Value)
-	if p, err := netip.ParsePrefix(value); err == nil {
-		if !p.IsSingleIP() {
-			return checker.RangeScope(p)
-		}
-		value = p.Addr().String()
-	}
-	addr, ok := checker.ParseAddr(value)
-	if !ok {
-		return checker.Scope{}, false
-	}
-	return checker.IPScope(addr, ipv6Prefix), true
 }
 
 func randomID() string {

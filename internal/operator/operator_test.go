@@ -70,7 +70,7 @@ func (failingSink) Emit(context.Context, []wire.Enforcement) error { return errS
 // the same, and the error says both.
 func TestOperatorEventNotPublished(t *testing.T) {
 	t.Parallel()
-	o := Operator{Blocks: redisBlocks(t), Sinks: failingSink{}, Now: time.Now}
+	o := Operator{Blocks: redisBlocks(t), Sinks: failingSink{}, Scopes: Scopes{Blockable: []string{"user"}}, Now: time.Now}
 	scope := checker.Scope{Type: "user", Value: "42"}
 	block, err := o.Block(t.Context(), BlockRequest{Scope: scope, By: "ann"})
 	if !errors.Is(err, ErrNotPublished) || !errors.Is(err, errSink) || block.Scope != scope || block.Metadata["actor"] != "ann" {

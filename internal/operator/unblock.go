@@ -17,11 +17,17 @@ type UnblockRequest struct {
 }
 
 // Unblock lifts every block of the scope, and keeps events from before from blocking it
-// again. It returns the blocks that it lifted.
+// again. It returns the blocks that it lifted. If there is none, a type that cannot be blocked is an
+// error.
 func (o *Operator) Unblock(ctx context.Context, r UnblockRequest) ([]checker.Block, error) {
-	scope, ok := Canonical(r.Scope, o.IPv6Prefix)
+	scope, ok := Canonical(r.Scope, o.Scopes.IPv6Prefix)
 	if !ok {
 		return nil, fmt.Errorf("unblock %s: %w", r.Scope, errNoScope)
+	}
+	if !o.Scopes.known(scope.Type) {
+		if _, err := o.LookUp(ctx, scope); err != nil {
+			return nil, err
+		}
 	}
 	now := o.Now()
 	revocation := store.Revocation{Scope: scope, By: r.By, Reason: r.Reason, At: now}
@@ -34,7 +40,7 @@ func (o *Operator) Unblock(ctx context.Context, r UnblockRequest) ([]checker.Blo
 	}
 	lifted, err := o.Blocks.Unblock(ctx, revocation)
 	if err != nil {
-		return lifted, fmt.Errorf("unblock %s: %w", scope, err)
+		return lifted, fmt.Errorf("unblock %s: %w; it may be lifted in part: do it again", scope, err)
 	}
 	if len(lifted) == 0 {
 		return nil, nil

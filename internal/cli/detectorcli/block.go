@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
@@ -74,7 +73,7 @@ output, are notified (audit.enforcement.block_applied).`,
 		if err != nil {
 			return err
 		}
-		return a.withOperator(ctx, cfg, func(ctx context.Context, _ *backends.Stores, op *operator.Operator) error {
+		return a.withOperator(ctx, cfg, func(ctx context.Context, op *operator.Operator) error {
 			return a.block(ctx, cfg, op, o, scope)
 		})
 	})
@@ -92,8 +91,8 @@ func (a app) block(ctx context.Context, cfg *config.Config, op *operator.Operato
 	if !o.temporary && cfg.Postgres.URL == "" {
 		a.Warn("postgres.url is not set: the block lasts %s at most (blocks.permanent_cache_ttl)", display.Duration(cfg.Blocks.PermanentCacheTTL))
 	}
-	if p, ok := rangeOf(scope); ok && unseen(p, cfg.IPv6Prefix) {
-		a.Warn("ingress looks up ranges of /%d only where it is configured to (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", p.Bits())
+	if bits, ok := operator.ScopesOf(cfg).NotLookedUp(scope); ok {
+		a.Warn("ingress looks up ranges of /%d only where it is configured to (checker.WithRanges, ingress-check --ipv4-ranges), or through a mirror", bits)
 	}
 	now := time.Now()
 	block, err := op.Block(ctx, operator.BlockRequest{
@@ -116,11 +115,12 @@ func (o *blockOrder) check(cfg *config.Config, typ, value string) (checker.Scope
 	if err := o.checkFlags(); err != nil {
 		return checker.Scope{}, err
 	}
-	scope, err := blockableScope(cfg, typ, value)
-	if err != nil {
+	scopes := operator.ScopesOf(cfg)
+	scope, err := scopes.ParseBlockable(typ, value)
+	if err != nil || o.yes {
 		return scope, err
 	}
-	return scope, o.confirm(cfg, scope)
+	return scope, confirm(scope, scopes.Risk(scope, !o.temporary))
 }
 
 func (o *blockOrder) checkFlags() error {
@@ -146,18 +146,16 @@ func checkNote(name, text string) error {
 	return nil
 }
 
-// confirm refuses a wide or permanent block that was not confirmed with --yes.
-func (o *blockOrder) confirm(cfg *config.Config, scope checker.Scope) error {
-	p, isRange := rangeOf(scope)
-	switch {
-	case o.yes:
-		return nil
-	case isRange && isWide(p):
+// confirm refuses a block with a risk, which was not confirmed with --yes.
+func confirm(scope checker.Scope, risk operator.Risk) error {
+	switch risk {
+	case operator.WideRange:
 		return fmt.Errorf("%s is a very wide range; add --yes to block it all the same", scope.Value)
-	case allowlisted(cfg, scope):
+	case operator.Allowlisted:
 		return fmt.Errorf("%s %q is on the allowlist, so rules never block it; add --yes to block it all the same", scope.Type, scope.Value)
-	case scope.Type == checker.ScopeIP && !o.temporary:
+	case operator.SharedAddress:
 		return errors.New("a permanent block of an ip also blocks later users of the address and everyone who shares it; give a --ttl, or add --yes")
+	case operator.NoRisk:
 	}
 	return nil
 }

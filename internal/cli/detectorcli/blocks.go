@@ -2,19 +2,16 @@ package detectorcli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/cli/display"
 	"github.com/wardstream/wardstream/internal/config"
-	"github.com/wardstream/wardstream/internal/store"
+	"github.com/wardstream/wardstream/internal/operator"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -22,8 +19,7 @@ import (
 const defaultLimit = 1000
 
 func (a app) blocksCommand() *cobra.Command {
-	var which selector
-	var limit int
+	var which operator.Selection
 	cmd := &cobra.Command{
 		Use:   "blocks [TYPE VALUE]",
 		Short: "List who is blocked, why and until when",
@@ -41,37 +37,34 @@ what blocks that scope, for an address its ranges too; the exit code is 1 if not
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&which.typ, "scope", "", "only scopes of this type, such as ip or user")
-	f.StringVar(&which.rule, "rule", "", "only blocks by this rule; "+byOperator+" are those of operators")
-	f.IntVar(&limit, "limit", defaultLimit, "most blocks to list; 0 is all")
+	f.StringVar(&which.ScopeType, "scope", "", "only scopes of this type, such as ip or user")
+	f.StringVar(&which.Rule, "rule", "", "only blocks by this rule; "+operator.ManualRule+" are those of operators")
+	f.IntVar(&which.Limit, "limit", defaultLimit, "most blocks to list; 0 is all")
 	output := cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
 	a.completeFlag(cmd, "scope", scopeTypes)
 	a.completeFlag(cmd, "rule", blockers)
 	return a.configured(cmd, blockSettings(), func(ctx context.Context, cfg *config.Config, args []string) error {
-		if limit < 0 {
-			return fmt.Errorf("--limit %d: must be 0 or more", limit)
+		if which.Limit < 0 {
+			return fmt.Errorf("--limit %d: must be 0 or more", which.Limit)
 		}
 		if len(args) == 0 {
-			return withStores(ctx, cfg, listTimeout, func(ctx context.Context, s *backends.Stores) error {
-				return a.listBlocks(ctx, s, *output, which, limit)
+			return withReader(ctx, cfg, listTimeout, func(ctx context.Context, r operator.Reader) error {
+				return a.listBlocks(ctx, r, *output, which)
 			})
 		}
-		scope, err := scopeOf(cfg, args[0], args[1])
+		scope, err := operator.ScopesOf(cfg).Parse(args[0], args[1])
 		if err != nil {
 			return err
 		}
-		return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *backends.Stores) error {
-			return a.showBlock(ctx, cfg, s, *output, scope)
+		return withReader(ctx, cfg, commandTimeout, func(ctx context.Context, r operator.Reader) error {
+			return a.showBlock(ctx, r, *output, scope)
 		})
 	})
 }
 
-func (a app) showBlock(ctx context.Context, cfg *config.Config, s *backends.Stores, f cli.Format, scope checker.Scope) error {
-	if err := knownScope(ctx, cfg, s, scope); err != nil {
-		return err
-	}
-	blocks, err := lookUp(ctx, s, scope)
+func (a app) showBlock(ctx context.Context, r operator.Reader, f cli.Format, scope checker.Scope) error {
+	blocks, err := r.LookUp(ctx, scope)
 	if err != nil {
 		return err
 	}
@@ -84,35 +77,20 @@ func (a app) showBlock(ctx context.Context, cfg *config.Config, s *backends.Stor
 	return a.printBlocks(f, blocks, "")
 }
 
-func (a app) listBlocks(ctx context.Context, s *backends.Stores, f cli.Format, which selector, limit int) error {
-	ask := 0 // all
-	if which == (selector{}) && limit > 0 {
-		ask = limit + 1 // one more says that there are more
-	}
-	blocks, err := s.Blocks.List(ctx, ask)
-	none := "nobody is blocked"
-	switch {
-	case errors.Is(err, store.ErrPartial):
-		a.Warn("permanent blocks are unknown, but for those that Redis has a copy of: %v", err)
-		none = "Redis has no blocks"
-	case err != nil:
+func (a app) listBlocks(ctx context.Context, r operator.Reader, f cli.Format, which operator.Selection) error {
+	list, err := r.List(ctx, which)
+	if err != nil {
 		return err
 	}
-	blocks = which.of(blocks)
-	if limit > 0 && len(blocks) > limit {
-		blocks = blocks[:limit]
-		a.Warn("there are more than %d; --limit 0 lists all", limit)
+	none := "nobody is blocked"
+	if list.Partial != nil {
+		a.Warn("permanent blocks are unknown, but for those that Redis has a copy of: %v", list.Partial)
+		none = "Redis has no blocks"
 	}
-	return a.printBlocks(f, blocks, none)
-}
-
-// A selector says which blocks are listed; what is empty says nothing.
-type selector struct{ typ, rule string }
-
-func (s selector) of(blocks []checker.Block) []checker.Block {
-	return slices.DeleteFunc(blocks, func(b checker.Block) bool {
-		return s.typ != "" && b.Scope.Type != s.typ || s.rule != "" && b.Rule != s.rule
-	})
+	if list.More {
+		a.Warn("there are more than %d; --limit 0 lists all", which.Limit)
+	}
+	return a.printBlocks(f, list.Blocks, none)
 }
 
 func (a app) printBlocks(f cli.Format, blocks []checker.Block, none string) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/operator"
 )
 
 // A completer completes what is typed at a shell. Of a configuration that can't be read it knows the defaults: a mistake
@@ -86,10 +87,7 @@ func ruleNames(cfg *config.Config) []string {
 	return slices.Compact(names)
 }
 
-// byOperator is the rule of blocks that were made by hand.
-const byOperator = "manual"
-
 // blockers are what a block can be by: a rule, or an operator.
-func blockers(cfg *config.Config) []string { return append(ruleNames(cfg), byOperator) }
+func blockers(cfg *config.Config) []string { return append(ruleNames(cfg), operator.ManualRule) }
 
 func streamNames(cfg *config.Config) []string { return slices.Clone(cfg.Stream.Names) }

@@ -89,13 +89,20 @@ const (
 )
 
 // withOperator is withStores for what blocks and unblocks by hand.
-func (a app) withOperator(ctx context.Context, cfg *config.Config, do func(ctx context.Context, s *backends.Stores, o *operator.Operator) error) error {
+func (a app) withOperator(ctx context.Context, cfg *config.Config, do func(ctx context.Context, o *operator.Operator) error) error {
 	return withStores(ctx, cfg, commandTimeout, func(ctx context.Context, s *backends.Stores) error {
 		o, err := operator.New(ctx, cfg, s, a.Build().Version)
 		if err != nil {
 			return err
 		}
-		return errors.Join(do(ctx, s, o), o.Close(ctx))
+		return errors.Join(do(ctx, o), o.Close(ctx))
+	})
+}
+
+// withReader is withStores for what reads blocks.
+func withReader(ctx context.Context, cfg *config.Config, timeout time.Duration, do func(ctx context.Context, r operator.Reader) error) error {
+	return withStores(ctx, cfg, timeout, func(ctx context.Context, s *backends.Stores) error {
+		return do(ctx, operator.Reader{Blocks: s.Blocks, Scopes: operator.ScopesOf(cfg)})
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wardstream/wardstream/internal/backends"
 	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/operator"
@@ -35,29 +34,26 @@ The sinks of enforcement events, but standard output, are notified (audit.enforc
 	output := cli.OutputFlag(cmd)
 	a.complete(cmd, scopeTypes)
 	return a.configured(cmd, append(blockSettings(), pick("streams")...), func(ctx context.Context, cfg *config.Config, args []string) error {
-		scope, err := scopeOf(cfg, args[0], args[1])
+		scope, err := operator.ScopesOf(cfg).Parse(args[0], args[1])
 		if err = errors.Join(err, checkNote("reason", reason), checkNote("by", by)); err != nil {
 			return err
 		}
-		return a.withOperator(ctx, cfg, func(ctx context.Context, s *backends.Stores, o *operator.Operator) error {
-			if err := knownScope(ctx, cfg, s, scope); err != nil {
-				return err
-			}
+		return a.withOperator(ctx, cfg, func(ctx context.Context, o *operator.Operator) error {
 			lifted, err := o.Unblock(ctx, operator.UnblockRequest{Scope: scope, By: orMe(by), Reason: reason})
 			if errors.Is(err, operator.ErrNotPublished) {
 				a.Warn("%v", err)
 			} else if err != nil {
-				return fmt.Errorf("%w; it may be lifted in part: do it again", err)
+				return err
 			}
-			a.warnOfRanges(ctx, s, scope)
+			a.warnOfRanges(ctx, o, scope)
 			return a.printLifted(*output, scope, lifted)
 		})
 	})
 }
 
 // warnOfRanges says which ranges still block an address.
-func (a app) warnOfRanges(ctx context.Context, s *backends.Stores, scope checker.Scope) {
-	blocks, err := lookUp(ctx, s, scope)
+func (a app) warnOfRanges(ctx context.Context, o *operator.Operator, scope checker.Scope) {
+	blocks, err := o.LookUp(ctx, scope)
 	if err != nil {
 		return // what was asked for is done
 	}
