@@ -80,7 +80,7 @@ var allowed = map[string][]string{
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
 		"pkg/checker/report", "pkg/publisher", "internal/cli", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn",
-		"internal/rediskey", "internal/redisurl", "internal/spelling", "internal/storeurl", "internal/wire",
+		"internal/rediskey", "internal/redisurl", "internal/storeurl", "internal/strictconfig", "internal/wire",
 	},
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share
 	"internal/cli/detectorcli": {

@@ -26,9 +26,9 @@ type question struct {
 }
 
 func (a app) checkCommand() *cobra.Command {
-	o := DefaultOptions()
-	o.Timeout = checkTimeout // what --help shows
-	flags := o.flags()
+	defaults := DefaultOptions()
+	defaults.Timeout = checkTimeout // what --help shows
+	flags := defaults.flags()
 	var q question
 	var file string
 	var output *cli.Format
@@ -37,7 +37,8 @@ func (a app) checkCommand() *cobra.Command {
 		Short: "Say whether a client is blocked: exit 0 if not, 1 if so, 2 if that can't be known",
 		Args:  a.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(flags, file, a.Getenv); err != nil {
+			o, err := load(file, flags, a.Environ)
+			if err != nil {
 				return err
 			}
 			if !flags.Lookup("timeout").Changed {

@@ -2,9 +2,6 @@ package ingress
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -39,21 +36,19 @@ func synonyms() map[string]string {
 }
 
 func (a app) serveCommand() *cobra.Command {
-	o := DefaultOptions()
-	flags := o.flags()
+	defaults := DefaultOptions()
+	flags := defaults.flags()
 	var file string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer forward-auth requests of nginx, Traefik, Caddy, HAProxy and Envoy",
 		Args:  a.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := configure(flags, file, a.Getenv); err != nil {
-				return err
-			}
-			log, err := logger(a.Stderr, o.LogFormat)
+			o, err := load(file, flags, a.Environ)
 			if err != nil {
 				return err
 			}
+			log := cli.NewLogger(a.Stderr, "info", o.LogFormat)
 			o.Stdout = a.Stdout
 			hangups := make(chan os.Signal, 1) // from now on: it would end the process
 			signal.Notify(hangups, syscall.SIGHUP)
@@ -82,12 +77,4 @@ func onHangup(ctx context.Context, hangups <-chan os.Signal, reload func()) {
 			return
 		}
 	}
-}
-
-// logger returns the logger of the format: json or text.
-func logger(w io.Writer, format string) (*slog.Logger, error) {
-	if format != string(cli.JSONFormat) && format != string(cli.TextFormat) {
-		return nil, fmt.Errorf("--log-format %q: must be json or text", format)
-	}
-	return cli.NewLogger(w, "info", format), nil
 }

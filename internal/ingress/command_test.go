@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
@@ -116,8 +117,8 @@ func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	}
 	for name, tc := range map[string]struct{ args, want []string }{
 		"a file": {[]string{"serve", "--config", file}, []string{
-			`c.yaml:1: unknown key "redis_ulr"; did you mean "redis_url"?`, "c.yaml:2: timeout: must be a time with its unit", `c.yaml:3: unknown key "trusted_proxys"; did you mean "trusted_proxies"?`,
-			"c.yaml:4: mirror: must be true or false", `c.yaml:5: key "mirror" is there twice`, `c.yaml:6: unknown key "entirely_else"`, `c.yaml:7: unknown key "log-fromat"; did you mean "log_format"?`,
+			`c.yaml:1: redis_ulr: is not a known key; did you mean "redis_url"?`, "c.yaml:2: timeout: 5 has no unit; write it as 5s", `c.yaml:3: trusted_proxys: is not a known key; did you mean "trusted_proxies"?`,
+			`c.yaml:4: mirror: "yes" is not true or false`, "c.yaml:5: mirror: was given already in line 4; keep one", "c.yaml:6: entirely_else: is not a known key", `c.yaml:7: log_fromat: is not a known key; did you mean "log_format"?`,
 		}},
 		"options": {[]string{"serve", "--timeout", "0s", "--trusted-proxies", "x", "--fail-closed-paths", "(", "--tls-cert", "a", "--publish-buffer", "0", "--ipv6-prefix", "200", "--user-header", "a b"}, []string{
 			"no store given", "--timeout 0s: must be above 0", "--ipv6-prefix 200", `--fail-closed-paths "("`, "--trusted-proxies: ", "--publish-buffer 0", `--user-header "a b"`, "--tls-cert and --tls-key",
@@ -140,7 +141,7 @@ func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	if err := os.WriteFile(file, []byte(many), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, stderr := run(t, nil, "serve", "--config", file); strings.Count(stderr, "\n") != maxMistakes+1 || !strings.Contains(stderr, "and 80 more mistakes") {
+	if _, _, stderr := run(t, nil, "serve", "--config", file); strings.Count(stderr, "\n") != strictconfig.MaxErrors+1 || !strings.Contains(stderr, "c.yaml:21: 80 more errors from here on") {
 		t.Errorf("100 mistakes: %s", stderr)
 	}
 }
@@ -225,15 +226,15 @@ func TestErrorsAreOneLineAndExit2(t *testing.T) {
 		"check --user 1 --output xml":                 `invalid argument "xml" for "-o, --output" flag: must be text or json`,
 		"check --ip 1.2.3.4 --redis-url " + dead:      "ask the store: ",
 		"check --ip 1.2.3.4 --config " + fine:         "ask the store: ",
-		"check --ip 1.2.3.4 --config " + file:         `c.yaml:3: unknown key "mistake"`,
-		"check --ip 1.2.3.4 --config /does/not/exist": "--config: ",
+		"check --ip 1.2.3.4 --config " + file:         "c.yaml:3: mistake: is not a known key",
+		"check --ip 1.2.3.4 --config /does/not/exist": "/does/not/exist: there is no such file; name it with --config",
 		"check extra":      `"extra": check takes no arguments`,
 		"check --nonsense": "unknown flag: --nonsense",
 		"serve":            "no store given",
 		"serve --redis-url " + dead + " --addr x":            "--addr: ",
 		"serve --redis-url nonsense://:hunter2@h":            "--redis-url: is not a Redis URL; write redis://user:password@host:6379/0",
 		"serve --redis-url " + dead + " --timeout 5":         "invalid argument \"5\" for \"--timeout\"",
-		"serve --redis-url " + dead + " --log-format x":      "--log-format",
+		"serve --redis-url " + dead + " --log-format x":      `--log-format: log_format: "x" is not one of json, text`,
 		"serve --redis-url " + dead + " --trusted-proxies x": "--trusted-proxies: ",
 		"nonsense": `unknown command "nonsense"; ingress-check --help lists them`,
 	} {

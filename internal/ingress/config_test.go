@@ -6,20 +6,21 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/wardstream/wardstream/internal/redisurl"
+	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
-// load applies a file, an environment and a command line to the defaults.
-func load(t *testing.T, file string, env map[string]string, args ...string) (Options, error) {
+// loaded applies a file, an environment and a command line to the defaults.
+func loaded(t *testing.T, file string, env map[string]string, args ...string) (Options, error) {
 	t.Helper()
-	o := DefaultOptions()
-	flags := o.flags()
+	defaults := DefaultOptions()
+	flags := defaults.flags()
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -30,26 +31,36 @@ func load(t *testing.T, file string, env map[string]string, args ...string) (Opt
 			t.Fatal(err)
 		}
 	}
-	err := configure(flags, name, func(key string) string { return env[key] })
-	return o, err
+	var environ []string
+	for variable, value := range env {
+		environ = append(environ, variable+"="+value)
+	}
+	return load(name, flags, environ)
 }
 
 func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 	t.Parallel()
 	const file = "redis_url: redis://file\nkey_prefix: file\ntimeout: 10ms\n"
 	env := map[string]string{"WARDSTREAM_REDIS_URL": "redis://env"}
-	o, err := load(t, file, env, "--timeout", "20ms")
+	o, err := loaded(t, file, env, "--timeout", "20ms")
 	if err != nil || o.RedisURL != "redis://env" || o.KeyPrefix != "file" || o.Timeout != 20*time.Millisecond || o.Addr != "127.0.0.1:8080" {
 		t.Fatalf("options %+v, %v", o, err)
 	}
-	o, err = load(t, file, env, "--redis-url", "redis://flag")
+	o, err = loaded(t, file, env, "--redis-url", "redis://flag")
 	if err != nil || o.RedisURL != "redis://flag" || o.Timeout != 10*time.Millisecond {
 		t.Fatalf("options %+v, %v", o, err)
 	}
-	if o, err = load(t, file, map[string]string{"WARDSTREAM_REDIS_URL": ""}); err != nil || o.RedisURL != "redis://file" {
+	if o, err = loaded(t, file, map[string]string{"WARDSTREAM_REDIS_URL": ""}); err != nil || o.RedisURL != "redis://file" {
 		t.Fatalf("an empty variable: %+v, %v", o, err)
 	}
-	if o, err = load(t, "", map[string]string{"WARDSTREAM_POSTGRES_URL": "postgres://env"}); err != nil || o.PostgresURL != "postgres://env" || o.Timeout != 50*time.Millisecond {
+	if o, err = loaded(t, "key_prefix: &a alias\npostgres_table: *a\naddr: null\ntimeout:\n", nil); err != nil || o.PostgresTable != "alias" || o.Addr != "127.0.0.1:8080" || o.Timeout != 50*time.Millisecond {
+		t.Fatalf("null, or an alias: %+v, %v", o, err)
+	}
+	if o, err = loaded(t, "redis_url: ${NOPE}\n", env, "--trusted-proxies", "10.0.0.1,10.0.0.2", "--trusted-proxies", "10.0.0.3", "--fail-closed-paths", "^/a{1,2}$,b"); err != nil ||
+		!slices.Equal(o.TrustedProxies, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"}) || !slices.Equal(o.FailClosedPaths, []string{"^/a{1,2}$", "b"}) {
+		t.Fatalf("lists as flags: %+v, %v", o, err)
+	}
+	if o, err = loaded(t, "", map[string]string{"WARDSTREAM_POSTGRES_URL": "postgres://env"}); err != nil || o.PostgresURL != "postgres://env" || o.Timeout != 50*time.Millisecond {
 		t.Fatalf("without a file: %+v, %v", o, err)
 	}
 }
@@ -57,7 +68,7 @@ func TestFlagOverEnvironmentOverFileOverDefault(t *testing.T) {
 // TestEveryFlagIsAKey: each flag is a key of the file, and the example has them all.
 func TestEveryFlagIsAKey(t *testing.T) {
 	t.Parallel()
-	o, err := load(t, `
+	o, err := loaded(t, `
 addr: "0.0.0.0:1"
 grpc_addr: "unix:/run/i.sock"
 http_addr: "127.0.0.1:2"
@@ -108,7 +119,7 @@ log_format: text
 	want := Options{
 		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
 		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
-		RedisTLS:      redisurl.TLS{CAFile: "r-ca.crt", CertFile: "r.crt", KeyFile: "r.key", ServerName: "r.test"},
+		RedisTLS:      RedisTLS{CAFile: "r-ca.crt", CertFile: "r.crt", KeyFile: "r.key", ServerName: "r.test"},
 		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, Mirror: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
@@ -128,13 +139,28 @@ log_format: text
 	}
 }
 
+// TestFlagsAreTheKeys: a flag without its key, or a key without its flag, fails.
+func TestFlagsAreTheKeys(t *testing.T) {
+	t.Parallel()
+	o := DefaultOptions()
+	var flags, keys []string
+	o.flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, strings.ReplaceAll(f.Name, "-", "_")) })
+	for _, f := range strictconfig.FieldsOf(reflect.TypeFor[Options]()) {
+		keys = append(keys, f.Name)
+	}
+	slices.Sort(keys)
+	if !slices.Equal(flags, keys) {
+		t.Errorf("the flags are %q, the yaml tags of Options %q: give each key a flag and each flag a key", flags, keys)
+	}
+}
+
 func TestExampleFile(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("../../ingress-check.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := load(t, string(raw), map[string]string{"REDIS_PASSWORD": "p"})
+	o, err := loaded(t, string(raw), map[string]string{"REDIS_PASSWORD": "p"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,41 +182,44 @@ func TestExampleFile(t *testing.T) {
 func TestWrongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ file, want string }{
-		"unknown key":                       {"addr: \"a:1\"\nredis_ulr: x\n", `c.yaml:2: unknown key "redis_ulr"`},
-		"config isn't a key":                {"config: x\n", `c.yaml:1: unknown key "config"`},
-		"twice":                             {"addr: \"a:1\"\naddr: \"b:1\"\n", "c.yaml:2: "},
-		"twice in two spellings":            {"key_prefix: a\nkey-prefix: b\n", `c.yaml:2: key "key-prefix" is there twice`},
-		"number for text":                   {"key_prefix: 5\n", "c.yaml:1: key_prefix: must be text; put it in quotes"},
-		"text for a number":                 {"\nipv6_prefix: \"64\"\n", "c.yaml:2: ipv6_prefix: must be a whole number"},
-		"fraction for a number":             {"ipv6_prefix: 6.5\n", "c.yaml:1: ipv6_prefix: must be a whole number"},
-		"text for a boolean":                {"permanent_tier: \"yes\"\n", "c.yaml:1: permanent_tier: must be true or false"},
-		"duration without unit":             {"timeout: 50\n", "c.yaml:1: timeout: must be a time with its unit"},
-		"no duration":                       {"timeout: soon\n", "c.yaml:1: timeout: "},
-		"mapping for text":                  {"addr:\n  host: a\n", "addr: must be text"},
-		"list for text":                     {"addr: [a]\n", "c.yaml:1: addr: must be one value, not a list"},
-		"number in a list":                  {"trusted_proxies:\n  - 10\n", "c.yaml:2: trusted_proxies: must be text"},
-		"nothing":                           {"addr:\n", "c.yaml:1: addr: must be text"},
-		"alias":                             {"message: &a x\nkey_prefix: *a\n", "c.yaml:1: message: must be text"},
-		"range in quotes":                   {"ipv4_ranges: [\"24\"]\n", "c.yaml:1: ipv4_ranges: must be a whole number"},
-		"unset variable":                    {"redis_url: ${NOPE}\n", "c.yaml:1: redis_url: the environment has no NOPE"},
-		"a list":                            {"- a\n", "c.yaml:1: must be a mapping"},
-		"text":                              {"hello\n", "c.yaml:1: must be a mapping"},
+		"unknown key":                       {"addr: \"a:1\"\nredis_ulr: x\n", `c.yaml:2: redis_ulr: is not a known key; did you mean "redis_url"?`},
+		"config isn't a key":                {"config: x\n", "c.yaml:1: config: is not a known key"},
+		"twice":                             {"addr: \"a:1\"\naddr: \"b:1\"\n", "c.yaml:2: addr: was given already in line 1; keep one"},
+		"twice in two spellings":            {"key_prefix: a\nkey-prefix: b\n", "c.yaml:2: key_prefix: was given already in line 1; keep one"},
+		"number for text":                   {"key_prefix: 5\n", "c.yaml:1: key_prefix: 5 is not text; put it in quotes"},
+		"text for a number":                 {"\nipv6_prefix: \"64\"\n", `c.yaml:2: ipv6_prefix: "64" is not a whole number (without quotes)`},
+		"fraction for a number":             {"ipv6_prefix: 6.5\n", "c.yaml:1: ipv6_prefix: 6.5 is not a whole number (without quotes)"},
+		"text for a boolean":                {"permanent_tier: \"yes\"\n", `c.yaml:1: permanent_tier: "yes" is not true or false (without quotes)`},
+		"duration without unit":             {"timeout: 50\n", "c.yaml:1: timeout: 50 has no unit; write it as 50s, 50m or 50h"},
+		"no duration":                       {"timeout: soon\n", `c.yaml:1: timeout: "soon" is not a duration such as`},
+		"mapping for text":                  {"addr:\n  host: a\n", "c.yaml:1: addr: is a mapping, not text"},
+		"list for text":                     {"addr: [a]\n", "c.yaml:1: addr: is a list, not text"},
+		"number in a list":                  {"trusted_proxies:\n  - 10\n", "c.yaml:2: trusted_proxies[0]: 10 is not text; put it in quotes"},
+		"number for a list":                 {"trusted_proxies: 10\n", "c.yaml:1: trusted_proxies: 10 is not text; put it in quotes"},
+		"mapping for a list":                {"trusted_proxies: {a: b}\n", "c.yaml:1: trusted_proxies: is a mapping, not a list"},
+		"nothing in a list":                 {"trusted_proxies: [null]\n", "c.yaml:1: trusted_proxies[0]: has no value"},
+		"unknown alias":                     {"key_prefix: *a\n", "c.yaml:1: key_prefix: no anchor \"a\""},
+		"no format":                         {"log_format: jsn\n", `c.yaml:1: log_format: "jsn" is not one of json, text; did you mean "json"?`},
+		"range in quotes":                   {"ipv4_ranges: [\"24\"]\n", `c.yaml:1: ipv4_ranges[0]: "24" is not a whole number (without quotes)`},
+		"unset variable":                    {"redis_url: ${NOPE}\n", "c.yaml:1: redis_url: the environment has no NOPE; set it, or write ${NOPE:-default}"},
+		"a list":                            {"- a\n", "c.yaml:1: is a list, not a mapping"},
+		"text":                              {"hello\n", "c.yaml:1: is a plain value, not a mapping"},
 		"no YAML":                           {"addr: [\n", "c.yaml:1: "},
 		"bad indentation":                   {"addr: a\n  b: c\n", "c.yaml:"},
-		"two documents":                     {"key_prefix: a\n---\nkey_prefix: b\n", "c.yaml:3: more than one YAML document"},
-		"too large":                         {strings.Repeat("#", maxConfig+1), "larger than"},
-		"given by flag, wrong all the same": {"timeout: 5\n", "c.yaml:1: timeout: must be a time"},
+		"two documents":                     {"key_prefix: a\n---\nkey_prefix: b\n", "c.yaml:3: a second document begins; keep one"},
+		"too large":                         {strings.Repeat("#", strictconfig.MaxFile+1), "larger than"},
+		"given by flag, wrong all the same": {"timeout: 5\n", "c.yaml:1: timeout: 5 has no unit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := load(t, tc.file, nil, "--timeout", "5ms")
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
+			_, err := loaded(t, tc.file, nil, "--timeout", "5ms")
+			if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want one with %q", err, tc.want)
 			}
 		})
 	}
-	for _, harmless := range []string{"# nothing\n", "---\n", "\ufeffkey_prefix: a\n", "{}\n"} {
-		if _, err := load(t, harmless, nil); err != nil {
+	for _, harmless := range []string{"addr:\n", "message: &a x\nkey_prefix: *a\n", "# nothing\n", "---\n", "\ufeffkey_prefix: a\n", "{}\n"} {
+		if _, err := loaded(t, harmless, nil); err != nil {
 			t.Errorf("%q: %v", harmless, err)
 		}
 	}
@@ -258,8 +287,8 @@ func TestSplitPatterns(t *testing.T) {
 		"^/pay": {"^/pay"}, "^/pay,^/admin": {"^/pay", "^/admin"}, " a , b ,, ": {"a", "b"}, "^/a{1,2}$,b": {"^/a{1,2}$", "b"},
 		`a\,b,c`: {`a\,b`, "c"}, "[,],(x,y),z": {"[,]", "(x,y)", "z"}, "": {}, `a\`: {`a\`}, "a),b": {"a)", "b"},
 	} {
-		if got := splitPatterns(text); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
-			t.Errorf("splitPatterns(%q) = %q, want %q", text, got, want)
+		if got := Patterns(nil).Split(text); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("Split(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

@@ -1,10 +1,6 @@
 package ingress
 
-import (
-	"strings"
-
-	"github.com/spf13/pflag"
-)
+import "github.com/spf13/pflag"
 
 // flags returns the flags that set o. Keys of the configuration file are the
 // same names.
@@ -37,7 +33,7 @@ func (o *Options) flags() *pflag.FlagSet {
 	f.StringVar(&o.UserHeader, "user-header", o.UserHeader, "header in which a trusted proxy names the user's id")
 	f.StringVar(&o.UsernameHeader, "username-header", o.UsernameHeader, "header in which a trusted proxy names the user's name")
 	f.StringVar(&o.SessionHeader, "session-header", o.SessionHeader, "header in which a trusted proxy names the session")
-	f.Var((*patterns)(&o.FailClosedPaths), "fail-closed-paths", "regular expressions of paths to deny when the store fails, comma-separated or repeated (default none)")
+	f.Var(&o.FailClosedPaths, "fail-closed-paths", "regular expressions of paths to deny when the store fails, comma-separated or repeated (default none)")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "longest wait for the store")
 	f.IntVar(&o.IPv6Prefix, "ipv6-prefix", o.IPv6Prefix, "bits of an IPv6 address that make one client, as in the detectors' configuration")
 	f.IntSliceVar(&o.IPv4Ranges, "ipv4-ranges", o.IPv4Ranges, "prefix lengths of the ranges that are looked up besides an IPv4 address; 0 means none")
@@ -60,57 +56,4 @@ func (o *Options) flags() *pflag.FlagSet {
 // storeFlags are the flags that ingress-check check has too.
 func storeFlags() []string {
 	return []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-server-name", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "allowlist", "timeout"}
-}
-
-// patterns is a flag of regular expressions. Commas part them, except within
-// brackets and behind a backslash, where they are the expression's own.
-type patterns []string
-
-func (p *patterns) String() string { return strings.Join(*p, ",") }
-func (p *patterns) Type() string   { return "patterns" }
-
-func (p *patterns) Set(text string) error {
-	*p = append(*p, splitPatterns(text)...)
-	return nil
-}
-
-// Append, Replace and GetSlice make patterns a pflag.SliceValue.
-func (p *patterns) Append(text string) error {
-	*p = append(*p, text)
-	return nil
-}
-
-func (p *patterns) Replace(texts []string) error {
-	*p = texts
-	return nil
-}
-
-func (p *patterns) GetSlice() []string { return *p }
-
-func splitPatterns(text string) []string {
-	var out []string
-	depth, start := 0, 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '(', '[', '{':
-			depth++
-		case ')', ']', '}':
-			depth--
-		case ',':
-			if depth <= 0 {
-				out = append(out, text[start:i])
-				start = i + 1
-			}
-		}
-	}
-	out = append(out, text[start:])
-	kept := out[:0]
-	for _, pattern := range out {
-		if pattern = strings.TrimSpace(pattern); pattern != "" {
-			kept = append(kept, pattern)
-		}
-	}
-	return kept
 }

@@ -8,9 +8,6 @@ import (
 // mistakes are several errors, each to be said on a line of its own.
 type mistakes []error
 
-// maxMistakes bounds how many are said.
-const maxMistakes = 20
-
 // Error returns a line for each.
 func (m mistakes) Error() string { return errors.Join(m...).Error() }
 
@@ -43,11 +40,8 @@ func (m *mistakes) when(wrong bool, format string, args ...any) {
 
 // err returns what is to be said of m, nil if there is nothing.
 func (m mistakes) err() error {
-	switch {
-	case len(m) == 0:
+	if len(m) == 0 {
 		return nil
-	case len(m) > maxMistakes:
-		return append(m[:maxMistakes:maxMistakes], fmt.Errorf("and %d more mistakes", len(m)-maxMistakes))
 	}
 	return m
 }

@@ -15,67 +15,71 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/wardstream/wardstream/internal/redisurl"
 	"github.com/wardstream/wardstream/internal/storeurl"
 	"github.com/wardstream/wardstream/pkg/checker"
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
-// Options configures ingress-check. Start from [DefaultOptions].
+// Options configures ingress-check. Start from [DefaultOptions]. The yaml tag of a field is its key
+// in the configuration file, and its flag with dashes for underscores.
 type Options struct {
-	Addr     string // forward-auth listener: host:port, or unix:/path
-	GRPCAddr string // listener of Envoy's ext_authz over gRPC, likewise; empty: none
-	HTTPAddr string // listener of health and metrics, likewise; empty: they are on Addr
+	Addr     string `yaml:"addr"`      // forward-auth listener: host:port, or unix:/path
+	GRPCAddr string `yaml:"grpc_addr"` // listener of Envoy's ext_authz over gRPC, likewise; empty: none
+	HTTPAddr string `yaml:"http_addr"` // listener of health and metrics, likewise; empty: they are on Addr
 
-	SocketMode     string // of Unix sockets, octal
-	MaxConnections int    // of each listener; more wait to be accepted
+	SocketMode     string `yaml:"socket_mode"`     // of Unix sockets, octal
+	MaxConnections int    `yaml:"max_connections"` // of each listener; more wait to be accepted
 	// TLSCert and TLSKey are PEM files for Addr and GRPCAddr, read again when they change;
 	// TLSClientCA, if given, is the authority of the certificates that proxies must then show.
-	TLSCert, TLSKey, TLSClientCA string
+	TLSCert     string `yaml:"tls_cert"`
+	TLSKey      string `yaml:"tls_key"`
+	TLSClientCA string `yaml:"tls_client_ca"`
 
-	RedisURL string
-	RedisTLS redisurl.TLS // for a rediss URL
+	RedisURL string   `yaml:"redis_url"`
+	RedisTLS RedisTLS `yaml:",inline"` // for a rediss URL
 
-	PostgresURL   string
-	PostgresTable string
-	KeyPrefix     string
+	PostgresURL   string `yaml:"postgres_url"`
+	PostgresTable string `yaml:"postgres_table"`
+	KeyPrefix     string `yaml:"key_prefix"`
 	// PermanentTier says that detectors keep permanent blocks in Postgres, so
 	// that without their copy in Redis, and without PostgresURL, a check fails.
-	PermanentTier bool
+	PermanentTier bool `yaml:"permanent_tier"`
 	// Mirror answers from a replica of the blocks in memory, kept current from Redis.
-	Mirror bool
+	Mirror bool `yaml:"mirror"`
 
-	TrustedProxies    []string // CIDR ranges and addresses
-	TrustedProxyCount int
+	TrustedProxies    []string `yaml:"trusted_proxies"` // CIDR ranges and addresses
+	TrustedProxyCount int      `yaml:"trusted_proxy_count"`
 	// ClientHeader is the one header in which proxies name the client.
-	ClientHeader string
+	ClientHeader string `yaml:"client_header"`
 	// TrustUnix says that every process that may open our Unix sockets is a trusted proxy.
-	TrustUnix bool
+	TrustUnix bool `yaml:"trust_unix"`
 	// ProxyProtocol says that connections begin with a PROXY protocol header, which
 	// only trusted proxies may send; other peers are disconnected then.
-	ProxyProtocol bool
+	ProxyProtocol bool `yaml:"proxy_protocol"`
 	// Headers in which a trusted proxy says who the client is; empty: none.
-	UserHeader, UsernameHeader, SessionHeader string
+	UserHeader     string `yaml:"user_header"`
+	UsernameHeader string `yaml:"username_header"`
+	SessionHeader  string `yaml:"session_header"`
 
-	FailClosedPaths []string      // regular expressions
-	Timeout         time.Duration // of a check
-	IPv6Prefix      int           // bits; 128: each address by itself
-	IPv4Ranges      []int         // prefix lengths of ranges that are looked up besides an address
-	IPv6Ranges      []int         // likewise
-	Precedence      []string      // scope types that answer first
-	Allowlist       []string      // what is never denied, besides the detectors' own allowlist
-	StatusCode      int           // of denials whose block has none
-	Message         string        // likewise
-	ReasonHeaders   bool          // send the proxy the rule and type of scope
-	Grace           time.Duration // for requests under way at a stop
+	FailClosedPaths Patterns      `yaml:"fail_closed_paths"` // regular expressions
+	Timeout         time.Duration `yaml:"timeout"`           // of a check
+	IPv6Prefix      int           `yaml:"ipv6_prefix"`       // bits; 128: each address by itself
+	IPv4Ranges      []int         `yaml:"ipv4_ranges"`       // prefix lengths of ranges that are looked up besides an address
+	IPv6Ranges      []int         `yaml:"ipv6_ranges"`       // likewise
+	Precedence      []string      `yaml:"precedence"`        // scope types that answer first
+	Allowlist       []string      `yaml:"allowlist"`         // what is never denied, besides the detectors' own allowlist
+	StatusCode      int           `yaml:"status_code"`       // of denials whose block has none
+	Message         string        `yaml:"message"`           // likewise
+	ReasonHeaders   bool          `yaml:"reason_headers"`    // send the proxy the rule and type of scope
+	Grace           time.Duration `yaml:"grace"`             // for requests under way at a stop
 
-	Publish       bool     // publish the requests that are allowed
-	PublishStream []string // in these streams
-	PublishBuffer int      // how many may wait
-	EventsStdout  bool     // write denials and failed checks to Stdout
-	EventsStream  string   // and in this stream; empty: not
+	Publish       bool     `yaml:"publish"`        // publish the requests that are allowed
+	PublishStream []string `yaml:"publish_stream"` // in these streams
+	PublishBuffer int      `yaml:"publish_buffer"` // how many may wait
+	EventsStdout  bool     `yaml:"events_stdout"`  // write denials and failed checks to Stdout
+	EventsStream  string   `yaml:"events_stream"`  // and in this stream; empty: not
 	Stdout        io.Writer
-	LogFormat     string // json or text
+	LogFormat     string `yaml:"log_format" oneof:"json|text"`
 }
 
 // DefaultOptions returns the options of an ingress-check without configuration. It
@@ -88,6 +92,14 @@ func DefaultOptions() Options {
 		Grace: 10 * time.Second, LogFormat: "json",
 		PublishStream: []string{publisher.DefaultStream}, PublishBuffer: 8192,
 	}
+}
+
+// RedisTLS is a [redisurl.TLS] with the keys of the configuration file.
+type RedisTLS struct {
+	CAFile     string `yaml:"redis_ca_file"`
+	CertFile   string `yaml:"redis_cert_file"`
+	KeyFile    string `yaml:"redis_key_file"`
+	ServerName string `yaml:"redis_server_name"`
 }
 
 var errNoStore = errors.New("no store given: set --redis-url or WARDSTREAM_REDIS_URL, or for Postgres alone --postgres-url")

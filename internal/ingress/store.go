@@ -101,7 +101,7 @@ func (s *store) open(ctx context.Context, o *Options, log *slog.Logger) error {
 }
 
 func connectRedis(o *Options) (redis.UniversalClient, error) {
-	tls, err := o.RedisTLS.Config(o.RedisURL)
+	tls, err := redisurl.TLS(o.RedisTLS).Config(o.RedisURL)
 	var wrong *redisurl.TLSError
 	if errors.As(err, &wrong) {
 		return nil, fmt.Errorf("--redis-%s: %s", cmp.Or(strings.ReplaceAll(wrong.Part, "_", "-"), "ca-file, --redis-cert-file, --redis-server-name"), wrong.Reason)

@@ -137,7 +137,7 @@ func (d *Decoder) decodeMap(n ast.Node, s Setting) {
 func (d *Decoder) decodeList(n ast.Node, s Setting) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.Refuse(s.Key, "is %s, not a list; write [a, b]", Describe(n))
+		d.decodeListText(n, s)
 		return
 	}
 	made := reflect.MakeSlice(s.V.Type(), len(list.Values), len(list.Values))
@@ -150,6 +150,22 @@ func (d *Decoder) decodeList(n ast.Node, s Setting) {
 		d.Decode(value, element)
 	}
 	s.V.Set(made)
+}
+
+// decodeListText fills the list s from one text with commas, where that is allowed.
+func (d *Decoder) decodeListText(n ast.Node, s Setting) {
+	in, ok := scalarOf(n)
+	if !ok || !d.o.FlagNotation || !isPlainList(s.V) {
+		d.Refuse(s.Key, "is %s, not a list; write [a, b]", Describe(n))
+		return
+	}
+	if s.V.Type().Elem().Kind() == reflect.String && in.node != ast.StringType {
+		d.Refuse(s.Key, "%s is not text; put it in quotes", in.shown)
+		return
+	}
+	if in, ok = d.expand(in, s); ok {
+		d.setList(s, splitList(s.V, in.text))
+	}
 }
 
 func isNull(n ast.Node) bool {
@@ -181,7 +197,11 @@ func (d *Decoder) Entries(n ast.Node, s Setting) []Entry {
 			d.fail(line, s.Key, "has a key that is not plain text (%s)", it.Key().GetToken().Value)
 			continue
 		}
-		e := Entry{Name: name.Value, Key: s.Child(name.Value, reflect.Value{}, "").Key, Value: it.Value()}
+		key := name.Value
+		if d.o.FlagNotation {
+			key = strings.ReplaceAll(key, "-", "_")
+		}
+		e := Entry{Name: key, Key: s.Child(key, reflect.Value{}, "").Key, Value: it.Value()}
 		if first, repeated := d.places[e.Key]; repeated && first.source == d.o.File && containsEntry(out, e.Name) {
 			d.fail(line, e.Key, "was given already in line %d; keep one", first.line)
 			continue

@@ -39,6 +39,9 @@ type Options struct {
 	Hostname string
 	// Variable returns the name of the environment variable that sets a key, "" if none does.
 	Variable func(key string) string
+	// FlagNotation reads the file as a command line is read: keys may have dashes for underscores, a
+	// list may be one text with commas, and a block of text (| or >) loses the blanks around it.
+	FlagNotation bool
 }
 
 // A Flag is a value given on the command line.

@@ -69,7 +69,7 @@ func clip(s string) string {
 func (d *Decoder) lookup(name string) (string, bool) {
 	value, ok := d.environ[name]
 	if !ok && name == "HOSTNAME" {
-		return d.o.Hostname, true
+		return d.o.Hostname, d.o.Hostname != ""
 	}
 	return value, ok
 }

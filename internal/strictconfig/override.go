@@ -25,7 +25,9 @@ func (d *Decoder) fromEnvironment(key string) (name, value string) {
 	if d.o.Variable == nil {
 		return "", ""
 	}
-	name = d.o.Variable(key)
+	if name = d.o.Variable(key); name == "" {
+		return "", ""
+	}
 	return name, d.environ[name]
 }
 
@@ -88,7 +90,7 @@ func (d *Decoder) overrideOne(s Setting, value any, source string) {
 	if isPlainList(s.V) {
 		items, split := value.([]string)
 		if !split {
-			items = splitList(text)
+			items = splitList(s.V, text)
 		}
 		d.setList(s, items)
 		return
@@ -113,7 +115,18 @@ func (d *Decoder) setList(s Setting, items []string) {
 	s.V.Set(made)
 }
 
-func splitList(text string) []string {
+// A Splitter is a list of text that has rules of its own for splitting one text into elements.
+type Splitter interface {
+	// Split returns the elements. It does not depend on the receiver.
+	Split(text string) []string
+}
+
+// splitList returns the elements of one text for the list v: by its commas, unless v has rules of
+// its own.
+func splitList(v reflect.Value, text string) []string {
+	if own, ok := v.Interface().(Splitter); ok {
+		return own.Split(text)
+	}
 	var out []string
 	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item != "" {

@@ -49,6 +49,9 @@ func (d *Decoder) DecodeScalar(n ast.Node, s Setting) {
 		d.Refuse(s.Key, "is %s, not %s", Describe(n), wanted(s.V))
 		return
 	}
+	if _, block := n.(*ast.LiteralNode); block && d.o.FlagNotation {
+		in.text = strings.TrimSpace(in.text)
+	}
 	in, ok = d.expand(in, s)
 	if !ok {
 		return
