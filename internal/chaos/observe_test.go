@@ -53,7 +53,8 @@ func (w *world) windows(ctx context.Context, rule string) (map[string]map[string
 }
 
 // members counts what a window's log comes to: records of 22 bytes, the time in ms in the first six, then the tag,
-// then the member, or 2⁶⁴-1 if the record clears members of the tag up to its time.
+// then the member, or 2⁶⁴-1 if the record clears members of the tag up to its time. One of time 0 is the marker that a
+// compaction left.
 func members(log string) (int, error) {
 	const size = 22
 	if len(log)%size != 0 {
@@ -64,9 +65,11 @@ func members(log string) (int, error) {
 	for i := 0; i < len(log); i += size {
 		raw := []byte(log[i : i+size])
 		r := record{binary.BigEndian.Uint64(append([]byte{0, 0}, raw[:6]...)), binary.BigEndian.Uint64(raw[6:]), binary.BigEndian.Uint64(raw[14:])}
-		if r.member == ^uint64(0) {
+		switch known, ok := first[r.member]; {
+		case r.at == 0:
+		case r.member == ^uint64(0):
 			clears = append(clears, r)
-		} else if known, ok := first[r.member]; !ok || r.at < known.at {
+		case !ok || r.at < known.at:
 			first[r.member] = r
 		}
 	}
