@@ -124,8 +124,8 @@ func covers(element, typ string) bool {
 	return element == typ
 }
 
-// Wants reports whether the webhook is sent events of the type.
-func (w Webhook) Wants(typ string) bool {
+// Accepts reports whether the webhook is sent events of the type.
+func (w Webhook) Accepts(typ string) bool {
 	return len(w.Events) == 0 || slices.ContainsFunc(w.Events, func(element string) bool { return covers(element, typ) })
 }
 

@@ -33,8 +33,8 @@ events:
 	for typ, want := range map[string]bool{
 		wire.TypeAlert: true, wire.TypeBlockApplied: true, wire.TypeBlockRevoked: true, wire.TypeBlocked: false, wire.TypeEvaluationFailed: false,
 	} {
-		if first.Wants(typ) != want || !second.Wants(typ) {
-			t.Errorf("%s: %t and %t", typ, first.Wants(typ), second.Wants(typ))
+		if first.Accepts(typ) != want || !second.Accepts(typ) {
+			t.Errorf("%s: %t and %t", typ, first.Accepts(typ), second.Accepts(typ))
 		}
 	}
 	var printed bytes.Buffer

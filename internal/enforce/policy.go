@@ -11,27 +11,18 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Action is what to do about a match.
-type Action string
+// An Action is what to do about a match; [Block] is permanent if the match's severity is at least
+// Policy.BlockSeverity, and temporary otherwise.
+type Action = rules.Action
 
-// The actions. Block is permanent if the match's severity is at least Policy.BlockSeverity, and
-// temporary otherwise.
+// The actions.
 const (
-	Observe      Action = "observe"
-	Alert        Action = "alert"
-	TempBlock    Action = "temp_block"
-	PersistBlock Action = "persist_block"
-	Block        Action = "block"
+	Observe      = rules.Observe
+	Alert        = rules.Alert
+	TempBlock    = rules.TempBlock
+	PersistBlock = rules.PersistBlock
+	Block        = rules.Block
 )
-
-// Known reports whether a is one of the actions.
-func (a Action) Known() bool {
-	switch a {
-	case Observe, Alert, TempBlock, PersistBlock, Block:
-		return true
-	}
-	return false
-}
 
 // An ActionConfig is an action with its settings; zero values mean the policy's.
 type ActionConfig struct {
@@ -77,17 +68,11 @@ type Policy struct {
 
 // BuiltinActions returns the default actions of the built-in rules.
 func BuiltinActions() map[string]ActionConfig {
-	ip := ActionConfig{Action: TempBlock, Scopes: []string{checker.ScopeIP}}
-	return map[string]ActionConfig{
-		"brute_force_login":       ip,
-		"login_throttle":          ip,
-		"repeated_client_error":   ip,
-		"repeated_route":          ip,
-		"request_body_threshold":  ip,
-		"suspicious_proxy_header": ip,
-		"resource_enumeration":    {Action: Alert},
-		"sensitive_field_change":  {Action: PersistBlock, Scopes: []string{checker.ScopeUser, checker.ScopeSession}},
+	actions := map[string]ActionConfig{}
+	for name, d := range rules.DefaultActions() {
+		actions[name] = ActionConfig{Action: d.Action, Scopes: d.Scopes}
 	}
+	return actions
 }
 
 // A Decision is what one match leads to.

@@ -89,3 +89,14 @@ func (r *bruteForceLogin) Judge(e *event.Event, counts []int) (Match, bool) {
 	}
 	return r.match(e.Scope(checker.ScopeIP), map[string]any{"failure_count": counts[0], "username": name}), true
 }
+
+// Unusable implements Explainer. A success without a user name clears nothing.
+func (r *bruteForceLogin) Unusable(e *event.Event) Reason {
+	if reason := unaddressed(e); reason != "" {
+		return reason
+	}
+	if e.Type == loginSuccess && r.clears == clearsUser && e.Scope(checker.ScopeUsername) == "" {
+		return MissingAttribute
+	}
+	return ""
+}

@@ -61,6 +61,14 @@ func (r *loginThrottle) Judge(e *event.Event, counts []int) (Match, bool) {
 		return Match{}, false
 	}
 	m := r.match(e.Scope(checker.ScopeIP), map[string]any{"failure_count": counts[0]})
-	m.Decision = "block"
+	m.Decision = string(Block)
 	return m, true
+}
+
+// Unusable implements Explainer.
+func (r *loginThrottle) Unusable(e *event.Event) Reason {
+	if r.paths.match(e.Text("url.path")) {
+		return unaddressed(e)
+	}
+	return ""
 }

@@ -122,3 +122,11 @@ func (r *repeatedClientError) Judge(e *event.Event, counts []int) (Match, bool) 
 	}
 	return r.match(e.Scope(checker.ScopeIP), map[string]any{"error_count": counts[0]}), true
 }
+
+// Unusable implements Explainer.
+func (r *repeatedClientError) Unusable(e *event.Event) Reason {
+	if e.Type != clientError {
+		return ""
+	}
+	return unaddressed(e)
+}

@@ -45,7 +45,7 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	}
 	return &repeatedRoute{
 		base:      base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, p.Window},
-		threshold: p.Threshold, paths: compiled, decision: decision{"temp_block", p.Decision}, blockTTL: p.BlockTTL,
+		threshold: p.Threshold, paths: compiled, decision: decision{string(TempBlock), p.Decision}, blockTTL: p.BlockTTL,
 		requests: neverCleared(p.spec(spec.Name, common)),
 	}, nil
 }
@@ -80,4 +80,15 @@ func (r *repeatedRoute) Judge(e *event.Event, counts []int) (Match, bool) {
 		m.Metadata["block_ttl"] = int(r.blockTTL.Seconds())
 	}
 	return m, true
+}
+
+// Unusable implements Explainer.
+func (r *repeatedRoute) Unusable(e *event.Event) Reason {
+	if reason := unaddressed(e); reason != "" {
+		return reason
+	}
+	if routeOf(e) == "" {
+		return MissingAttribute
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -47,7 +48,7 @@ func newRequestBodyThreshold(spec Spec, _ *shared) (Rule, error) {
 	}
 	return &requestBodyThreshold{
 		base:  base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, defaultCooldown},
-		field: p.Field, threshold: limit, paths: compiled, decision: decision{"block", p.Decision},
+		field: p.Field, threshold: limit, paths: compiled, decision: decision{string(Block), p.Decision},
 	}, nil
 }
 
@@ -87,4 +88,29 @@ func (r *requestBodyThreshold) value(e *event.Event) any {
 // Compares implements comparer.
 func (r *requestBodyThreshold) Compares() []string {
 	return []string{"request.body." + r.field, "body." + r.field}
+}
+
+// Unusable implements Explainer. A request without the field is valid; one whose field is not
+// a number is unusable.
+func (r *requestBodyThreshold) Unusable(e *event.Event) Reason {
+	if !r.paths.match(e.Text("url.path")) {
+		return ""
+	}
+	value := r.value(e)
+	if value == nil {
+		if body, ok := e.Get("request.body"); ok {
+			if text, isText := body.(string); isText && strings.TrimSpace(text) != "" {
+				return WrongShape
+			}
+		}
+		return ""
+	}
+	text, ok := event.Text(value)
+	if !ok {
+		return WrongShape
+	}
+	if _, ok := parseDecimal(text); !ok && strings.TrimSpace(text) != "" {
+		return WrongShape
+	}
+	return ""
 }

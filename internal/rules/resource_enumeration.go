@@ -75,3 +75,7 @@ func (r *resourceEnumeration) Judge(e *event.Event, counts []int) (Match, bool) 
 	m := r.match(e.Scope(checker.ScopeIP)+" "+route, map[string]any{"distinct_paths": distinct, "route": route})
 	return r.decision.of(m), true
 }
+
+// Unusable implements Explainer. A response without a route, such as a 404, is valid: it has
+// no resources to enumerate.
+func (r *resourceEnumeration) Unusable(e *event.Event) Reason { return unaddressed(e) }

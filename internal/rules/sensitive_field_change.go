@@ -99,3 +99,20 @@ func (r *sensitiveFieldChange) byActor(e *event.Event) bool {
 func (r *sensitiveFieldChange) Compares() []string {
 	return []string{"changed_fields", "model_label", "object_id"}
 }
+
+// Unusable implements Explainer.
+func (r *sensitiveFieldChange) Unusable(e *event.Event) Reason {
+	if len(r.labels) > 0 && !r.labels[strings.ToLower(e.Text("model_label"))] {
+		return ""
+	}
+	if _, ok := e.Get("changed_fields"); !ok {
+		return MissingAttribute
+	}
+	if _, ok := changedFields(e); !ok {
+		return WrongShape
+	}
+	if r.actor != actorAny && (e.Scope(checker.ScopeUser) == "" || strings.TrimSpace(e.Text("object_id")) == "") {
+		return MissingAttribute
+	}
+	return ""
+}

@@ -56,16 +56,22 @@ func WithTrustedProxies(proxies checker.TrustedProxies) Option {
 	return func(s *shared) { s.proxies = proxies }
 }
 
-// builtins are the rules that configuration can name.
-var builtins = map[string]builder{
-	"brute_force_login":       newBruteForceLogin,
-	"login_throttle":          newLoginThrottle,
-	"repeated_client_error":   newRepeatedClientError,
-	"repeated_route":          newRepeatedRoute,
-	"request_body_threshold":  newRequestBodyThreshold,
-	"resource_enumeration":    newResourceEnumeration,
-	"sensitive_field_change":  newSensitiveFieldChange,
-	"suspicious_proxy_header": newSuspiciousProxyHeader,
+// A builtin is a rule that configuration can name.
+type builtin struct {
+	build  builder
+	action DefaultAction
+}
+
+// builtins are the built-in rules, by name.
+var builtins = map[string]builtin{
+	"brute_force_login":       {newBruteForceLogin, blockAddress()},
+	"login_throttle":          {newLoginThrottle, blockAddress()},
+	"repeated_client_error":   {newRepeatedClientError, blockAddress()},
+	"repeated_route":          {newRepeatedRoute, blockAddress()},
+	"request_body_threshold":  {newRequestBodyThreshold, blockAddress()},
+	"resource_enumeration":    {newResourceEnumeration, DefaultAction{Action: Alert}},
+	"sensitive_field_change":  {newSensitiveFieldChange, DefaultAction{PersistBlock, []string{checker.ScopeUser, checker.ScopeSession}}},
+	"suspicious_proxy_header": {newSuspiciousProxyHeader, blockAddress()},
 }
 
 // Names returns the names of the built-in rules, sorted.
@@ -87,15 +93,15 @@ func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, 
 		opt(common)
 	}
 	for i, spec := range specs {
-		build, ok := builtins[spec.Name]
+		rule, ok := builtins[spec.Name]
 		if !ok {
 			return nil, i, fmt.Errorf("%w %q (known: %s)", ErrUnknown, spec.Name, strings.Join(Names(), ", "))
 		}
-		rule, err := build(spec, common)
+		made, err := rule.build(spec, common)
 		if err != nil {
 			return nil, i, err
 		}
-		built = append(built, rule)
+		built = append(built, made)
 	}
 	return built, 0, nil
 }
@@ -260,14 +266,6 @@ func (d decision) of(m Match) Match {
 		m.Decision, m.Configured = d.configured, true
 	}
 	return m
-}
-
-func checkDecision(decision string) error {
-	switch decision {
-	case "", "observe", "alert", "temp_block", "persist_block", "block":
-		return nil
-	}
-	return &ParamError{"decision", fmt.Errorf("%q is not one of observe, alert, temp_block, persist_block, block", decision)}
 }
 
 // decode fills params from the rule's configuration and checks the parameters that rules have

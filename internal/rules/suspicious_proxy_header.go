@@ -175,3 +175,12 @@ func texts(value any) []string {
 	text, _ := event.Text(value)
 	return []string{text}
 }
+
+// Unusable implements Explainer.
+func (r *suspiciousProxyHeader) Unusable(e *event.Event) Reason {
+	v, ok := e.Get("proxy_headers")
+	if _, isObject := v.(map[string]any); !ok || isObject || v == "" {
+		return ""
+	}
+	return WrongShape
+}

@@ -56,7 +56,7 @@ func Open(ctx context.Context, cfg *config.Config, client redis.UniversalClient,
 			return nil, fmt.Errorf("events.webhooks[%d]: %w", i, errors.Join(err, s.Close(ctx)))
 		}
 		s.Add(sinks.Named{
-			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Accepts: w.Wants, Detached: true, Batch: 1,
+			Name: fmt.Sprintf("webhook_%d", i+1), Sink: hook, Accepts: w.Accepts, Detached: true, Batch: 1,
 			Attempt: w.Timeout, Deliveries: webhookDeliveries,
 		}, func(context.Context) error { hook.Close(); return nil })
 	}
