@@ -352,6 +352,6 @@ func TestCheckUnresponsiveRedisTimesOut(t *testing.T) {
 	t.Parallel()
 	in := install(t, testenv.Redis(t), nil, "")
 	began := time.Now()
-	in.examine(1, "--redis-url", silent(t)).has(t, "fail", "redis", "can't be reached", "")
+	in.examine(1, "--redis-url", "redis://"+testenv.Silent(t)).has(t, "fail", "redis", "can't be reached", "")
 	t.Logf("it took %s", time.Since(began))
 }

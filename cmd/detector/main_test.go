@@ -18,22 +18,9 @@ import (
 // programs is where TestMain built detector and ingress-check.
 var programs string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
-
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "wardstream-detector")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	programs = dir
-	for _, name := range []string{"detector", "ingress-check"} {
-		cmd := exec.Command("go", "build", raceFlag, "-ldflags", "-X main.version=v1.2.3-test", "-o", dir, "../"+name)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			panic(string(out))
-		}
-	}
-	return testenv.Main(m)
+func TestMain(m *testing.M) {
+	built := func(dir string) { programs = dir }
+	os.Exit(testenv.MainWithPrograms(m, built, raceFlag, "-ldflags", "-X main.version=v1.2.3-test", "../detector", "../ingress-check"))
 }
 
 func program(name string) string { return filepath.Join(programs, name) }

@@ -15,21 +15,7 @@ import (
 // it is like where the real one is not available.
 func fakeRedis(t *testing.T, info string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serveInfo(conn, info)
-		}
-	}()
-	return "redis://" + l.Addr().String()
+	return "redis://" + testenv.Listen(t, func(conn net.Conn) { serveInfo(conn, info) })
 }
 
 func serveInfo(conn net.Conn, info string) {
@@ -199,15 +185,4 @@ func TestLogFormatText(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-}
-
-// silent is a server that accepts connections and never answers.
-func silent(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return "redis://" + l.Addr().String() // the kernel accepts for us
 }

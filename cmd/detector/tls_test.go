@@ -110,12 +110,7 @@ func TestRedisTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	server, client := ca.issue(t, "redis.test"), ca.issue(t, "wardstream")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	_, port, _ := net.SplitHostPort(testenv.ClosedPort(t))
 	env := testenv.PrivateRedis(t, "--tls-port", port, "--tls-cert-file", server.cert, "--tls-key-file", server.key,
 		"--tls-ca-cert-file", ca.file, "--tls-auth-clients", "yes")
 	if err := env.Client.Do(t.Context(), "ACL", "SETUSER", "app", "on", ">"+secret, "~*", "&*", "+@all").Err(); err != nil {

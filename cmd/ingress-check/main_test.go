@@ -26,19 +26,8 @@ import (
 // binary is the program under test, as TestMain built it.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
-
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "ingress-check")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "ingress-check")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	return testenv.Main(m)
+func TestMain(m *testing.M) {
+	os.Exit(testenv.MainWithPrograms(m, func(dir string) { binary = filepath.Join(dir, "ingress-check") }, "."))
 }
 
 const attacker, visitor = "203.0.113.9", "198.51.100.7"
@@ -218,30 +207,15 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 // silentRedis is a server that never answers and reports each request.
 func silentRedis(t *testing.T, asked chan<- struct{}) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
+	return testenv.Listen(t, func(conn net.Conn) {
+		buf := make([]byte, 4096)
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := conn.Read(buf); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				buf := make([]byte, 4096)
-				for {
-					if _, err := conn.Read(buf); err != nil {
-						return
-					}
-					asked <- struct{}{}
-				}
-			}()
+			asked <- struct{}{}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 func TestExitCodes(t *testing.T) {

@@ -94,10 +94,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	buildDir = dir
 	path := filepath.Join(dir, "detector")
-	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/detector").CombinedOutput(); err != nil { //nolint:noctx // ends with the test binary
-		return "", fmt.Errorf("build the detector: %w\n%s", err, out)
-	}
-	return path, nil
+	return path, testenv.Build(path, "../../cmd/detector")
 })
 
 // A process is a running detector.

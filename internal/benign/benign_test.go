@@ -59,8 +59,8 @@ func TestBenign(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
 	binary := filepath.Join(t.TempDir(), "detector")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/detector").CombinedOutput(); err != nil {
-		t.Fatalf("build the detector: %v\n%s", err, out)
+	if err := testenv.Build(binary, "../../cmd/detector"); err != nil {
+		t.Fatal(err)
 	}
 	history, want := draw(t, *seed)
 	publish(t, env.Client, "backlog", history)

@@ -71,9 +71,8 @@ func startCluster(w *world) (*cluster, error) {
 		}
 	}
 	program := filepath.Join(w.t.TempDir(), "ingress-check")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/ingress-check")
-	if out, err := build.CombinedOutput(); err != nil {
-		return c, fmt.Errorf("build ingress-check: %w: %s", err, out)
+	if err := testenv.Build(program, "../../cmd/ingress-check"); err != nil {
+		return c, err
 	}
 	for _, mirror := range []bool{false, true} {
 		if err := c.serve(w.t, program, mirror); err != nil {

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/testenv"
 )
 
 var other = flag.String("other", "", "the program of the second version; empty builds it from this source")
@@ -29,9 +30,8 @@ func newVersion(t testing.TB, program string, v version) version {
 	v.program, v.config = program, filepath.Join(t.TempDir(), "detector.yaml")
 	if program == "" {
 		v.program = filepath.Join(t.TempDir(), "detector")
-		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version="+v.number, "-o", v.program, "../../cmd/detector")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build the detector: %v: %s", err, out)
+		if err := testenv.Build(v.program, "-ldflags", "-X main.version="+v.number, "../../cmd/detector"); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(v.config, []byte(v.configuration()), 0o600); err != nil {

@@ -35,21 +35,8 @@ type waiter struct {
 
 func newWaiter(t *testing.T, target string, anew bool) *waiter {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	w := &waiter{addr: listener.Addr().String(), anew: anew, target: target}
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go w.serve(client)
-		}
-	}()
+	w := &waiter{anew: anew, target: target}
+	w.addr = testenv.Listen(t, w.serve)
 	return w
 }
 

@@ -205,7 +205,7 @@ func TestHelpParts(t *testing.T) {
 // TestErrorsAreOneLineAndExit2: each says what to do, and no password.
 func TestErrorsAreOneLineAndExit2(t *testing.T) {
 	t.Parallel()
-	dead := "redis://:hunter2@" + closedPort(t)
+	dead := "redis://:hunter2@" + testenv.ClosedPort(t)
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("redis_url: \""+dead+"\"\nfail_closed_paths: [^/]\nmistake: 1\n"), 0o600); err != nil {
 		t.Fatal(err)

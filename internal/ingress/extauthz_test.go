@@ -228,7 +228,7 @@ func TestExtAuthzStatus(t *testing.T) {
 func TestExtAuthzFailMode(t *testing.T) {
 	t.Parallel()
 	_, conn := startGRPC(t, func(o *Options) {
-		o.RedisURL, o.FailClosedPaths = "redis://"+closedPort(t), []string{"^/pay"}
+		o.RedisURL, o.FailClosedPaths = "redis://"+testenv.ClosedPort(t), []string{"^/pay"}
 	})
 	for path, want := range map[string]int{"/x": 200, "/pay/1?x": 429, "": 429} {
 		if got := code(check(t, conn, request(visitor, path))); got != want {

@@ -136,7 +136,7 @@ func checkReport(t *testing.T, i *instance) {
 func TestUntrustedPeerAndFailClosed(t *testing.T) {
 	t.Parallel()
 	i := start(t, func(o *Options) {
-		o.RedisURL, o.TrustedProxies, o.FailClosedPaths = "redis://"+closedPort(t), nil, []string{"^/pay"}
+		o.RedisURL, o.TrustedProxies, o.FailClosedPaths = "redis://"+testenv.ClosedPort(t), nil, []string{"^/pay"}
 	})
 	if res := i.ask("/", "X-Forwarded-Uri", "/x"); res.status != 429 {
 		t.Errorf("status %d", res.status)
@@ -148,7 +148,7 @@ func TestUntrustedPeerAndFailClosed(t *testing.T) {
 
 func TestFailOpenIsTheDefault(t *testing.T) {
 	t.Parallel()
-	i := start(t, func(o *Options) { o.RedisURL = "redis://" + closedPort(t) })
+	i := start(t, func(o *Options) { o.RedisURL = "redis://" + testenv.ClosedPort(t) })
 	for _, path := range append(plainEndpoints(), "/nginx") {
 		if res := i.ask(path); res.status != 200 {
 			t.Errorf("%s: %d", path, res.status)
@@ -160,13 +160,8 @@ func TestFailOpenIsTheDefault(t *testing.T) {
 // the request would wait for an hour.
 func TestStalledRedisTimesOut(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	i := start(t, func(o *Options) {
-		o.RedisURL, o.Timeout = "redis://"+l.Addr().String()+"?read_timeout=1h", 50*time.Millisecond
+		o.RedisURL, o.Timeout = "redis://"+testenv.Silent(t)+"?read_timeout=1h", 50*time.Millisecond
 		o.FailClosedPaths = []string{"^/pay"}
 	})
 	for range 3 {
@@ -346,45 +341,20 @@ func TestStopsGracefully(t *testing.T) {
 // has of its own.
 func silentRedis(t *testing.T) (string, <-chan struct{}) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
 	asked := make(chan struct{}, 16)
-	go func() {
+	return testenv.Listen(t, func(conn net.Conn) {
+		buf := make([]byte, 4096)
 		for {
-			conn, err := l.Accept()
+			n, err := conn.Read(buf)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				buf := make([]byte, 4096)
-				for {
-					n, err := conn.Read(buf)
-					if err != nil {
-						return
-					}
-					switch {
-					case bytes.Contains(buf[:n], []byte("hello")): // or nothing else would be sent
-						_, _ = conn.Write([]byte("-ERR unknown command 'hello'\r\n"))
-					case bytes.Contains(buf[:n], []byte(visitor)):
-						asked <- struct{}{}
-					}
-				}
-			}()
+			switch {
+			case bytes.Contains(buf[:n], []byte("hello")): // or nothing else would be sent
+				_, _ = conn.Write([]byte("-ERR unknown command 'hello'\r\n"))
+			case bytes.Contains(buf[:n], []byte(visitor)):
+				asked <- struct{}{}
+			}
 		}
-	}()
-	return l.Addr().String(), asked
-}
-
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	}), asked
 }

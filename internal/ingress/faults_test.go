@@ -39,32 +39,18 @@ func byFailMode(t *testing.T, i *instance, class string) {
 // answering is a server that answers whatever it is sent with text; "" means never.
 func answering(t *testing.T, text string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
+	return testenv.Listen(t, func(conn net.Conn) {
+		defer conn.Close()
+		buf := make([]byte, 4096)
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := conn.Read(buf); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				buf := make([]byte, 4096)
-				for {
-					if _, err := conn.Read(buf); err != nil {
-						return
-					}
-					if _, err := io.WriteString(conn, text); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := io.WriteString(conn, text); err != nil {
+				return
+			}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // TestServerThatIsNotRedis: what listens there speaks something else, or Redis's language to no purpose.
@@ -95,7 +81,7 @@ func TestPostgresFaults(t *testing.T) {
 	}
 	t.Run("down", func(t *testing.T) {
 		t.Parallel()
-		byFailMode(t, start(t, closed("postgres://u@"+closedPort(t)+"/d?sslmode=disable")), "")
+		byFailMode(t, start(t, closed("postgres://u@"+testenv.ClosedPort(t)+"/d?sslmode=disable")), "")
 	})
 	t.Run("silent", func(t *testing.T) {
 		t.Parallel()

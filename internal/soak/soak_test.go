@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,9 +104,8 @@ func newSoak(t *testing.T) *soak {
 	s.env = []string{"WARDSTREAM_REDIS_URL=" + s.redis.URL, "WARDSTREAM_POSTGRES_URL=" + s.postgres.URL}
 	dir := t.TempDir()
 	s.detector, s.config = filepath.Join(dir, "detector"), filepath.Join(dir, "detector.yaml")
-	build := exec.Command("go", "build", "-o", dir, "../../cmd/detector", "../../cmd/ingress-check")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
+	if err := testenv.Build(dir, "../../cmd/detector", "../../cmd/ingress-check"); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(s.config, []byte(s.configuration()), 0o600); err != nil {
 		t.Fatal(err)

@@ -19,22 +19,9 @@ type Name struct {
 // NewName returns a Name that leads to the server at addr, until the test ends.
 func NewName(t testing.TB, addr string) *Name {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &Name{Addr: l.Addr().String()}
+	n := &Name{}
 	n.LeadTo(addr)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go n.serve(conn)
-		}
-	}()
+	n.Addr = Listen(t, n.serve)
 	return n
 }
 

@@ -4,35 +4,15 @@ package proxytest
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// hung accepts connections and never answers.
-func hung(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			go func() { _, _ = io.Copy(io.Discard, conn) }()
-		}
-	}()
-	return l.Addr().String()
-}
+	"github.com/wardstream/wardstream/internal/testenv"
+)
 
 // unanswered is a socket whose queue of connections is full, so that Linux drops every further SYN.
 func unanswered(t *testing.T) string {
@@ -89,6 +69,7 @@ func TestStalledAnswerTimes(t *testing.T) {
 		{"Caddy, open", caddy, cad[1], map[int]bool{200: true}},
 	} {
 		row := "| " + proxy.name + " |"
+		hung := func(t *testing.T) string { return testenv.Silent(t) }
 		for _, broken := range []func(*testing.T) string{freeAddr, hung, unanswered} {
 			w := &world{t: t, served: &atomic.Int64{}, ingress: broken(t), strict: true}
 			w.serveApp()

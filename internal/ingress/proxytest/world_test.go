@@ -39,19 +39,9 @@ const visitor, attacker, exile = "127.0.0.77", "127.0.0.66", "127.0.0.88"
 // binary is the program under test, as TestMain built it.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
-
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "proxytest")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "ingress-check")
-	if out, err := exec.Command("go", "build", "-o", binary, root+"/cmd/ingress-check").CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	return testenv.Main(m)
+func TestMain(m *testing.M) {
+	built := func(dir string) { binary = filepath.Join(dir, "ingress-check") }
+	os.Exit(testenv.MainWithPrograms(m, built, root+"/cmd/ingress-check"))
 }
 
 // A world is what a proxy stands in: an application behind it, and an ingress-check that it asks.

@@ -165,7 +165,7 @@ func TestGatheredLookupsKeepTheirDeadlines(t *testing.T) {
 // that do not need it.
 func TestClusterLookupsAreSentPerServer(t *testing.T) {
 	t.Parallel()
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{closedPort(t)}})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{testenv.ClosedPort(t)}})
 	t.Cleanup(func() { _ = client.Close() })
 	b := &New(client).batcher
 	var under sync.WaitGroup

@@ -1,7 +1,6 @@
 package redislookup
 
 import (
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -33,7 +32,7 @@ func TestFailModes(t *testing.T) {
 			return client
 		},
 		"stalling": func(t *testing.T) redis.UniversalClient {
-			return connect(t, "redis://"+stall(t)+"?read_timeout=1h&dial_timeout=1h")
+			return connect(t, "redis://"+testenv.Silent(t)+"?read_timeout=1h&dial_timeout=1h")
 		},
 		"cold": func(t *testing.T) redis.UniversalClient { return connect(t, testenv.Redis(t).URL) },
 		"wrong password": func(t *testing.T) redis.UniversalClient {
@@ -45,7 +44,7 @@ func TestFailModes(t *testing.T) {
 		"one that may not read": func(t *testing.T) redis.UniversalClient {
 			return connect(t, strings.Replace(testenv.PrivateRedis(t, "--user", "p", "on", ">p", "~nothing", "+@read").URL, "//", "//p:p@", 1))
 		},
-		"wrong address": func(t *testing.T) redis.UniversalClient { return connect(t, "redis://"+closedPort(t)) },
+		"wrong address": func(t *testing.T) redis.UniversalClient { return connect(t, "redis://"+testenv.ClosedPort(t)) },
 	}
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
@@ -93,37 +92,4 @@ func connect(t testing.TB, url string) redis.UniversalClient {
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	return client
-}
-
-// stall returns the address of a server that accepts connections and never says
-// a word.
-func stall(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close() // held open until the listener is closed
-		}
-	}()
-	return l.Addr().String()
-}
-
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -420,12 +420,7 @@ func TestDenialsInsideAreMarked(t *testing.T) {
 // core: the event is made and finds no room.
 func BenchmarkMiddleware(b *testing.B) {
 	env := testenv.Redis(b)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer silent.Close()
-	stuck, err := redislookup.Connect("redis://" + silent.Addr().String())
+	stuck, err := redislookup.Connect("redis://" + testenv.Silent(b))
 	if err != nil {
 		b.Fatal(err)
 	}
