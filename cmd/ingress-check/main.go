@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/wardstream/wardstream/internal/cli"
-	"github.com/wardstream/wardstream/internal/ingress"
+	"github.com/wardstream/wardstream/internal/cli/ingresscli"
 )
 
 // version is set by the linker: -X main.version=v1.2.3.
@@ -22,7 +22,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	app := cli.App{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: version}
-	code := ingress.Main(ctx, app)
+	code := ingresscli.Main(ctx, app)
 	stop()
 	os.Exit(code)
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/cli"
-	"github.com/wardstream/wardstream/internal/ingress"
+	"github.com/wardstream/wardstream/internal/cli/ingresscli"
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/internal/wire"
@@ -69,7 +69,7 @@ func serve(t *testing.T, args []string) string {
 	log := &announced{addr: make(chan string, 1)}
 	ended := make(chan int, 1)
 	app := cli.App{Args: args, Stdout: &buffer{}, Stderr: log}
-	go func() { ended <- ingress.Main(ctx, app) }()
+	go func() { ended <- ingresscli.Main(ctx, app) }()
 	t.Cleanup(cancel)
 	select {
 	case addr := <-log.addr:

@@ -2,129 +2,26 @@ package ingress
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/netip"
-	"strings"
-	"time"
 
-	"github.com/spf13/cobra"
-
-	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// checkTimeout is the default wait of ingress-check check, which has yet to connect.
-const checkTimeout = 2 * time.Second
-
-// A question is what ingress-check check is asked.
-type question struct {
-	ip, user, username, session string
-	scopes                      []string
-}
-
-func (a app) checkCommand() *cobra.Command {
-	defaults := DefaultOptions()
-	defaults.Timeout = checkTimeout // what --help shows
-	flags := defaults.flags()
-	var q question
-	var file string
-	var output *cli.Format
-	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Say whether a client is blocked: exit 0 if not, 1 if so, 2 if that can't be known",
-		Args:  a.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := load(file, flags, a.Environ)
-			if err != nil {
-				return err
-			}
-			if !flags.Lookup("timeout").Changed {
-				o.Timeout = checkTimeout // the file's is for requests
-			}
-			o.FailClosedPaths = nil // here a failure is exit 2, on every path
-			return a.check(cmd.Context(), &o, q, *output)
-		},
-	}
-	for _, name := range storeFlags() {
-		cmd.Flags().AddFlag(flags.Lookup(name))
-	}
-	output = cli.OutputFlag(cmd)
-	f := cmd.Flags()
-	f.StringVar(&file, "config", "", "YAML file of serve's options")
-	f.StringVar(&q.ip, "ip", "", "address of the client")
-	f.StringVar(&q.user, "user", "", "user id")
-	f.StringVar(&q.username, "username", "", "user name")
-	f.StringVar(&q.session, "session", "", "session id")
-	f.StringArrayVar(&q.scopes, "scope", nil, "another scope, as type:value (may be repeated)")
-	markGlobal(f)
-	return cmd
-}
-
-var errNoQuestion = errors.New("nothing to check: give --ip, --user, --username, --session or --scope type:value")
-
-// subject turns the flags into what to look up.
-func (q *question) subject() (checker.Subject, error) {
-	s := checker.Subject{User: q.user, Username: q.username, Session: q.session, Extra: map[string]string{}}
-	if q.ip != "" {
-		addr, ok := checker.ParseAddr(q.ip)
-		if !ok {
-			return s, fmt.Errorf("--ip %q: %s", q.ip, notAnAddress(q.ip))
-		}
-		s.IP = addr
-	}
-	for _, text := range q.scopes {
-		typ, value, _ := strings.Cut(text, ":")
-		scope, ok := checker.NewScope(strings.TrimSpace(typ), value)
-		switch _, again := s.Extra[scope.Type]; {
-		case !ok && isRange(value):
-			return s, fmt.Errorf("--scope %q: %s", text, notAnAddress(value))
-		case !ok:
-			return s, fmt.Errorf("--scope %q: must be type:value, and an address for ip", text)
-		case again:
-			return s, fmt.Errorf("--scope %q: one value of a type at a time", text)
-		case scope.Type == checker.ScopeRoute:
-			return s, fmt.Errorf("--scope %q: routes are counted, never blocked", text)
-		}
-		s.Extra[scope.Type] = scope.Value
-	}
-	if !s.IP.IsValid() && strings.TrimSpace(s.User+s.Username+s.Session) == "" && len(s.Extra) == 0 {
-		return s, errNoQuestion
-	}
-	return s, nil
-}
-
-// notAnAddress says what a text is that isn't the address of one client.
-func notAnAddress(text string) string {
-	if isRange(text) {
-		first, _, _ := strings.Cut(strings.TrimSpace(text), "/")
-		return "is a range, and check asks about one client; give an address in it, such as " + first + ", and blocks of the ranges around it count"
-	}
-	return "is not an address"
-}
-
-func isRange(text string) bool {
-	_, err := netip.ParsePrefix(strings.TrimSpace(text))
-	return err == nil
-}
-
-func (a app) check(ctx context.Context, o *Options, q question, output cli.Format) error {
-	subject, err := q.subject()
-	if err != nil {
-		return err
-	}
-	if err = o.checkStore(); err != nil {
-		return err
+// Check asks the store that o names whether the subject is blocked, once. A store that fails is an
+// error, on every path: FailClosedPaths do not apply.
+func Check(ctx context.Context, o Options, subject checker.Subject) (checker.Decision, error) {
+	o.FailClosedPaths = nil
+	if err := o.checkStore(); err != nil {
+		return checker.Decision{}, err
 	}
 	opts, err := o.checkerOptions()
 	if err != nil {
-		return err
+		return checker.Decision{}, err
 	}
-	store, err := openStore(ctx, o, slog.New(slog.DiscardHandler))
+	store, err := openStore(ctx, &o, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return err
+		return checker.Decision{}, err
 	}
 	defer store.Close()
 	if store.settings != nil {
@@ -132,55 +29,7 @@ func (a app) check(ctx context.Context, o *Options, q question, output cli.Forma
 	}
 	d := checker.New(store.lookup, append(opts, store.exempt()...)...).Check(ctx, subject)
 	if d.Err != nil && !d.Blocked {
-		return fmt.Errorf("ask the store: %w", d.Err)
+		return checker.Decision{}, fmt.Errorf("ask the store: %w", d.Err)
 	}
-	if err := a.writeVerdict(d, output); err != nil {
-		return err
-	}
-	if d.Blocked {
-		return cli.ErrNegative
-	}
-	return nil
-}
-
-// A verdict is the answer as JSON.
-type verdict struct {
-	Blocked    bool   `json:"blocked"`
-	ScopeType  string `json:"scope_type,omitempty"`
-	ScopeValue string `json:"scope_value,omitempty"`
-	Rule       string `json:"rule_name,omitempty"`
-	Reason     string `json:"reason,omitempty"`
-	StatusCode int    `json:"status_code,omitempty"`
-	Message    string `json:"message,omitempty"`
-	Permanent  bool   `json:"permanent,omitempty"`
-	ExpiresAt  string `json:"expires_at,omitempty"`
-	RetryAfter int    `json:"retry_after,omitempty"` // seconds
-}
-
-func (a app) writeVerdict(d checker.Decision, format cli.Format) error {
-	v := verdict{
-		Blocked: d.Blocked, ScopeType: d.Block.Scope.Type, ScopeValue: d.Block.Scope.Value, Rule: d.Block.Rule, Reason: d.Block.Reason,
-		StatusCode: d.StatusCode, Message: d.Message, Permanent: d.Blocked && d.Block.Permanent(), RetryAfter: int(d.RetryAfter / time.Second),
-	}
-	if d.Blocked && !d.Block.Permanent() {
-		v.ExpiresAt = d.Block.ExpiresAt.UTC().Format(time.RFC3339)
-	}
-	return a.Print(format, v, func(w io.Writer) { _, _ = fmt.Fprintln(w, v) })
-}
-
-// String is the answer in words. What comes from the store is quoted: it may be
-// anything, and this goes to terminals.
-func (v verdict) String() string {
-	if !v.Blocked {
-		return "allowed"
-	}
-	until := "permanently"
-	if !v.Permanent {
-		until = "until " + v.ExpiresAt
-	}
-	text := fmt.Sprintf("blocked: %s %q by rule %q %s; answer %d %q", v.ScopeType, v.ScopeValue, v.Rule, until, v.StatusCode, v.Message)
-	if v.Reason != "" {
-		text += fmt.Sprintf("; reason %q", v.Reason)
-	}
-	return text
+	return d, nil
 }

@@ -1,5 +1,5 @@
-// Package ingress is ingress-check: the checker as a server that proxies ask
-// before they pass a request on (forward-auth), and as a command.
+// Package ingress is ingress-check: the checker as a server that proxies ask before they pass a
+// request on.
 package ingress
 
 import (
@@ -141,8 +141,8 @@ func checkRanges(flag string, lengths []int, longest int) error {
 	return nil
 }
 
-// checkServe reports all that is wrong with the options of the server.
-func (o *Options) checkServe() error {
+// Validate reports all that is wrong with the options of a server, each on a line of its own.
+func (o *Options) Validate() error {
 	var m mistakes
 	m.add(o.checkStore(), o.checkTrust(), o.checkFeed())
 	for _, header := range []struct{ flag, name string }{

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/wardstream/wardstream/internal/cli"
 	"github.com/wardstream/wardstream/internal/testenv"
 	"github.com/wardstream/wardstream/schema"
 )
@@ -21,9 +20,16 @@ func TestPostgresURLThatCannotWorkIsRefused(t *testing.T) {
 		"pgbouncer=true": "pgbouncer", "schema=public": "schema", "currentSchema=x": "currentSchema", "nonsense=1": "nonsense",
 		"statement_timeout=soon": "statement_timeout",
 	} {
-		code, stdout, stderr := run(t, nil, "serve", "--addr", "127.0.0.1:0", "--postgres-url", env.URL+"&"+query)
-		if code != cli.ExitError || stdout != "" || !strings.Contains(stderr, "--postgres-url") || !strings.Contains(stderr, name) {
-			t.Errorf("%s: exit %d, %q", query, code, stderr)
+		o := DefaultOptions()
+		o.Addr, o.PostgresURL = "127.0.0.1:0", env.URL+"&"+query
+		s, err := New(t.Context(), o, discard())
+		if err == nil {
+			s.Close()
+			t.Errorf("%s: accepted", query)
+			continue
+		}
+		if !strings.Contains(err.Error(), "--postgres-url") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", query, err)
 		}
 	}
 }

@@ -59,7 +59,7 @@ type listenerServer interface {
 // next, or [Server.Close]. A store that is down is not an error, since the fail mode
 // is made for that; one that refuses our credentials is.
 func New(ctx context.Context, o Options, log *slog.Logger) (*Server, error) {
-	if err := o.checkServe(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Server{log: log, grace: o.Grace, metrics: newMetrics()}

@@ -65,18 +65,6 @@ func TestOwnAllowlistIsNotDenied(t *testing.T) {
 			t.Errorf("%s: %d, want %d", client, res.status, want)
 		}
 	}
-	for client, want := range map[string]int{"203.0.113.9": 0, "203.0.113.10": 1} {
-		if code, _, stderr := run(t, nil, "check", "--redis-url", env.URL, "--key-prefix", env.Prefix, "--allowlist", "203.0.113.9", "--ip", client); code != want {
-			t.Errorf("check of %s exits %d: %s", client, code, stderr)
-		}
-	}
-	writeSettings(t, env, wire.Settings{Allowlist: []string{"203.0.113.10"}, IPv6Prefix: 128})
-	if code, _, stderr := run(t, nil, "check", "--redis-url", env.URL, "--key-prefix", env.Prefix, "--ip", "203.0.113.10"); code != 0 {
-		t.Errorf("check exits %d for an address of the detectors' allowlist: %s", code, stderr)
-	}
-	if code, _, stderr := run(t, nil, "check", "--redis-url", env.URL, "--allowlist", "localhost", "--ip", "203.0.113.10"); code != 2 || !strings.Contains(stderr, "--allowlist") {
-		t.Errorf("a bad entry: exit %d, %s", code, stderr)
-	}
 }
 
 func TestIPv6PrefixThatDiffersIsReported(t *testing.T) {

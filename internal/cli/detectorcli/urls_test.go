@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/wardstream/wardstream/internal/cli"
-	"github.com/wardstream/wardstream/internal/ingress"
+	"github.com/wardstream/wardstream/internal/cli/ingresscli"
 )
 
 // TestStoreURLsAreTheSameForBothBinaries runs the configurations of both binaries over the same URLs: both accept
@@ -55,7 +55,7 @@ func refusals(t *testing.T, store, url string) (ours, theirs string) {
 	_, _, stderr := commandLine(t.Context(), env, "rules", "list")
 	_, ours, _ = strings.Cut(stderr, ": "+store+".url: ")
 	var out, errs bytes.Buffer
-	ingress.Main(t.Context(), cli.App{Args: []string{"check", "--ip", "192.0.2.1", "--timeout", "1ms"}, Stdout: &out, Stderr: &errs, Environ: env})
+	ingresscli.Main(t.Context(), cli.App{Args: []string{"check", "--ip", "192.0.2.1", "--timeout", "1ms"}, Stdout: &out, Stderr: &errs, Environ: env})
 	_, theirs, _ = strings.Cut(errs.String(), "--"+store+"-url: ")
 	return ours, theirs
 }

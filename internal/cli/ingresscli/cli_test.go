@@ -1,18 +1,27 @@
-package ingress
+package ingresscli
 
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/stdlib"
+
 	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/internal/testenv"
+	"github.com/wardstream/wardstream/internal/wire"
+	"github.com/wardstream/wardstream/pkg/checker"
+	"github.com/wardstream/wardstream/schema"
 )
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // run runs a command and returns its exit code and what it printed.
 func run(t testing.TB, env map[string]string, args ...string) (code int, stdout, stderr string) {
@@ -24,6 +33,69 @@ func run(t testing.TB, env map[string]string, args ...string) (code int, stdout,
 	}
 	code = Main(t.Context(), app)
 	return code, out.String(), errs.String()
+}
+
+// blockIn writes a temporary block, or a permanent one, as detectors do.
+func blockIn(t testing.TB, env *testenv.RedisEnv, typ, value string, ttl time.Duration) {
+	t.Helper()
+	keys := rediskey.Keys{Prefix: env.Prefix}
+	b := checker.Block{
+		Scope: checker.Scope{Type: typ, Value: value}, Rule: "secret-rule", Reason: "secret-reason", StatusCode: 429, Message: "slow down",
+		CreatedAt: time.Now(),
+	}
+	if ttl == 0 {
+		b.StatusCode, b.Message = 403, "go away"
+		raw, err := wire.EncodeMember(b)
+		if err == nil {
+			err = env.Client.HSet(t.Context(), keys.Permanent(), rediskey.MemberField(b.Scope), raw).Err()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	b.ExpiresAt = time.Now().Add(ttl)
+	raw, err := wire.EncodeBlock(b)
+	if err == nil {
+		err = env.Client.Set(t.Context(), keys.Block(b.Scope), raw, ttl).Err()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const visitor, attacker, exile = "198.51.100.7", "203.0.113.9", "203.0.113.10"
+
+// blocked returns a Redis in which the attacker has a temporary and the exile a permanent block.
+func blocked(t testing.TB) *testenv.RedisEnv {
+	t.Helper()
+	env := testenv.Redis(t)
+	blockIn(t, env, "ip", attacker, time.Minute)
+	blockIn(t, env, "ip", exile, 0)
+	return env
+}
+
+// migrated returns a Postgres with our tables.
+func migrated(t testing.TB) *testenv.PostgresEnv {
+	t.Helper()
+	env := testenv.Postgres(t)
+	db := stdlib.OpenDBFromPool(env.Pool)
+	defer db.Close()
+	if _, err := schema.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+// closedPort returns an address where nothing listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func TestCheck(t *testing.T) {
@@ -98,11 +170,39 @@ func TestCheckEscapesControlCharacters(t *testing.T) {
 func TestCheckOnPostgres(t *testing.T) {
 	t.Parallel()
 	pg := migrated(t)
-	insert(t, pg, attacker)
+	if _, err := pg.Pool.Exec(t.Context(), `INSERT INTO permanent_blocks (scope_type, scope_value, status_code, message) VALUES ('ip', $1, 403, 'go away')`, attacker); err != nil {
+		t.Fatal(err)
+	}
 	for ip, want := range map[string]int{attacker: 1, visitor: 0} {
 		if code, stdout, stderr := run(t, map[string]string{"WARDSTREAM_POSTGRES_URL": pg.URL}, "check", "--ip", ip); code != want {
 			t.Errorf("%s: exit %d, want %d; %q %q", ip, code, want, stdout, stderr)
 		}
+	}
+}
+
+// TestCheckKeepsAllowlists: neither our own allowlist nor that of the detectors lets a block count.
+func TestCheckKeepsAllowlists(t *testing.T) {
+	t.Parallel()
+	env := testenv.Redis(t)
+	blockIn(t, env, "ip", "203.0.113.0/24", time.Hour)
+	where := []string{"check", "--redis-url", env.URL, "--key-prefix", env.Prefix}
+	for client, want := range map[string]int{"203.0.113.9": 0, "203.0.113.10": 1} {
+		if code, _, stderr := run(t, nil, append(where, "--allowlist", "203.0.113.9", "--ip", client)...); code != want {
+			t.Errorf("check of %s exits %d: %s", client, code, stderr)
+		}
+	}
+	raw, err := wire.Settings{Allowlist: []string{"203.0.113.10"}, IPv6Prefix: 128}.Encode()
+	if err == nil {
+		err = env.Client.Set(t.Context(), rediskey.Keys{Prefix: env.Prefix}.Settings(), raw, time.Minute).Err()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := run(t, nil, append(where, "--ip", "203.0.113.10")...); code != 0 {
+		t.Errorf("check of what the detectors allow exits %d: %s", code, stderr)
+	}
+	if code, _, stderr := run(t, nil, append(where, "--allowlist", "localhost", "--ip", "203.0.113.10")...); code != 2 || !strings.Contains(stderr, "--allowlist") {
+		t.Errorf("a wrong allowlist: exit %d, %s", code, stderr)
 	}
 }
 

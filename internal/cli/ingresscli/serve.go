@@ -1,4 +1,4 @@
-package ingress
+package ingresscli
 
 import (
 	"context"
@@ -9,35 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/ingress"
 )
 
-// An app makes the commands of ingress-check.
-type app struct{ cli.App }
-
-// Main runs the command that the arguments name, until it is done or ctx ends, and
-// returns the exit code: 0, 1 for a negative answer, 2 for an error.
-func Main(ctx context.Context, a cli.App) int {
-	a.Name, a.Synonyms = "ingress-check", synonyms()
-	root := &cobra.Command{
-		Use:   "ingress-check",
-		Short: "Asks Wardstream whether a client is blocked, for proxies and on the command line",
-		Args:  a.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	a.Root(root)
-	root.AddCommand(app{a}.serveCommand(), app{a}.checkCommand(), a.VersionCommand())
-	return a.Execute(ctx, root)
-}
-
-// synonyms are what others call our commands.
-func synonyms() map[string]string {
-	return map[string]string{"run": "serve", "start": "serve", "server": "serve", "listen": "serve", "ask": "check", "lookup": "check", "status": "check"}
-}
-
 func (a app) serveCommand() *cobra.Command {
-	defaults := DefaultOptions()
-	flags := defaults.flags()
+	defaults := ingress.DefaultOptions()
+	flags := optionFlags(&defaults)
 	var file string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -53,7 +30,7 @@ func (a app) serveCommand() *cobra.Command {
 			hangups := make(chan os.Signal, 1) // from now on: it would end the process
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)
-			s, err := New(cmd.Context(), o, log)
+			s, err := ingress.New(cmd.Context(), o, log)
 			if err != nil {
 				return err
 			}

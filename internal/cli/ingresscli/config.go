@@ -1,4 +1,4 @@
-package ingress
+package ingresscli
 
 import (
 	"fmt"
@@ -7,14 +7,15 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/wardstream/wardstream/internal/ingress"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // load returns the options: flags come before the environment, that before the file, if one is
 // named, and the file before the defaults. An error of type [strictconfig.Errors] lists everything
 // that is wrong.
-func load(file string, flags *pflag.FlagSet, environ []string) (Options, error) {
-	o := DefaultOptions()
+func load(file string, flags *pflag.FlagSet, environ []string) (ingress.Options, error) {
+	o := ingress.DefaultOptions()
 	hostname, err := os.Hostname()
 	if err != nil {
 		return o, fmt.Errorf("read host name: %w", err)
@@ -27,7 +28,7 @@ func load(file string, flags *pflag.FlagSet, environ []string) (Options, error) 
 	}
 	d := strictconfig.New(strictconfig.Options{
 		File: file, Environ: environ, Flags: givenFlags(flags), Hostname: hostname, Variable: variable, FlagNotation: true,
-	}, &Options{})
+	}, &ingress.Options{})
 	d.Load(&o, text)
 	return o, d.Err()
 }

@@ -1,10 +1,15 @@
-package ingress
+package ingresscli
 
-import "github.com/spf13/pflag"
+import (
+	"github.com/spf13/pflag"
 
-// flags returns the flags that set o. Keys of the configuration file are the
-// same names.
-func (o *Options) flags() *pflag.FlagSet {
+	"github.com/wardstream/wardstream/internal/cli"
+	"github.com/wardstream/wardstream/internal/ingress"
+)
+
+// optionFlags returns the flags that set o. Keys of the configuration file are the same names, with
+// underscores for dashes.
+func optionFlags(o *ingress.Options) *pflag.FlagSet {
 	f := pflag.NewFlagSet("ingress-check", pflag.ContinueOnError)
 	f.StringVar(&o.Addr, "addr", o.Addr, "address to answer proxies on: host:port, or unix:/path")
 	f.StringVar(&o.GRPCAddr, "grpc-addr", o.GRPCAddr, "address for Envoy's ext_authz over gRPC: host:port, or unix:/path (default none)")
@@ -56,4 +61,9 @@ func (o *Options) flags() *pflag.FlagSet {
 // storeFlags are the flags that ingress-check check has too.
 func storeFlags() []string {
 	return []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-server-name", "postgres-url", "postgres-table", "key-prefix", "permanent-tier", "ipv6-prefix", "ipv4-ranges", "ipv6-ranges", "precedence", "allowlist", "timeout"}
+}
+
+// markGlobal marks the flags that say which store to ask, and where that is written.
+func markGlobal(flags *pflag.FlagSet) {
+	cli.MarkGlobal(flags, append(storeFlags(), "config")...)
 }

@@ -1,8 +1,7 @@
-package ingress
+package ingresscli
 
 import (
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,14 +12,15 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/wardstream/wardstream/internal/ingress"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
 // loaded applies a file, an environment and a command line to the defaults.
-func loaded(t *testing.T, file string, env map[string]string, args ...string) (Options, error) {
+func loaded(t *testing.T, file string, env map[string]string, args ...string) (ingress.Options, error) {
 	t.Helper()
-	defaults := DefaultOptions()
-	flags := defaults.flags()
+	defaults := ingress.DefaultOptions()
+	flags := optionFlags(&defaults)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +116,10 @@ events_stdout: true
 events_stream: e
 log_format: text
 `, map[string]string{"HOST": "r1"})
-	want := Options{
+	want := ingress.Options{
 		Addr: "0.0.0.0:1", GRPCAddr: "unix:/run/i.sock", SocketMode: "0600", MaxConnections: 7, TLSCert: "a.crt", TLSKey: "a.key", TLSClientCA: "ca.crt",
 		ClientHeader: "Forwarded", TrustUnix: true, ProxyProtocol: true, ReasonHeaders: true, HTTPAddr: "127.0.0.1:2", RedisURL: "redis://r1:6379/0", PostgresURL: "postgres://user@h/d",
-		RedisTLS:      RedisTLS{CAFile: "r-ca.crt", CertFile: "r.crt", KeyFile: "r.key", ServerName: "r.test"},
+		RedisTLS:      ingress.RedisTLS{CAFile: "r-ca.crt", CertFile: "r.crt", KeyFile: "r.key", ServerName: "r.test"},
 		PostgresTable: "public.permanent_blocks", KeyPrefix: "sec_audit", PermanentTier: true, Mirror: true, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::/32"},
 		TrustedProxyCount: 2, UserHeader: "X-User", UsernameHeader: "X-Name", SessionHeader: "X-Session",
 		FailClosedPaths: []string{"^/pay(/|$)", "^/a{1,2}$"}, Timeout: 20 * time.Millisecond, IPv6Prefix: 64, IPv4Ranges: []int{22}, IPv6Ranges: []int{56, 48}, Precedence: []string{"ip", "user"},
@@ -142,10 +142,10 @@ log_format: text
 // TestFlagsAreTheKeys: a flag without its key, or a key without its flag, fails.
 func TestFlagsAreTheKeys(t *testing.T) {
 	t.Parallel()
-	o := DefaultOptions()
+	o := ingress.DefaultOptions()
 	var flags, keys []string
-	o.flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, strings.ReplaceAll(f.Name, "-", "_")) })
-	for _, f := range strictconfig.FieldsOf(reflect.TypeFor[Options]()) {
+	optionFlags(&o).VisitAll(func(f *pflag.Flag) { flags = append(flags, strings.ReplaceAll(f.Name, "-", "_")) })
+	for _, f := range strictconfig.FieldsOf(reflect.TypeFor[ingress.Options]()) {
 		keys = append(keys, f.Name)
 	}
 	slices.Sort(keys)
@@ -156,7 +156,7 @@ func TestFlagsAreTheKeys(t *testing.T) {
 
 func TestExampleFile(t *testing.T) {
 	t.Parallel()
-	raw, err := os.ReadFile("../../ingress-check.example.yaml")
+	raw, err := os.ReadFile("../../../ingress-check.example.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +165,10 @@ func TestExampleFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Stdout = io.Discard
-	if err := o.checkServe(); err != nil {
+	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.checkerOptions(); err != nil {
-		t.Fatal(err)
-	}
-	flags := o.flags()
+	flags := optionFlags(&o)
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !strings.Contains(string(raw), strings.ReplaceAll(f.Name, "-", "_")+":") {
 			t.Errorf("the example explains no %s", f.Name)
@@ -224,73 +221,3 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		}
 	}
 }
-
-func TestWrongOptionsAreRefused(t *testing.T) {
-	t.Parallel()
-	for want, change := range map[string]func(*Options){
-		"no store given":                   func(o *Options) { o.RedisURL = "" },
-		"--timeout":                        func(o *Options) { o.Timeout = 0 },
-		"--ipv6-prefix 129":                func(o *Options) { o.IPv6Prefix = 129 },
-		"--ipv4-ranges [24 32]":            func(o *Options) { o.IPv4Ranges = []int{24, 32} },
-		"--ipv6-ranges [1 2 3 4 5 6 7 8":   func(o *Options) { o.IPv6Ranges = []int{1, 2, 3, 4, 5, 6, 7, 8} },
-		"--mirror: needs --redis-url":      func(o *Options) { o.RedisURL, o.PostgresURL, o.Mirror = "", "postgres://u@h/d", true },
-		"--status-code 200":                func(o *Options) { o.StatusCode = 200 },
-		"--trusted-proxy-count 1: needs":   func(o *Options) { o.TrustedProxyCount = 1 },
-		"--user-header":                    func(o *Options) { o.UserHeader = "X User" },
-		"--trusted-proxies: ":              func(o *Options) { o.TrustedProxies = []string{"proxy"} },
-		"--fail-closed-paths \"(a)\\\\1\"": func(o *Options) { o.FailClosedPaths = []string{`(a)\1`} }, // nothing that would backtrack
-		"--fail-closed-paths \"(?!a)\"":    func(o *Options) { o.FailClosedPaths = []string{"(?!a)"} },
-		"--fail-closed-paths \"(\"":        func(o *Options) { o.FailClosedPaths = []string{"("} },
-		"--redis-url: ":                    func(o *Options) { o.RedisURL = "http://u:hunter2@h" },
-		"--postgres-url: ":                 func(o *Options) { o.PostgresURL = "postgres://u:hunter2@h:x/d" },
-		"--postgres-table: ":               func(o *Options) { o.PostgresURL, o.PostgresTable = "postgres://u:hunter2@h/d", "a.b.c" },
-		"--publish: needs --redis-url":     func(o *Options) { o.RedisURL, o.PostgresURL, o.Publish = "", "postgres://h/d", true },
-		"--publish-stream: ":               func(o *Options) { o.Publish, o.PublishStream = true, nil },
-		"--publish-buffer 0: ":             func(o *Options) { o.PublishBuffer = 0 },
-		"--events-stream: needs":           func(o *Options) { o.RedisURL, o.PostgresURL, o.EventsStream = "", "postgres://h/d", "e" },
-		"--events-stdout: ":                func(o *Options) { o.EventsStdout = true },
-		"--addr: ":                         func(o *Options) { o.Addr = "127.0.0.1:99999" },
-		"--http-addr: ":                    func(o *Options) { o.HTTPAddr = "nowhere" },
-		"--grpc-addr: ":                    func(o *Options) { o.GRPCAddr = "nowhere" },
-		"--client-header":                  func(o *Options) { o.ClientHeader = "X Client" },
-		"--socket-mode \"rw\"":             func(o *Options) { o.SocketMode = "rw" },
-		"--socket-mode \"7777\"":           func(o *Options) { o.SocketMode = "7777" },
-		"--max-connections 0":              func(o *Options) { o.MaxConnections = 0 },
-		"give both or neither":             func(o *Options) { o.TLSCert = "a" },
-		"--tls-client-ca: needs":           func(o *Options) { o.TLSClientCA = "a" },
-		"--tls-cert a, --tls-key b: ":      func(o *Options) { o.TLSCert, o.TLSKey = "a", "b" },
-		"no client could be checked":       func(o *Options) { o.Addr = "unix:/nowhere/x.sock" },
-		"--addr: listen unix":              func(o *Options) { o.Addr, o.TrustUnix = "unix:/nowhere/x.sock", true },
-		"--trust-unix: needs":              func(o *Options) { o.TrustUnix = true },
-		"--proxy-protocol: needs":          func(o *Options) { o.ProxyProtocol = true },
-	} {
-		t.Run(want, func(t *testing.T) {
-			t.Parallel()
-			o := DefaultOptions()
-			o.RedisURL, o.Addr = "redis://127.0.0.1:1", "127.0.0.1:0"
-			change(&o)
-			s, err := New(t.Context(), o, discard())
-			if err == nil {
-				s.Close()
-				t.Fatal("accepted")
-			}
-			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-				t.Fatalf("error %q, want one with %q", err, want)
-			}
-		})
-	}
-}
-
-func TestSplitPatterns(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string][]string{
-		"^/pay": {"^/pay"}, "^/pay,^/admin": {"^/pay", "^/admin"}, " a , b ,, ": {"a", "b"}, "^/a{1,2}$,b": {"^/a{1,2}$", "b"},
-		`a\,b,c`: {`a\,b`, "c"}, "[,],(x,y),z": {"[,]", "(x,y)", "z"}, "": {}, `a\`: {`a\`}, "a),b": {"a)", "b"},
-	} {
-		if got := Patterns(nil).Split(text); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
-			t.Errorf("Split(%q) = %q, want %q", text, got, want)
-		}
-	}
-}
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
