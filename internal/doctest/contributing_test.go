@@ -60,12 +60,13 @@ func snippets(t *testing.T) []snippet {
 	return found
 }
 
-// TestContributingExamplesCompile builds the programs with the examples of every page in them.
+// TestContributingExamplesCompile builds the programs with the examples of every page in them, and
+// runs the tests among the examples.
 func TestContributingExamplesCompile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	overlay, pages := map[string]string{}, map[string]bool{}
-	packages := []string{"./cmd/..."}
+	packages, tested := []string{"./cmd/..."}, map[string]bool{}
 	for i, s := range snippets(t) {
 		pages[s.page] = true
 		original, err := filepath.Abs(filepath.Join(root, s.file))
@@ -86,6 +87,9 @@ func TestContributingExamplesCompile(t *testing.T) {
 		}
 		overlay[original] = replacement
 		packages = append(packages, "./"+path.Dir(s.file))
+		if strings.HasSuffix(s.file, "_test.go") {
+			tested["./"+path.Dir(s.file)] = true
+		}
 	}
 	for _, page := range []string{"rule.md", "sink.md", "proxy-endpoint.md", "redis-key.md", "command.md", "configuration-key.md", "block-store.md"} {
 		if !pages[page] {
@@ -105,6 +109,24 @@ func TestContributingExamplesCompile(t *testing.T) {
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Errorf("the examples of docs/contributing do not compile any more: %v\n%s", err, out)
+	}
+	for pkg := range tested {
+		runExample(t, name, pkg)
+	}
+}
+
+// runExample runs the tests of a package with the examples in it. The package may have no directory,
+// which go test would enter.
+func runExample(t *testing.T, overlay, pkg string) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "example.test")
+	for _, args := range [][]string{{"go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, pkg}, {binary}} {
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("the tests of the example %s fail: %v\n%s", pkg, err, out)
+			return
+		}
 	}
 }
 
