@@ -32,15 +32,15 @@ func newPipelineMetrics(reg prometheus.Registerer) *pipelineMetrics {
 		reg.MustRegister(c)
 		return c
 	}
-	skipped := vec("wardstream_events_skipped_total", "Events acknowledged without evaluation: about enforcement, denials of Wardstream's own, or late and shed.", "reason")
+	skipped := vec("wardstream_events_skipped_total", "Events acknowledged without evaluation, by reason: Wardstream's own events, responses to its own denials, or late events that were shed.", "reason")
 	m := &pipelineMetrics{
-		evaluated: counter("wardstream_events_evaluated_total", "Events that rules were asked about, redeliveries included."),
+		evaluated: counter("wardstream_events_evaluated_total", "Events passed to rules, redeliveries included."),
 		skipped:   skipped.WithLabelValues("enforcement"), denied: skipped.WithLabelValues("denied"), shed: skipped.WithLabelValues("shed"),
-		future:    counter("wardstream_events_of_the_future_total", "Events with a time that hadn't come, taken to be of now; redeliveries included."),
-		malformed: vec("wardstream_events_malformed_total", "Entries that could not be decoded, by what is wrong with them.", "class"),
+		future:    counter("wardstream_events_of_the_future_total", "Events with a future timestamp, dated now; redeliveries included."),
+		malformed: vec("wardstream_events_malformed_total", "Entries that could not be decoded, by class of error.", "class"),
 		matches:   vec("wardstream_matches_total", "Matches by rule, redeliveries included.", "rule"),
-		alerts:    vec("wardstream_alerts_total", "Alerts by rule: emitted, or repeated within their cooldown.", "rule", "outcome"),
-		blocks:    vec("wardstream_blocks_total", "Blocks asked for, by rule, kind and what the store made of them.", "rule", "kind", "outcome"),
+		alerts:    vec("wardstream_alerts_total", "Alerts by rule and outcome: emitted, or repeated within their cooldown.", "rule", "outcome"),
+		blocks:    vec("wardstream_blocks_total", "Blocks requested, by rule, kind and outcome.", "rule", "kind", "outcome"),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "wardstream_detection_delay_seconds",
 			Help:    "Time from the entry's ID to its block being written, for blocks that began.",

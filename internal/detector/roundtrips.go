@@ -14,7 +14,7 @@ type roundTrips struct{ trips, commands prometheus.Counter }
 
 func newRoundTrips(reg prometheus.Registerer) roundTrips {
 	h := roundTrips{
-		trips:    prometheus.NewCounter(prometheus.CounterOpts{Name: "wardstream_redis_round_trips_total", Help: "Round trips to Redis: single commands and pipelines."}),
+		trips:    prometheus.NewCounter(prometheus.CounterOpts{Name: "wardstream_redis_round_trips_total", Help: "Round trips to Redis. A pipeline counts once."}),
 		commands: prometheus.NewCounter(prometheus.CounterOpts{Name: "wardstream_redis_commands_total", Help: "Commands sent to Redis."}),
 	}
 	reg.MustRegister(h.trips, h.commands)

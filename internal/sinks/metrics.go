@@ -17,11 +17,11 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"sink"})
 	}
 	m := &metrics{
-		emitted:  counter("wardstream_events_emitted_total", "Enforcement events a sink has taken."),
-		failures: counter("wardstream_events_failures_total", "Deliveries of enforcement events a sink has failed; they are repeated."),
-		dropped:  counter("wardstream_events_dropped_total", "Enforcement events lost: a sink's queue was full, it refused them, or the process stopped."),
+		emitted:  counter("wardstream_events_emitted_total", "Enforcement events delivered to the sink."),
+		failures: counter("wardstream_events_failures_total", "Failed deliveries of enforcement events, which are retried."),
+		dropped:  counter("wardstream_events_dropped_total", "Enforcement events lost because the sink's queue was full, the sink refused them, or the process stopped."),
 		queued: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "wardstream_events_queued", Help: "Enforcement events waiting for a sink.",
+			Name: "wardstream_events_queued", Help: "Enforcement events waiting in the sink's queue.",
 		}, []string{"sink"}),
 	}
 	for _, c := range []prometheus.Collector{m.emitted, m.failures, m.dropped, m.queued} {

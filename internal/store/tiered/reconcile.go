@@ -78,15 +78,15 @@ func NewReconciler(b *Blocks, o ReconcilerOptions) *Reconciler {
 		blocks: b, interval: o.Interval, log: o.Logger,
 		passes: metrics.NewCounterVec(prometheus.CounterOpts{
 			Name: "wardstream_reconcile_total",
-			Help: "Passes of the reconciler by outcome: fresh, synced, rebuilt, overtaken, error.",
+			Help: "Passes of the reconciler by outcome: fresh (nothing to do), synced, rebuilt, overtaken (superseded by a write, started again) or error.",
 		}, []string{"outcome"}),
 		repairs: metrics.NewCounter(prometheus.CounterOpts{
 			Name: "wardstream_reconcile_repairs_total",
-			Help: "Copies in Redis that did not say what Postgres says and were repaired.",
+			Help: "Copies in Redis that differed from Postgres and were repaired.",
 		}),
 		permanent: metrics.NewGauge(prometheus.GaugeOpts{
 			Name: "wardstream_permanent_blocks",
-			Help: "Blocks in the membership hash.",
+			Help: "Permanent blocks in the membership hash.",
 		}),
 		duration: metrics.NewHistogram(prometheus.HistogramOpts{
 			Name: "wardstream_reconcile_duration_seconds", Help: "Duration of a pass of the reconciler.",
