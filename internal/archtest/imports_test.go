@@ -54,7 +54,8 @@ var allowed = map[string][]string{
 	"internal/window/rediswindow": {"internal/rediskey", "internal/redislua", "internal/window"},
 	"internal/postgresurl":        {}, // for both programs alike
 	"internal/redisconn":          {}, // what go-redis leaves out, for every client alike
-	"internal/redisurl":           {},
+	"internal/certfile":           {},
+	"internal/redisurl":           {"internal/certfile"},
 	"internal/lenienthttp":        {}, // what proxies ask over: net/http answers some requests by itself
 	"internal/spelling":           {},
 	"internal/storeurl":           {"internal/postgresurl", "internal/redisurl"},
@@ -79,7 +80,7 @@ var allowed = map[string][]string{
 	},
 	"internal/ingress": {
 		"pkg/checker", "pkg/checker/httpcheck", "pkg/checker/mirror", "pkg/checker/pglookup", "pkg/checker/redislookup",
-		"pkg/checker/report", "pkg/publisher", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn",
+		"pkg/checker/report", "pkg/publisher", "internal/certfile", "internal/lenienthttp", "internal/postgresurl", "internal/redisconn",
 		"internal/rediskey", "internal/redisurl", "internal/storeurl", "internal/wire",
 	},
 	"internal/cli": {"internal/cli/display", "internal/spelling", "internal/wire"}, // what the commands of both binaries share

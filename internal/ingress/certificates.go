@@ -2,13 +2,13 @@ package ingress
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/wardstream/wardstream/internal/certfile"
 )
 
 // lookAgain is how often the certificate's files are looked at, when there are handshakes.
@@ -90,10 +90,8 @@ func (c *certificates) stamps() string {
 	return stamp
 }
 
-var errNoAuthority = errors.New("no certificate in it")
-
 func (c *certificates) load() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	pair, err := certfile.Pair(c.cert, c.key)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", c.cert, c.key, err)
 	}
@@ -101,13 +99,9 @@ func (c *certificates) load() (*tls.Config, error) {
 	if c.clientCA == "" {
 		return loaded, nil
 	}
-	text, err := os.ReadFile(c.clientCA)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-client-ca: %w", err)
+	if loaded.ClientCAs, err = certfile.Authorities(c.clientCA); err != nil {
+		return nil, fmt.Errorf("--tls-client-ca %s: %w", c.clientCA, err)
 	}
-	loaded.ClientCAs, loaded.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !loaded.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--tls-client-ca %s: %w", c.clientCA, errNoAuthority)
-	}
+	loaded.ClientAuth = tls.RequireAndVerifyClientCert
 	return loaded, nil
 }

@@ -2,11 +2,9 @@ package redisurl
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/wardstream/wardstream/internal/certfile"
 )
 
 // TLS adds to a rediss URL what the URL can't say. Paths are of PEM files; empty ones leave the
@@ -51,14 +49,11 @@ func (t TLS) readCA(c *tls.Config) error {
 	if t.CAFile == "" {
 		return nil
 	}
-	pem, err := os.ReadFile(t.CAFile)
+	pool, err := certfile.Authorities(t.CAFile)
 	if err != nil {
-		return &TLSError{"ca_file", "can't be read: " + reasonOf(err)}
+		return &TLSError{"ca_file", err.Error()}
 	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return &TLSError{"ca_file", "holds no certificate in PEM form"}
-	}
+	c.RootCAs = pool
 	return nil
 }
 
@@ -71,19 +66,10 @@ func (t TLS) readCert(c *tls.Config) error {
 	case t.CertFile == "":
 		return &TLSError{"key_file", "needs a cert_file; set both"}
 	}
-	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	cert, err := certfile.Pair(t.CertFile, t.KeyFile)
 	if err != nil {
-		return &TLSError{"cert_file", "can't be used with the key_file: " + reasonOf(err)}
+		return &TLSError{"cert_file", "can't be used with the key_file: " + err.Error()}
 	}
 	c.Certificates = []tls.Certificate{cert}
 	return nil
-}
-
-// reasonOf leaves out the path, which the part names.
-func reasonOf(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }
