@@ -29,13 +29,17 @@ type fixture struct {
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	env := testenv.Redis(t)
-	stream := env.Prefix + ":events"
-	if err := env.Client.XGroupCreateMkStream(context.Background(), stream, testGroup, "0").Err(); err != nil {
+	return newFixtureOn(t, env.Client, env.Prefix+":events")
+}
+
+func newFixtureOn(t testing.TB, client *redis.Client, stream string) *fixture {
+	t.Helper()
+	if err := client.XGroupCreateMkStream(context.Background(), stream, testGroup, "0").Err(); err != nil {
 		t.Fatal(err)
 	}
 	return &fixture{
-		t: t, client: env.Client, stream: stream, Queue: NewQueue(env.Client, stream),
-		writer: Writer{Client: env.Client, Stream: stream, Group: testGroup, MaxLen: 1000, MaxSize: 1 << 20, Timeout: 10 * time.Second},
+		t: t, client: client, stream: stream, Queue: NewQueue(client, stream),
+		writer: Writer{Client: client, Stream: stream, Group: testGroup, MaxLen: 1000, MaxSize: 1 << 20, Timeout: 10 * time.Second},
 	}
 }
 

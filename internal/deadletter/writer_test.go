@@ -9,13 +9,16 @@ import (
 
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/resp"
+	"github.com/wardstream/wardstream/internal/testenv"
 )
 
 // TestWriteOutcomes: an entry that is pending becomes a dead letter, once; one that another has
 // acked does not; one whose dead letter cannot be written stays pending.
 func TestWriteOutcomes(t *testing.T) {
 	t.Parallel()
-	b := newFixture(t)
+	// A server of its own: a script that another test loads while the letters are sent would change
+	// their order.
+	b := newFixtureOn(t, testenv.PrivateRedis(t).Client, "events")
 	ctx := context.Background()
 	if err := b.client.ScriptFlush(ctx).Err(); err != nil {
 		t.Fatal(err)
