@@ -114,11 +114,11 @@ func TestStoppedWorkerForgetsNoClearWithoutFloor(t *testing.T) {
 			env.Client.AddHook(hook)
 			var handled []window.Op
 			for i := range 6 * spec.Capacity() {
-				clear := window.Op{Spec: spec, Group: "g", Kind: window.Clear, Time: at.Add(time.Duration(i) * time.Millisecond), Tag: fmt.Sprint(i)}
-				if _, err := worker.Apply(t.Context(), []window.Op{clear}); err != nil {
+				success := window.Op{Spec: spec, Group: "g", Kind: window.Clear, Time: at.Add(time.Duration(i) * time.Millisecond), Tag: fmt.Sprint(i)}
+				if _, err := worker.Apply(t.Context(), []window.Op{success}); err != nil {
 					break
 				}
-				handled = append(handled, clear)
+				handled = append(handled, success)
 			}
 			if len(handled) < 2*spec.Capacity() {
 				t.Fatalf("only %d clears were handled", len(handled))
