@@ -176,10 +176,10 @@ func TestReconcilerPasses(t *testing.T) {
 	}
 	storetest.AllExpire(t, r.client, r.prefix)
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP wardstream_permanent_blocks Blocks in the membership hash.
+# HELP wardstream_permanent_blocks Permanent blocks in the membership hash.
 # TYPE wardstream_permanent_blocks gauge
 wardstream_permanent_blocks 1099
-# HELP wardstream_reconcile_repairs_total Copies in Redis that did not say what Postgres says and were repaired.
+# HELP wardstream_reconcile_repairs_total Copies in Redis that differed from Postgres and were repaired.
 # TYPE wardstream_reconcile_repairs_total counter
 wardstream_reconcile_repairs_total 1
 `), "wardstream_permanent_blocks", "wardstream_reconcile_repairs_total"); err != nil {
