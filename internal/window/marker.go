@@ -31,7 +31,7 @@ func LogMarker(log string) Marker {
 	if !r.isMarker() {
 		return Marker{}
 	}
-	return Marker{Newest: int64(r.Tag >> 16), Floor: int64(r.Member >> 16)} //nolint:gosec // 48 bits
+	return Marker{Newest: int64(r.Tag >> 16), Floor: int64(r.Member >> 16)}
 }
 
 // isMarker reports whether r is a Marker: no member or clear has the time 0.

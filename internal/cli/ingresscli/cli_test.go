@@ -3,7 +3,6 @@ package ingresscli
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,17 +84,6 @@ func migrated(t testing.TB) *testenv.PostgresEnv {
 		t.Fatal(err)
 	}
 	return env
-}
-
-// closedPort returns an address where nothing listens.
-func closedPort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestCheck(t *testing.T) {
