@@ -91,6 +91,7 @@ type stage struct {
 	redis          string // the flag of a server that answers
 	postgres       string // the flag of a migrated database
 	prefix, empty  string // key prefixes, one with a block of user 42
+	written        string // a key prefix that probes may write blocks to; none may read it
 	letters        string // a stream with a dead letter
 	text           string // a key that is not a stream
 	broken, manual string // files with a configuration: one with a mistake, one with an own rule
@@ -100,7 +101,7 @@ func fixture(t *testing.T) stage {
 	t.Helper()
 	env, dir := testenv.Redis(t), t.TempDir()
 	s := stage{
-		redis: "--redis-url " + env.URL, postgres: "--postgres-url " + testenv.Postgres(t).URL, prefix: env.Prefix + "-a", empty: env.Prefix + "-b",
+		redis: "--redis-url " + env.URL, postgres: "--postgres-url " + testenv.Postgres(t).URL, prefix: env.Prefix + "-a", empty: env.Prefix + "-b", written: env.Prefix + "-c",
 		letters: env.Prefix + "-letters", text: env.Prefix + "-text",
 		broken: filepath.Join(dir, "broken.yaml"), manual: filepath.Join(dir, "own.yaml"),
 	}
@@ -155,12 +156,12 @@ func probes(s stage) map[string]probe {
 
 		"migrate --postgres-url": {"", postgres1, postgres2},
 		"check --postgres-url":   {s.redis, postgres1, postgres2},
-		"block --postgres-url":   {s.redis + " --key-prefix " + s.empty + " user 1", postgres1, postgres2},
+		"block --postgres-url":   {s.redis + " --key-prefix " + s.written + " user 1", postgres1, postgres2},
 		"unblock --postgres-url": {s.redis + " --key-prefix " + s.empty + " user 1", postgres1, postgres2},
 		"blocks --postgres-url":  {s.redis, postgres1, postgres2},
 
 		"check --key-prefix":   {s.redis + " --consumer worker", "--key-prefix " + s.prefix, "--key-prefix " + s.empty},
-		"block --key-prefix":   {s.redis + " user 42 --ttl 1m", "--key-prefix " + s.prefix, "--key-prefix " + s.empty},
+		"block --key-prefix":   {s.redis + " user 42 --ttl 1m", "--key-prefix " + s.prefix, "--key-prefix " + s.written},
 		"unblock --key-prefix": {s.redis + " user 43", "--key-prefix " + s.empty, "--key-prefix {a}{b}"},
 		"blocks --key-prefix":  {s.redis, "--key-prefix " + s.prefix, "--key-prefix " + s.empty},
 
