@@ -60,6 +60,14 @@ type Revocation struct {
 	Now time.Time
 }
 
+// After returns the earliest evidence time that a tombstone allows; any newer tombstone rejects it.
+func After(tombstone time.Time) time.Time {
+	if tombstone.IsZero() {
+		return time.UnixMilli(1)
+	}
+	return tombstone.Add(time.Millisecond)
+}
+
 // Blocks stores blocks. Implementations are safe for concurrent use. Every method may be retried
 // after an error.
 type Blocks interface {

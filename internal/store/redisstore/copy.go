@@ -35,7 +35,7 @@ func (b *Blocks) Known(ctx context.Context, scopes []checker.Scope) (states []st
 	}
 	states, undurable = make([]store.State, len(scopes)), make([]checker.Block, len(scopes))
 	for i, s := range scopes {
-		states[i].Tombstone = tombstoneTime(tombstones[i])
+		states[i].Tombstone = tombstoneTime(tombstones[i].Val())
 		if raw := blocks[i].Val(); raw != "" && !wire.IsCopy(raw) {
 			if held, err := wire.DecodeBlock([]byte(raw)); err == nil && held.Permanent() {
 				undurable[i] = held
@@ -161,8 +161,8 @@ func (b *Blocks) copies(ctx context.Context, puts []store.Put, changes []change,
 }
 
 // tombstoneTime reads a tombstone; zero if there is none.
-func tombstoneTime(cmd *redis.StringCmd) time.Time {
-	ms, err := strconv.ParseInt(cmd.Val(), 10, 64)
+func tombstoneTime(raw string) time.Time {
+	ms, err := strconv.ParseInt(raw, 10, 64)
 	if err != nil {
 		return time.Time{}
 	}

@@ -86,7 +86,8 @@ func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, val
 
 // Sync makes the membership hash and the keys of scopes equal to Postgres and returns how many it
 // changed. It reads Redis before Postgres and deletes only values that it read, so that a block
-// written meanwhile stays.
+// written meanwhile stays. A tombstone that it read does not reject a block: Postgres, where every unblock
+// comes first, has decided between the two, by the time of evidence that the block itself does not have.
 func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active) (int, error) {
 	members, values, err := b.copiesOf(ctx, scopes)
 	if err != nil {
@@ -126,12 +127,13 @@ func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active
 	return len(missing) + max(discarded, len(changes)), err
 }
 
-// copiesOf reads the fields of the membership hash and the block keys of scopes.
+// copiesOf reads the fields of the membership hash, and the block keys and tombstones of scopes.
 func (b *Blocks) copiesOf(ctx context.Context, scopes []checker.Scope) (members map[checker.Scope]string, values map[string]string, err error) {
 	fields := make([]string, len(scopes))
-	keys := make([]string, len(scopes))
+	var keys []string
 	for i, s := range scopes {
-		fields[i], keys[i] = rediskey.MemberField(s), b.keys.Block(s)
+		fields[i] = rediskey.MemberField(s)
+		keys = append(keys, b.blockKeys(s)...)
 	}
 	got, err := b.client.HMGet(ctx, b.keys.Permanent(), fields...).Result()
 	if err != nil {
@@ -155,7 +157,7 @@ func (b *Blocks) missing(blocks []checker.Block, members map[checker.Scope]strin
 			return nil, fmt.Errorf("encode member: %w", err)
 		}
 		if members[block.Scope] != string(value) || values[b.keys.Block(block.Scope)] == "" {
-			puts = append(puts, store.Put{Block: block, EvidenceTime: block.CreatedAt})
+			puts = append(puts, store.Put{Block: block, EvidenceTime: store.After(tombstoneTime(values[b.keys.Unblocked(block.Scope)]))})
 		}
 	}
 	return puts, nil

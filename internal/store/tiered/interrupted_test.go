@@ -178,24 +178,36 @@ func TestReconcilerDuringUnblock(t *testing.T) {
 	}
 }
 
-// TestLaterMatchDuringUnblock: the scope is unblocked in Postgres, then a match later than the
-// unblock blocks it, then the unblock comes to Redis: it blocks, in both.
-func TestLaterMatchDuringUnblock(t *testing.T) {
+// TestLaterBlockDuringUnblock: the scope is unblocked in Postgres, then it is blocked by a match later than the
+// unblock, or by an operator, then the unblock comes to Redis: it is blocked, in both. When the block says it was created
+// does not matter: that is by the clock of whoever created it.
+func TestLaterBlockDuringUnblock(t *testing.T) {
 	t.Parallel()
-	r, i, other := interruptedRig(t)
-	put(t, other, block(user("0"), "old", true), store.Began)
-	i.afterUnblock = func() {
-		r.drop(t, r.keys.Permanent()) // or the match would be known to change nothing
-		later := block(user("0"), "later", true)
-		later.EvidenceTime = later.EvidenceTime.Add(time.Minute)
-		put(t, other, later, store.Began)
-		warm(t, other)
-	}
-	unblock(t, r, "0")
-	agree(t, r, 1)
-	for name, lookup := range map[string]checker.Lookup{"both": r, "Postgres": r.durable, "Redis": r.cache} {
-		if got := blocked(t, lookup, "0"); got[0] != "later" {
-			t.Errorf("%s: blocked by %q", name, got)
+	for clock, offset := range map[string]time.Duration{"a clock ahead": time.Minute, "the same clock": 0, "a clock behind": -time.Minute} {
+		for by, evidence := range map[string]func(time.Time) time.Time{
+			"match":    func(now time.Time) time.Time { return now.Add(time.Minute) },
+			"operator": func(time.Time) time.Time { return time.Time{} },
+		} {
+			t.Run(by+" with "+clock, func(t *testing.T) {
+				t.Parallel()
+				r, i, other := interruptedRig(t)
+				put(t, other, block(user("0"), "old", true), store.Began)
+				i.afterUnblock = func() {
+					r.drop(t, r.keys.Permanent()) // or the match would be known to change nothing
+					later := block(user("0"), "later", true)
+					later.EvidenceTime = evidence(later.EvidenceTime)
+					later.Block.CreatedAt = later.Block.CreatedAt.Add(offset)
+					put(t, other, later, store.Began)
+					warm(t, other)
+				}
+				unblock(t, r, "0")
+				agree(t, r, 1)
+				for name, lookup := range map[string]checker.Lookup{"both": r, "Postgres": r.durable, "Redis": r.cache} {
+					if got := blocked(t, lookup, "0"); got[0] != "later" {
+						t.Errorf("%s: blocked by %q", name, got)
+					}
+				}
+			})
 		}
 	}
 }

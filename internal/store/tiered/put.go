@@ -241,7 +241,7 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 	for j, i := range which {
 		copies[j] = store.Put{Block: results[i].Block, EvidenceTime: puts[i].EvidenceTime}
 		if tombstones != nil && !puts[i].EvidenceTime.IsZero() {
-			copies[j].EvidenceTime = after(tombstones[i])
+			copies[j].EvidenceTime = store.After(tombstones[i])
 		}
 	}
 	outcomes, err := b.cache.Confirm(ctx, copies)
@@ -259,14 +259,6 @@ func (b *Blocks) confirm(ctx context.Context, puts []store.Put, results []store.
 		}
 	}
 	return again, nil
-}
-
-// after returns the earliest event time that the tombstone allows; any newer tombstone rejects it.
-func after(tombstone time.Time) time.Time {
-	if tombstone.IsZero() {
-		return time.UnixMilli(1)
-	}
-	return tombstone.Add(time.Millisecond)
 }
 
 // degrade puts blocks that the durable tier did not accept in Redis alone. They are in effect then;
