@@ -99,8 +99,8 @@ func (p *processor) scheduleRetry(ctx context.Context, items []item, attempts in
 	p.inFlight.finish(retry{items: left, attempts: attempts, due: p.now().Add(backoff(attempts))})
 }
 
-// finish does what can be done for the items that wait before the read loop ends: those that only
-// lack their ack get it, and markers go. The rest stays pending, for the consumer that claims it.
+// finish does what can be done for the items that wait before the read loop ends: dead letters are
+// written, and markers go. The rest stays pending, for the consumer that claims it.
 func (p *processor) finish(ctx context.Context) {
 	items, _ := p.inFlight.takeDue(p.now().Add(2*backoffCap), retryBatches*p.pressure.batchSize)
 	p.settler.settle(ctx, pointers(items))

