@@ -19,7 +19,7 @@ FACTOR    ?= 3
 TEST_PKGS ?= ./...
 # What runs under the race detector: everything that starts goroutines or keeps what several use. The rest takes values and
 # returns values, or runs processes of its own.
-RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /benign$$ -e /chaos$$ -e /doctest$$ -e /mutate$$ -e /soak$$ \
+RACE_PKGS ?= $(shell go list ./internal/... ./pkg/... | grep -v -e /archtest$$ -e /bench$$ -e /benign$$ -e /doctest$$ -e /mutate$$ -e /soak$$ \
 	-e /cli$$ -e /detectorcli$$ -e /doctor$$ -e /config$$ -e /enforce$$ -e /event$$ -e /redisurl$$ -e /rules$$ -e /store$$ -e /storetest$$ -e /strictconfig$$ \
 	-e /testenv$$ -e /window$$ -e /windowtest$$ -e /otelcheck$$ -e /promcheck$$)
 
@@ -42,6 +42,7 @@ test: setup ## go vet and every test, against real Redis and Postgres
 	go vet ./...
 	go test -vet=off -count=1 -timeout 10m $(TESTFLAGS) $(TEST_PKGS)
 	cd examples/routers && go vet ./... && go test -vet=off -count=1 $(TESTFLAGS) ./...
+	cd internal/chaos && go vet ./...
 
 .PHONY: setup-producers
 setup-producers: setup ## install what runs the examples of producers
@@ -75,7 +76,7 @@ bench: setup ## benchmarks, one JSON object a line
 
 .PHONY: chaos
 chaos: setup ## ROUNDS (200) of faults against real processes, drawn from SEED; FAULTS=kill,redis picks some
-	@go test -v -count=1 -timeout 4h -run '^TestChaos' ./internal/chaos -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
+	@cd internal/chaos && go vet . && go test -v -vet=off -count=1 -timeout 4h -run '^TestChaos' . -rounds $(ROUNDS) -seed $(SEED) -faults '$(FAULTS)'
 
 .PHONY: soak
 soak: setup ## DURATION (1h) of RATE (2000) events/s at real processes; fails if anything grows or is lost; JSON=true for JSON
@@ -107,7 +108,7 @@ lint: lint-go lint-mod lint-arch lint-deploy lint-shell ## everything below
 
 .PHONY: lint-go
 lint-go: ## linters and formatting
-	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run --build-tags proxies,producers ./... && $$bin fmt --diff ./... && for module in deploy examples/routers; do \
+	@bin=$$(scripts/tool.sh golangci-lint) && set -x && $$bin run --build-tags proxies,producers ./... && $$bin fmt --diff ./... && for module in deploy examples/routers internal/chaos; do \
 			(cd $$module && $$bin run --config $(CURDIR)/.golangci.yml ./... && $$bin fmt --config $(CURDIR)/.golangci.yml --diff ./...) || exit 1; done
 
 .PHONY: fmt
@@ -119,6 +120,7 @@ lint-mod: ## go.mod and go.sum are tidy
 	go mod tidy -diff
 	cd deploy && go mod tidy -diff
 	cd examples/routers && go mod tidy -diff
+	cd internal/chaos && go mod tidy -diff
 
 .PHONY: lint-arch
 lint-arch: ## who imports whom, sizes, package names, reasons for dependencies

@@ -12,7 +12,8 @@ export DOCKER_HOST=unix:///dev/null # a container would not be the server that i
 
 programs=$(mktemp -d)
 trap 'rm -rf "$programs"' EXIT
-go test -vet=off -c -o "$programs/" ./cmd/detector ./internal/chaos ./internal/consumer ./internal/redisconn || exit 1
+go test -vet=off -c -o "$programs/" ./cmd/detector ./internal/consumer ./internal/redisconn &&
+	(cd internal/chaos && go test -vet=off -c -o "$programs/" .) || exit 1
 
 tests() { # package, its tests, flags
 	(cd "$1" && PATH="$bin:$PATH" "$programs/${1##*/}.test" -test.v -test.timeout 10m -test.run "^($2)\$" "${@:3}")

@@ -17,18 +17,33 @@ const (
 	root   = "../.."
 )
 
-// A pkg is one package of the module; paths are relative to it.
+// ourModules are the folders of the module and of the nested ones with packages of ours. Chaos has its own, since
+// what it needs for faults of the network would else be in the module graph of every importer.
+var ourModules = []string{".", "internal/chaos"}
+
+// A pkg is one package of these modules; paths are relative to the outer one.
 type pkg struct {
 	path, name, dir      string
 	files                []string // without tests
 	imports, testImports []string // of ours
 }
 
-// packages lists the module's packages by asking the go command, for this platform.
+// packages lists the modules' packages by asking the go command, for this platform.
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	dec := json.NewDecoder(strings.NewReader(goTool(t, "list", "-e", "-json=ImportPath,Name,Dir,GoFiles,Imports,TestImports,XTestImports", "./...")))
 	var out []pkg
+	for _, dir := range ourModules {
+		out = append(out, packagesOf(t, dir)...)
+	}
+	if len(out) < 10 {
+		t.Fatalf("go list found %d packages: is this the module's root?", len(out))
+	}
+	return out
+}
+
+func packagesOf(t *testing.T, dir string) (out []pkg) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(goTool(t, dir, "list", "-e", "-json=ImportPath,Name,Dir,GoFiles,Imports,TestImports,XTestImports", "./...")))
 	for {
 		var p struct {
 			ImportPath, Name, Dir                       string
@@ -36,7 +51,7 @@ func packages(t *testing.T) []pkg {
 		}
 		err := dec.Decode(&p)
 		if errors.Is(err, io.EOF) {
-			break
+			return out
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -49,10 +64,6 @@ func packages(t *testing.T) []pkg {
 			imports: onlyOurs(p.Imports), testImports: onlyOurs(append(p.TestImports, p.XTestImports...)),
 		})
 	}
-	if len(out) < 10 {
-		t.Fatalf("go list found %d packages: is this the module's root?", len(out))
-	}
-	return out
 }
 
 func ours(path string) string { return strings.TrimPrefix(path, module+"/") }
@@ -67,11 +78,11 @@ func onlyOurs(paths []string) []string {
 	return out
 }
 
-// goTool runs the go command at the module's root and returns what it prints.
-func goTool(t *testing.T, args ...string) string {
+// goTool runs the go command in a folder of the repository and returns what it prints.
+func goTool(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Dir = root
+	cmd.Dir = filepath.Join(root, dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
