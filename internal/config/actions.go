@@ -72,6 +72,9 @@ func (v *validator) policy(allowlist *enforce.Allowlist) *enforce.Policy {
 		Allowlist:     allowlist,
 	}
 	p.Proxies, _, _ = enforce.NewAllowlist(c.TrustedProxies) // addresses and ranges, as checked
+	for _, r := range c.Rules {
+		p.Defaults[r.Name] = p.Defaults[r.Type]
+	}
 	for rule, a := range c.Actions {
 		p.Actions[rule] = enforce.ActionConfig{
 			Action: enforce.Action(a.Action), Scopes: a.Scopes, TTL: a.TTL, StatusCode: a.StatusCode, Message: a.Message,

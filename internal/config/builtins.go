@@ -26,7 +26,7 @@ func Builtins() []Builtin {
 // builtin builds the rule of that name of its defaults. One parameter has none
 // and must be given: what sensitive_field_change calls sensitive.
 func builtin(name string) Builtin {
-	b := Builtin{Rule: Rule{Name: name}}
+	b := Builtin{Rule: Rule{Name: name, Type: name}}
 	var fields reflect.Value
 	built, _, err := rules.Build([]rules.Spec{{Name: name, Decode: func(params any) error {
 		b.params = params

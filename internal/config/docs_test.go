@@ -75,7 +75,7 @@ func referencePage(root *schemaNode) string {
 		case f.Name == "actions":
 			table(&b, "`actions`", n.Description, rows(root.Defs["action"], reflect.New(reflect.TypeFor[Action]()).Elem(), ""))
 		case f.Name == "rules":
-			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `severity`, `message`, `tags` and `cooldown` as well:\n\n", n.Description)
+			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `name`, `type` and these as well:\n\n", n.Description)
 			writeRules(&b, root)
 		}
 	}
@@ -97,7 +97,7 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 		fmt.Fprintf(b, "#### `%s`\n\n%s Severity %v, message \"%v\".\n\n", name, n.Description, n.Properties["severity"].Default, n.Properties["message"].Default)
 		var own []string
 		for _, key := range ordered(n) {
-			if !slices.ContainsFunc(options, func(f strictconfig.Field) bool { return f.Name == key }) && key != "name" {
+			if !slices.ContainsFunc(options, func(f strictconfig.Field) bool { return f.Name == key }) && key != "name" && key != "type" {
 				own = append(own, row(key, n.Properties[key]))
 			}
 		}

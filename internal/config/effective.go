@@ -78,6 +78,9 @@ func plain(v reflect.Value) any {
 
 func plainRule(r *Rule) yaml.MapSlice {
 	out := yaml.MapSlice{{Key: "name", Value: r.Name}}
+	if r.Type != r.Name {
+		out = append(out, yaml.MapItem{Key: "type", Value: r.Type})
+	}
 	for _, p := range r.Params() {
 		if p.Value != nil {
 			out = append(out, yaml.MapItem{Key: p.Key, Value: plain(reflect.ValueOf(p.Value))})

@@ -70,8 +70,9 @@ func TestExampleHasEveryKey(t *testing.T) {
 			t.Errorf("the example lacks %s", key)
 		}
 	}
+	given := map[string]bool{}
 	for i, r := range c.Rules {
-		given := map[string]bool{}
+		given = map[string]bool{"where": given["where"], "unless": given["unless"]} // shown once
 		for _, e := range c.Rules[i].entries {
 			given[e.Name] = true
 		}

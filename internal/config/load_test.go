@@ -160,8 +160,10 @@ func TestWindowsAllowForLateness(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.RuleSet.For(e.Type)[0].Plan(&e, nil)[0].Spec.Lateness; got != want {
-			t.Errorf("%q: lateness %s, want %s", text, got, want)
+		for rule := range c.RuleSet.For(&e) {
+			if got := rule.Plan(&e, nil)[0].Spec.Lateness; got != want {
+				t.Errorf("%q: lateness %s, want %s", text, got, want)
+			}
 		}
 	}
 }
@@ -315,7 +317,7 @@ rules:
 	for _, p := range c.Rules[0].Params() {
 		route[p.Key] = p.Value
 	}
-	if route["threshold"] != 3 || route["block_ttl"] != 90*time.Second || route["cooldown"] != time.Hour || route["severity"] != 7 || len(route) != 9 {
+	if route["threshold"] != 3 || route["block_ttl"] != 90*time.Second || route["cooldown"] != time.Hour || route["severity"] != 7 || route["where"] != nil || len(route) != 11 {
 		t.Errorf("parameters %v", route)
 	}
 	if !strings.Contains(c.Effective(), `threshold: "12345678901234567890.5"`) {

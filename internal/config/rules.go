@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/wardstream/wardstream/internal/match"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/internal/strictconfig"
@@ -18,6 +20,8 @@ import (
 // A Rule is one rule as configured.
 type Rule struct {
 	Name string
+	// Type is the built-in rule that it is; Name, if the configuration says nothing else.
+	Type string
 	// params is a pointer to the rule's own struct, defaults filled in.
 	params  any
 	entries []strictconfig.Entry
@@ -42,6 +46,10 @@ func (r *Rule) Params() []Param {
 		out[i].Key = f.Name
 		value := v.FieldByIndex(f.Index)
 		if value.Kind() == reflect.Pointer {
+			if m, ok := value.Interface().(*match.Matcher); ok && m != nil {
+				out[i].Value = m.Source()
+				continue
+			}
 			value = value.Elem() // of nil: no value
 		}
 		if value.IsValid() && !unset(value, f.Tag) {
@@ -61,7 +69,7 @@ func (r *Rule) param(key string) any {
 	return nil
 }
 
-// DecodeYAML takes the rule's name. Its parameters wait for the rule, which
+// DecodeYAML takes the rule's name and type. Its parameters wait for the rule, which
 // knows them.
 func (r *Rule) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Setting) {
 	if _, ok := n.(ast.MapNode); !ok {
@@ -69,13 +77,25 @@ func (r *Rule) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Se
 		return
 	}
 	for _, e := range d.Entries(n, s) {
-		if e.Name == "name" {
+		switch e.Name {
+		case "name":
 			d.Decode(e.Value, s.Child("name", reflect.ValueOf(&r.Name).Elem(), ""))
-			continue
+		case "type":
+			d.Decode(e.Value, s.Child("type", reflect.ValueOf(&r.Type).Elem(), ""))
+		default:
+			r.entries = append(r.entries, e)
 		}
-		r.entries = append(r.entries, e)
+	}
+	if r.Type == "" {
+		r.Type = r.Name
 	}
 }
+
+// ruleName is what keys, metrics and events can carry.
+var ruleName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+
+// manual is the rule of operators' own blocks.
+const manual = "manual"
 
 // errRefused stands for errors that are reported already.
 var errRefused = errors.New("refused")
@@ -108,8 +128,15 @@ func (v *validator) buildable() []int {
 		switch names := rules.Names(); {
 		case r.Name == "":
 			v.Refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
-		case !slices.Contains(names, r.Name):
+		case r.Type != r.Name && !slices.Contains(names, r.Type):
+			v.Refuse(fmt.Sprintf("rules[%d].type", i), "%s is not a type of rules; write one of %s%s",
+				strictconfig.Quote(r.Type), strings.Join(names, ", "), spelling.Suggestion(r.Type, names))
+		case !slices.Contains(names, r.Type):
 			v.Refuse(key, "%s is not a rule; name one of %s%s", strictconfig.Quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
+		case r.Type != r.Name && (slices.Contains(names, r.Name) || r.Name == manual):
+			v.Refuse(key, "%s means something else; choose another name", strictconfig.Quote(r.Name))
+		case !ruleName.MatchString(r.Name):
+			v.Refuse(key, "%s is not a name: write up to 64 of a to z, 0 to 9, _, - and ., a letter first", strictconfig.Quote(r.Name))
 		case seen[r.Name]:
 			v.Refuse(key, "%s is there twice; keep one", strictconfig.Quote(r.Name))
 		default:
@@ -123,7 +150,7 @@ func (v *validator) buildable() []int {
 // spec is the rule as its package wants it.
 func (v *validator) spec(i int) rules.Spec {
 	r := &v.c.Rules[i]
-	return rules.Spec{Name: r.Name, Decode: func(params any) error {
+	return rules.Spec{Name: r.Name, Type: r.Type, Decode: func(params any) error {
 		r.params = params
 		before := v.Failures()
 		v.DecodeEntries(r.entries, strictconfig.Setting{Key: fmt.Sprintf("rules[%d]", i), V: reflect.ValueOf(params).Elem()})
@@ -144,6 +171,11 @@ func (v *validator) refuseRule(i int, err error) {
 	default:
 		v.Refuse(key, "%v", err)
 	}
+}
+
+// runs reports whether the configuration lists a rule of the type.
+func (v *validator) runs(typ string) bool {
+	return slices.ContainsFunc(v.c.Rules, func(r Rule) bool { return r.Type == typ })
 }
 
 // listed reports whether the configuration lists the rule.

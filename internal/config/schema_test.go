@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/wardstream/wardstream/internal/match"
 	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 )
@@ -202,10 +203,12 @@ func TestSchemaHasTheKeys(t *testing.T) {
 			t.Errorf("$defs lacks rule %s", name)
 			continue
 		}
-		if def.Properties["name"] == nil || def.Properties["name"].Const != name || !slices.Contains(def.Required, "name") {
-			t.Errorf("$defs/%s does not hold name to it", name)
+		typ := def.Properties["type"]
+		if typ == nil || typ.Const != name || len(def.AnyOf) != 2 || def.AnyOf[0].Properties["name"].Const != name || !slices.Contains(def.Required, "name") {
+			t.Errorf("$defs/%s does not hold name or type to it", name)
 		}
 		delete(def.Properties, "name")
+		delete(def.Properties, "type")
 		checked += compareStruct(t, root, def, name, paramsOf(t, name))
 	}
 	if len(root.Defs) != len(rules.Names())+1 || len(root.Properties["rules"].Items.AnyOf) != len(rules.Names()) {
@@ -250,6 +253,8 @@ func compareKey(t *testing.T, root, n *schemaNode, s strictconfig.Setting) int {
 	}
 	kind := fmt.Sprint(n.Type)
 	switch elem := reflect.New(typ).Elem(); {
+	case typ == reflect.TypeFor[match.Matcher]():
+		expect(t, s.Key, "type", kind, "[object array]")
 	case typ.Kind() == reflect.Struct:
 		return compareStruct(t, root, n, s.Key, reflect.ValueOf(s.V.Interface()))
 	case typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct && typ != reflect.TypeFor[[]Rule](), typ.Kind() == reflect.Map && typ.Elem().Kind() == reflect.Struct:

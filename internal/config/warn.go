@@ -65,7 +65,7 @@ func (v *validator) warnRules() {
 	if len(v.c.Rules) == 0 {
 		v.warnf("rules is empty: nothing is detected; list rules such as brute_force_login")
 	}
-	if v.listed("login_throttle") && !v.listed("brute_force_login") {
+	if v.runs("login_throttle") && !v.runs("brute_force_login") {
 		v.warnf("login_throttle never matches without brute_force_login, whose failures it reads")
 	}
 	for i := range v.c.Rules {
@@ -75,18 +75,18 @@ func (v *validator) warnRules() {
 
 // warnRule warns of a rule that blocks the innocent unless it is configured further.
 func (v *validator) warnRule(r *Rule) {
-	switch r.Name {
+	switch r.Type {
 	case "repeated_route":
 		if paths, _ := r.param("paths").([]string); len(paths) == 0 && v.mayBlock(r) {
-			v.warnf("repeated_route has no paths: %v requests of an address to any route make a match, with all who share the address; list the paths to watch",
-				r.param("threshold"))
+			v.warnf("%s has no paths: %v requests of an address to any route make a match, with all who share the address; list the paths to watch",
+				r.Name, r.param("threshold"))
 		}
 	case "sensitive_field_change":
 		_, hasAction := v.c.Actions[r.Name]
 		_, hasTTL := v.c.BlockRules[r.Name]
 		if !hasAction && !hasTTL {
-			v.warnf("sensitive_field_change has no action, so its default blocks user and session permanently, people who change their own password "+
-				"and administrators included; set actions.%s to observe, or block only what you mean", r.Name)
+			v.warnf("%[1]s has no action, so its default blocks user and session permanently, people who change their own password "+
+				"and administrators included; set actions.%[1]s to observe, or block only what you mean", r.Name)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func (p *Pipeline) plan(b *batch) {
 		e := &b.events[i]
 		evaluated++
 		p.warnings.event(e)
-		for _, rule := range p.rules.For(e.Type) {
+		for rule := range p.rules.For(e) {
 			from := len(b.ops)
 			b.ops = rule.Plan(e, b.ops)
 			b.plans = append(b.plans, plan{at: i, rule: rule, from: from, to: len(b.ops)})

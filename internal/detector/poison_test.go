@@ -36,6 +36,7 @@ const (
 type poisonous struct{}
 
 func (poisonous) Name() string                                     { return "poisonous" }
+func (poisonous) Selects(*event.Event) bool                        { return true }
 func (poisonous) EventFilter() rules.EventFilter                   { return rules.EventFilter{Any: true} }
 func (poisonous) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 

@@ -146,6 +146,7 @@ func newStaticMatch(t *testing.T, params map[string]json.RawMessage) *staticMatc
 }
 
 func (s *staticMatch) Name() string                                     { return s.match.Rule }
+func (s *staticMatch) Selects(*event.Event) bool                        { return true }
 func (s *staticMatch) EventFilter() rules.EventFilter                   { return s.filter }
 func (s *staticMatch) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 func (s *staticMatch) Judge(e *event.Event, _ []int) (rules.Match, bool) {
@@ -169,6 +170,7 @@ func newFieldProbe(t *testing.T, params map[string]json.RawMessage) *fieldProbe 
 }
 
 func (p *fieldProbe) Name() string                                     { return "field_probe" }
+func (p *fieldProbe) Selects(*event.Event) bool                        { return true }
 func (p *fieldProbe) EventFilter() rules.EventFilter                   { return rules.EventFilter{Any: true} }
 func (p *fieldProbe) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 func (p *fieldProbe) Judge(e *event.Event, _ []int) (rules.Match, bool) {

@@ -262,7 +262,7 @@ func copyFile(t *testing.T, from, to string) {
 func TestConfigurationBlocks(t *testing.T) {
 	t.Parallel()
 	read := 0
-	for _, page := range []string{"README.md", "docs/reference/rules.md", "docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/enforcement-events.md"} {
+	for _, page := range []string{"README.md", "docs/reference/rules.md", "docs/reference/selections.md", "docs/how-to/operations.md", "docs/how-to/troubleshooting.md", "docs/reference/enforcement-events.md"} {
 		for _, b := range blocks(t, page) {
 			if b.language != "yaml" {
 				continue

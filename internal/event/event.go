@@ -133,20 +133,33 @@ func (e *Event) Scope(typ string) string {
 // objects. Null counts as absent. The raw names srcip, user_id, session_id, route and route_name
 // return the canonical attribute if the event does not have them itself.
 func (e *Event) Get(name string) (any, bool) {
-	if v, ok := Find(e.Attrs, name); ok {
-		return v, true
+	a, ok := e.Attr(name)
+	if !ok {
+		return nil, false
+	}
+	return a.Any(), true
+}
+
+// Attr is Get without the cost of an interface for text.
+func (e *Event) Attr(name string) (Attr, bool) {
+	if a := find(e.Attrs, name); a != nil {
+		return *a, true
 	}
 	if canonical := canonicalOf(name); canonical != "" {
-		if v, ok := Find(e.Attrs, canonical); ok {
-			return v, true
+		if a := find(e.Attrs, canonical); a != nil {
+			return *a, true
 		}
 	}
 	for _, null := range e.Nulls {
 		if null == name {
-			return nil, false
+			return Attr{}, false
 		}
 	}
-	return FindPath(e.Attrs, name)
+	v, ok := FindPath(e.Attrs, name)
+	if !ok {
+		return Attr{}, false
+	}
+	return AnyAttr(name, v), true
 }
 
 // Text returns an attribute as text: strings unchanged, numbers as published, booleans as true or
@@ -186,11 +199,11 @@ func FindPath(attrs []Attr, name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	v, ok := Find(attrs, head)
-	if !ok {
+	a := find(attrs, head)
+	if a == nil {
 		return nil, false
 	}
-	return Walk(v, rest)
+	return Walk(a.Value, rest) // of an object; text has no members
 }
 
 // Walk follows a dotted path inside an object. At each level the longest matching member name

@@ -46,16 +46,19 @@ func newBruteForceLogin(spec Spec, common *shared) (Rule, error) {
 		return nil, &ParamError{"success_clears", fmt.Errorf("%q is not one of user, address, never", p.SuccessClears)}
 	}
 	failures := p.spec(spec.Name, common)
-	failures.Threshold = max(failures.Threshold, common.failures.Threshold)
-	failures.Variant = p.SuccessClears
+	failures.Variant = p.variant(p.SuccessClears)
 	failures.ClearsAll = p.SuccessClears == clearsAddress
 	if p.SuccessClears == clearsNever {
 		failures.MaxClears = window.NeverCleared
 	}
-	*common.failures = *failures
+	if common.failures.Length == 0 { // the first: login_throttle reads its window
+		failures.Threshold = max(failures.Threshold, common.failures.Threshold)
+		*common.failures = *failures
+		failures = common.failures
+	}
 	return &bruteForceLogin{
 		base:      base{spec.Name, EventFilter{Types: []string{loginFailed, loginSuccess}}, p.MatchOptions, p.Window},
-		threshold: p.Threshold, clears: p.SuccessClears, failures: common.failures,
+		threshold: p.Threshold, clears: p.SuccessClears, failures: failures,
 	}, nil
 }
 

@@ -51,7 +51,7 @@ func newRepeatedClientError(spec Spec, common *shared) (Rule, error) {
 	}
 	errors := p.spec(spec.Name, common)
 	errors.MaxClears, errors.RareTags = maxChallenged, true
-	errors.Variant = fmt.Sprint(p.IgnoreStatusCodes)
+	errors.Variant = p.variant(fmt.Sprint(p.IgnoreStatusCodes))
 	return &repeatedClientError{
 		base:      base{spec.Name, EventFilter{Types: []string{clientError, responseSuccess}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, ignored: p.IgnoreStatusCodes, errors: errors,

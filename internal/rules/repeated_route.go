@@ -43,10 +43,12 @@ func newRepeatedRoute(spec Spec, common *shared) (Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	requests := neverCleared(p.spec(spec.Name, common))
+	requests.Variant = p.variant("")
 	return &repeatedRoute{
 		base:      base{spec.Name, EventFilter{Types: []string{requestPre}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, paths: compiled, decision: decision{string(TempBlock), p.Decision}, blockTTL: p.BlockTTL,
-		requests: neverCleared(p.spec(spec.Name, common)),
+		requests: requests,
 	}, nil
 }
 

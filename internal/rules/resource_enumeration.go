@@ -37,7 +37,7 @@ func newResourceEnumeration(spec Spec, common *shared) (Rule, error) {
 		return nil, err
 	}
 	distinct := neverCleared(p.spec(spec.Name, common))
-	distinct.Latest = true
+	distinct.Latest, distinct.Variant = true, p.variant("")
 	return &resourceEnumeration{
 		base:      base{spec.Name, EventFilter{Prefixes: []string{responsePrefix}}, p.MatchOptions, p.Window},
 		threshold: p.Threshold, decision: decision{"", p.Decision}, paths: distinct,

@@ -6,9 +6,11 @@ package rules
 
 import (
 	"cmp"
+	"encoding/json"
 	"time"
 
 	"github.com/wardstream/wardstream/internal/event"
+	"github.com/wardstream/wardstream/internal/match"
 	"github.com/wardstream/wardstream/internal/window"
 )
 
@@ -19,6 +21,8 @@ type Rule interface {
 	Name() string
 	// EventFilter selects the event types that reach the rule.
 	EventFilter() EventFilter
+	// Selects reports whether an event that passes the filter is one that the configuration has the rule evaluate.
+	Selects(e *event.Event) bool
 	// Plan appends the window operations that e needs to be judged.
 	Plan(e *event.Event, ops []window.Op) []window.Op
 	// Judge reports whether e matches. counts are the results of the operations that Plan
@@ -76,19 +80,45 @@ type base struct {
 	cooldown time.Duration
 }
 
-// MatchOptions are the parameters that a rule copies into each of its matches.
+// MatchOptions are the parameters that all rules have: what is evaluated, and what a rule copies into its matches.
 type MatchOptions struct {
 	Severity int      `yaml:"severity"`
 	Message  string   `yaml:"message"`
 	Tags     []string `yaml:"tags"`
+	// Where and Unless choose among the events that the rule evaluates: those that match Where, if there is one, and do
+	// not match Unless. To the rule the others do not exist.
+	Where  *match.Matcher `yaml:"where"`
+	Unless *match.Matcher `yaml:"unless"`
 	// Cooldown is the minimum time between two alerts about the same group; 0 means the
 	// rule's default. The configuration enforces the range.
 	Cooldown time.Duration `yaml:"cooldown" range:"1s..744h"`
 }
 
+// variant returns the variant of a window that counts what the selections leave. A rule whose selections change begins
+// anew: what others chose must not count.
+func (o *MatchOptions) variant(own string) string {
+	if o.Where == nil && o.Unless == nil {
+		return own
+	}
+	var sources [2]any
+	for i, m := range []*match.Matcher{o.Where, o.Unless} {
+		if m != nil {
+			sources[i] = m.Source()
+		}
+	}
+	text, _ := json.Marshal(sources) // of plain values, which always can be
+	return own + string(text)
+}
+
 func (b *base) Name() string { return b.name }
 
 func (b *base) EventFilter() EventFilter { return b.filter }
+
+// Selects implements Rule.
+func (b *base) Selects(e *event.Event) bool {
+	where, unless := b.options.Where, b.options.Unless
+	return (where == nil || where.Match(e)) && (unless == nil || !unless.Match(e))
+}
 
 func (b *base) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 

@@ -60,7 +60,7 @@ func (d *detection) at(seconds float64, fields ...string) []rules.Match {
 		d.t.Fatal(err)
 	}
 	var matches []rules.Match
-	for _, rule := range d.set.For(e.Type) {
+	for rule := range d.set.For(&e) {
 		counts, err := d.windows.Apply(d.t.Context(), rule.Plan(&e, nil))
 		if err != nil {
 			d.t.Fatal(err)
@@ -348,6 +348,7 @@ type picky struct {
 }
 
 func (p picky) Name() string                                      { return p.name }
+func (picky) Selects(*event.Event) bool                           { return true }
 func (p picky) EventFilter() rules.EventFilter                    { return p.filter }
 func (p picky) Plan(_ *event.Event, ops []window.Op) []window.Op  { return ops }
 func (p picky) Judge(_ *event.Event, _ []int) (rules.Match, bool) { return rules.Match{}, false }
@@ -364,7 +365,7 @@ func TestSetForReturnsTheRulesOfAType(t *testing.T) {
 	}
 	for _, typ := range slices.Sorted(maps.Keys(want)) {
 		var got []string
-		for _, r := range set.For(typ) {
+		for r := range set.For(&event.Event{Type: typ}) {
 			got = append(got, r.Name())
 		}
 		if !slices.Equal(got, want[typ]) {

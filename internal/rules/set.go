@@ -1,20 +1,26 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/wardstream/wardstream/internal/event"
 	"github.com/wardstream/wardstream/internal/window"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
 // A Spec is one rule as configured.
 type Spec struct {
+	// Name is unique; windows, matches and metrics carry it.
 	Name string
+	// Type is the built-in rule; "" if Name is that of one. Rules of the same type count apart.
+	Type string
 	// Decode overlays the configuration on a struct of parameters that holds the defaults.
 	// A key that the struct does not have is an error.
 	Decode func(params any) error
@@ -40,8 +46,8 @@ type builder func(spec Spec, shared *shared) (Rule, error)
 // shared is what the rules of one Set have in common while it is built.
 type shared struct {
 	lateness time.Duration
-	// failures is the window of login failures: brute_force_login fills it and
-	// login_throttle reads it. Its Length is 0 if there is no brute_force_login.
+	// failures is the window of login failures that the first brute_force_login fills and
+	// login_throttle reads. Its Length is 0 if there is no brute_force_login.
 	failures *window.Spec
 	// proxies are the operator's own: a header that names one of them is not spoofed.
 	proxies checker.TrustedProxies
@@ -93,9 +99,9 @@ func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, 
 		opt(common)
 	}
 	for i, spec := range specs {
-		rule, ok := builtins[spec.Name]
+		rule, ok := builtins[cmp.Or(spec.Type, spec.Name)]
 		if !ok {
-			return nil, i, fmt.Errorf("%w %q (known: %s)", ErrUnknown, spec.Name, strings.Join(Names(), ", "))
+			return nil, i, fmt.Errorf("%w %q (known: %s)", ErrUnknown, cmp.Or(spec.Type, spec.Name), strings.Join(Names(), ", "))
 		}
 		made, err := rule.build(spec, common)
 		if err != nil {
@@ -162,12 +168,19 @@ func (s *Set) Comparisons() []Comparison {
 	return out
 }
 
-// For returns the rules that accept events of the type.
-func (s *Set) For(eventType string) []Rule {
-	if rules, ok := s.listed[eventType]; ok {
-		return rules
+// For yields the rules that evaluate e: those that accept its type and select it.
+func (s *Set) For(e *event.Event) iter.Seq[Rule] {
+	rules, ok := s.listed[e.Type]
+	if !ok {
+		rules = subscribed(s.loose, e.Type)
 	}
-	return subscribed(s.loose, eventType)
+	return func(yield func(Rule) bool) {
+		for _, r := range rules {
+			if r.Selects(e) && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // Asked reports whether a rule names the type or a prefix of it, rather than accepting all

@@ -16,7 +16,7 @@ func (d *detection) reasons(fields ...string) []string {
 		d.t.Fatal(err)
 	}
 	var out []string
-	for _, rule := range d.set.For(e.Type) {
+	for rule := range d.set.For(&e) {
 		if len(rule.Plan(&e, nil)) > 0 {
 			continue
 		}

@@ -1,10 +1,12 @@
 package strictconfig
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wardstream/wardstream/internal/spelling"
@@ -30,7 +32,7 @@ func (s Setting) element(i int, v reflect.Value) Setting {
 	return Setting{Key: fmt.Sprintf("%s[%d]", s.Key, i), V: v, Tag: s.Tag}
 }
 
-// A NodeDecoder decodes itself.
+// A NodeDecoder decodes itself, as does a [yaml.NodeUnmarshaler], whose error is about the setting.
 type NodeDecoder interface {
 	// DecodeYAML fills s, which is the receiver, from n.
 	DecodeYAML(d *Decoder, n ast.Node, s Setting)
@@ -42,8 +44,12 @@ func (d *Decoder) Decode(n ast.Node, s Setting) {
 	if n == nil || n.Type() == ast.NullType {
 		return
 	}
-	if own, ok := s.V.Addr().Interface().(NodeDecoder); ok {
+	switch own := s.V.Addr().Interface().(type) {
+	case NodeDecoder:
 		own.DecodeYAML(d, n, s)
+		return
+	case yaml.NodeUnmarshaler:
+		d.refuseAt(s.Key, own.UnmarshalYAML(n))
 		return
 	}
 	switch {
@@ -60,6 +66,20 @@ func (d *Decoder) Decode(n ast.Node, s Setting) {
 		d.decodeList(n, s)
 	default:
 		d.Refuse(s.Key, "has no form in YAML")
+	}
+}
+
+// refuseAt refuses a value for an error, which may say in which line it is itself.
+func (d *Decoder) refuseAt(key string, err error) {
+	var placed interface {
+		At() (line int, reason string)
+	}
+	switch {
+	case errors.As(err, &placed):
+		line, reason := placed.At()
+		d.fail(line, key, "%s", reason)
+	case err != nil:
+		d.Refuse(key, "%v", err)
 	}
 }
 

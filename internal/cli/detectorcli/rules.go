@@ -2,6 +2,7 @@ package detectorcli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -71,6 +72,7 @@ func named(views []ruleView, names []string) ([]ruleView, error) {
 // A ruleView is a rule as it is printed.
 type ruleView struct {
 	Name       string                   `json:"name"`
+	Type       string                   `json:"type"` // the built-in rule
 	Configured bool                     `json:"configured"`
 	Events     []string                 `json:"events"` // "*" stands for any end
 	Severity   int                      `json:"severity"`
@@ -107,7 +109,7 @@ func builtinRules(cfg *config.Config) []ruleView {
 }
 
 func ruleViewOf(r *config.Rule, filter rules.EventFilter, policy *enforce.Policy) ruleView {
-	v := ruleView{Name: r.Name, Events: eventsOf(filter), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
+	v := ruleView{Name: r.Name, Type: r.Type, Events: eventsOf(filter), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
 	var m rules.Match
 	for _, p := range r.Params() {
 		switch value := p.Value.(type) {
@@ -178,8 +180,11 @@ func (a app) writeRules(w io.Writer, views []ruleView, mode string) {
 func (v ruleView) parameters() string {
 	said := []string{"message", "tags", "cooldown"}
 	var out []string
+	if v.Type != v.Name {
+		out = append(out, "type="+v.Type)
+	}
 	for _, key := range v.order {
-		text := fmt.Sprint(v.Parameters[key])
+		text := shown(v.Parameters[key])
 		if list, ok := v.Parameters[key].([]string); ok {
 			text = strings.Join(list, ",")
 		}
@@ -205,4 +210,15 @@ func (v ruleView) action(mode string) string {
 		text += " (observed only)"
 	}
 	return text
+}
+
+// shown returns a parameter in one line. A selection is written as it may stand in the configuration.
+func shown(parameter any) string {
+	switch parameter.(type) {
+	case map[string]any, []any:
+		if text, err := json.Marshal(parameter); err == nil {
+			return string(text)
+		}
+	}
+	return fmt.Sprint(parameter)
 }
