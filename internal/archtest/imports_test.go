@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 	"internal/store/memstore":     {"pkg/checker", "internal/store", "internal/wire"},
 	"internal/store/pgstore":      {"pkg/checker", "internal/store", "internal/wire"},
 	"internal/store/redisstore":   {"pkg/checker", "pkg/checker/redislookup", "internal/rediskey", "internal/redislua", "internal/store", "internal/wire"},
-	"internal/store/tiered":       {"pkg/checker", "internal/store", "internal/store/redisstore"},
+	"internal/store/tiered":       {"pkg/checker", "internal/store"},
 	"internal/window/memwindow":   {"internal/window"},
 	"internal/window/rediswindow": {"internal/rediskey", "internal/redislua", "internal/window"},
 	"internal/postgresurl":        {}, // for both programs alike
@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 	// What puts it together.
 	"internal/config": {"pkg/checker", "internal/consumer", "internal/enforce", "internal/event", "internal/match", "internal/rediskey", "internal/redisurl", "internal/rules", "internal/spelling", "internal/storeurl", "internal/strictconfig", "internal/wire"},
 	"internal/backends": {
-		"pkg/checker", "internal/config", "internal/consumer", "internal/event", "internal/postgresurl", "internal/store/pgstore",
+		"pkg/checker", "internal/config", "internal/consumer", "internal/event", "internal/postgresurl", "internal/store", "internal/store/pgstore",
 		"internal/store/redisstore", "internal/store/tiered", "schema",
 	},
 	"internal/detector": {
@@ -139,7 +139,7 @@ var allowedInTests = map[string][]string{
 	"internal/rules":            {"internal/window/memwindow", "internal/wire"},                                                                                   // from the entry to the match
 	"internal/store/pgstore":    {"pkg/checker/pglookup"},
 	"internal/store/redisstore": {"internal/rediskey", "internal/store/memstore"},
-	"internal/store/tiered":     {"pkg/checker/redislookup", "internal/rediskey", "internal/store/memstore", "internal/store/pgstore", "internal/wire"},
+	"internal/store/tiered":     {"pkg/checker/redislookup", "internal/rediskey", "internal/store/memstore", "internal/store/pgstore", "internal/store/redisstore", "internal/wire"},
 	"pkg/checker/grpccheck":     {"pkg/checker/redislookup", "internal/rediskey", "internal/wire"},                                                        // from the call to the block
 	"pkg/checker/httpcheck":     {"pkg/checker/redislookup"},                                                                                              // from the request to the block
 	"pkg/checker/mirror":        {"pkg/checker/httpcheck", "internal/rediskey", "internal/store", "internal/store/memstore", "internal/store/redisstore"}, // what it mirrors

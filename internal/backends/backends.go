@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/config"
 	"github.com/wardstream/wardstream/internal/consumer"
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/pgstore"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/tiered"
@@ -35,7 +36,7 @@ func Open(ctx context.Context, cfg *config.Config) (*Stores, error) {
 
 // OpenWithDurable is Open, with durable as the permanent tier if the configuration names
 // no Postgres. nil leaves permanent blocks to Redis.
-func OpenWithDurable(ctx context.Context, cfg *config.Config, durable tiered.Durable) (*Stores, error) {
+func OpenWithDurable(ctx context.Context, cfg *config.Config, durable store.Durable) (*Stores, error) {
 	s := &Stores{cfg: cfg}
 	if err := s.open(ctx, durable); err != nil {
 		s.Close()
@@ -44,7 +45,7 @@ func OpenWithDurable(ctx context.Context, cfg *config.Config, durable tiered.Dur
 	return s, nil
 }
 
-func (s *Stores) open(ctx context.Context, durable tiered.Durable) error {
+func (s *Stores) open(ctx context.Context, durable store.Durable) error {
 	if err := s.openRedis(); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/wardstream/wardstream/internal/cooldown"
 	"github.com/wardstream/wardstream/internal/redisconn"
 	"github.com/wardstream/wardstream/internal/sinks"
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/streamclock"
 	"github.com/wardstream/wardstream/internal/uncounted"
@@ -38,7 +39,7 @@ type Options struct {
 	// Embedded says that Redis runs in this process: what only a real server has is not asked for.
 	Embedded bool
 	// Durable keeps permanent blocks where the configuration names no Postgres; nil leaves them to Redis.
-	Durable tiered.Durable
+	Durable store.Durable
 }
 
 // A Detector is one worker. It is made by [New] and runs once.

@@ -57,7 +57,7 @@ func (a app) devCommand() *cobra.Command {
 enforcement events as they come. Publish your application's events to it and ask it about your
 clients. Everything is kept in memory and gone at the end.
 
-It runs all built-in rules, or what --config says, besides where Redis and Postgres are.`,
+It runs all built-in rules, or what --config says except where Redis and Postgres are.`,
 		Example: "  detector dev\n  detector dev --config detector.yaml --redis-addr 127.0.0.1:7000",
 		Args:    a.NoArgs,
 	}

@@ -22,6 +22,11 @@ func open(t *testing.T) storetest.Backend {
 
 func TestBlocks(t *testing.T) { storetest.Blocks(t, open) }
 
+func TestDurable(t *testing.T) {
+	t.Parallel()
+	storetest.Durable(t, open)
+}
+
 func TestBlocksModel(t *testing.T) {
 	t.Parallel()
 	storetest.Model(t, open)

@@ -8,6 +8,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -41,6 +42,15 @@ func openMiniredis(t *testing.T) storetest.Backend {
 		Blocks: newBlocks(t, client, redisstore.BlockOptions{Now: clock.Now, PermanentTTL: 1e6 * time.Hour}),
 		Now:    clock.Now, Reach: clock.Reach, Movable: true,
 	}
+}
+
+func TestCache(t *testing.T) {
+	t.Parallel()
+	storetest.Cache(t, func(t *testing.T) store.Cache {
+		t.Helper()
+		env := testenv.Redis(t)
+		return newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
+	})
 }
 
 func TestBlocks(t *testing.T) {

@@ -90,7 +90,7 @@ func TestClusterConfirmAfterUnblock(t *testing.T) {
 			t.Fatalf("Confirm = %v, %v", outcomes, err)
 		}
 	}
-	if m, err := b.Membership(t.Context()); err != nil || !m.Complete || m.Blocks != 0 {
-		t.Errorf("Membership = %+v, %v", m, err)
+	if m, err := b.Members(t.Context()); err != nil || !m.Complete || m.Blocks != 0 {
+		t.Errorf("Members = %+v, %v", m, err)
 	}
 }

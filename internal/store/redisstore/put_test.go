@@ -261,8 +261,8 @@ func TestServerFailuresAreErrors(t *testing.T) {
 	if _, err := b.Unblock(ctx, store.Revocation{Scope: user("a")}); !store.Unavailable(err) {
 		t.Errorf("Unblock: %v", err)
 	}
-	if _, err := b.Membership(ctx); !store.Unavailable(err) {
-		t.Errorf("Membership: %v", err)
+	if _, err := b.Members(ctx); !store.Unavailable(err) {
+		t.Errorf("Members: %v", err)
 	}
 	env.Restart()
 	mustPut(t, b, block(user("b"), "b", false)) // the script is gone, too

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/redislua"
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/wire"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
@@ -23,33 +24,22 @@ const (
 	swappedOther = 2 // the swap script's reply where the hash was incomplete or of another size before
 )
 
-// ErrConflict is returned if permanent blocks kept changing while the membership hash was rebuilt.
-// A hash that was complete remains in place.
-var ErrConflict = errors.New("membership hash kept changing during the rebuild")
-
-// A Membership describes the membership hash.
-type Membership struct {
-	Complete bool
-	Age      time.Duration // since it was last rebuilt
-	Blocks   int
-}
-
-// Membership returns the current state of the membership hash.
-func (b *Blocks) Membership(ctx context.Context) (Membership, error) {
+// Members implements [store.Membership]: it describes the membership hash.
+func (b *Blocks) Members(ctx context.Context) (store.Members, error) {
 	pipe := b.client.Pipeline()
 	complete := pipe.HExists(ctx, b.keys.Permanent(), rediskey.CompleteField)
 	length := pipe.HLen(ctx, b.keys.Permanent())
 	left := pipe.PTTL(ctx, b.keys.Permanent())
 	if _, err := pipe.Exec(ctx); err != nil {
-		return Membership{}, fmt.Errorf("look at membership hash: %w", err)
+		return store.Members{}, fmt.Errorf("look at membership hash: %w", err)
 	}
 	// A hash without a TTL, which Wardstream never writes, counts as due for a rebuild.
-	return Membership{Complete: complete.Val(), Age: b.ttl - max(left.Val(), 0), Blocks: max(int(length.Val())-1, 0)}, nil
+	return store.Members{Complete: complete.Val(), Age: b.ttl - max(left.Val(), 0), Blocks: max(int(length.Val())-1, 0)}, nil
 }
 
 // Rebuild replaces the membership hash by the blocks that each yields: a consistent snapshot of all
 // permanent blocks, taken after each was called. If a block changes meanwhile it discards the new
-// hash and starts again, a limited number of times; then it returns ErrConflict. It returns the
+// hash and starts again, a limited number of times; then it returns [store.ErrConflict]. It returns the
 // number of blocks. Any number of rebuilds may run at the same time.
 func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, error) {
 	for range rebuildAttempts {
@@ -65,7 +55,7 @@ func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(ch
 	if err := b.client.PExpire(ctx, b.keys.Permanent(), b.ttl).Err(); err != nil {
 		return 0, fmt.Errorf("keep membership hash: %w", err)
 	}
-	return 0, ErrConflict
+	return 0, store.ErrConflict
 }
 
 func (b *Blocks) rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, bool, error) {

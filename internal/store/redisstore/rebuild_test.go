@@ -43,14 +43,14 @@ func TestRebuild(t *testing.T) {
 	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix, PermanentTTL: 10 * time.Minute})
 	truth := memstore.NewBlocks(time.Now)
 	ctx := t.Context()
-	if m, err := b.Membership(ctx); err != nil || m.Complete {
-		t.Fatalf("Membership = %+v, %v before there is one", m, err)
+	if m, err := b.Members(ctx); err != nil || m.Complete {
+		t.Fatalf("Members = %+v, %v before there is one", m, err)
 	}
 	if n := rebuild(t, b, truth); n != 0 {
 		t.Fatalf("rebuilt %d blocks of none", n)
 	}
-	if m, err := b.Membership(ctx); err != nil || !m.Complete || m.Blocks != 0 {
-		t.Fatalf("Membership = %+v, %v of nothing", m, err)
+	if m, err := b.Members(ctx); err != nil || !m.Complete || m.Blocks != 0 {
+		t.Fatalf("Members = %+v, %v of nothing", m, err)
 	}
 	const many = 1234 // more than a chunk
 	for i := range many {
@@ -61,9 +61,9 @@ func TestRebuild(t *testing.T) {
 	if n := rebuild(t, b, truth); n != many+1 {
 		t.Fatalf("rebuilt %d blocks, want %d", n, many+1)
 	}
-	m, err := b.Membership(ctx)
+	m, err := b.Members(ctx)
 	if err != nil || !m.Complete || m.Blocks != many+1 || m.Age > time.Minute {
-		t.Fatalf("Membership = %+v, %v", m, err)
+		t.Fatalf("Members = %+v, %v", m, err)
 	}
 	found, err := b.Lookup(ctx, []checker.Scope{user("7"), user("durable"), user("nobody")})
 	if err != nil || len(found) != 2 || found[0].ID != "a" || !found[0].Permanent() || !found[1].ExpiresAt.Equal(durable.Block.ExpiresAt) {
@@ -113,12 +113,12 @@ func TestConflictingRebuild(t *testing.T) {
 		t.Fatalf("Rebuild = %d, %v after %d reads", n, err, reads)
 	}
 	reads = 0
-	if _, err := b.Rebuild(t.Context(), late(1000)); !errors.Is(err, redisstore.ErrConflict) || reads > 10 {
+	if _, err := b.Rebuild(t.Context(), late(1000)); !errors.Is(err, store.ErrConflict) || reads > 10 {
 		t.Fatalf("Rebuild: %v after %d reads", err, reads)
 	}
-	m, err := b.Membership(t.Context())
+	m, err := b.Members(t.Context())
 	if err != nil || !m.Complete || m.Blocks != reads || m.Age > time.Minute {
-		t.Errorf("Membership = %+v, %v, want %d blocks", m, err, reads)
+		t.Errorf("Members = %+v, %v, want %d blocks", m, err, reads)
 	}
 	storetest.AllExpire(t, env.Client, env.Prefix)
 	if n, err := env.Client.Keys(t.Context(), env.Prefix+":blocks:rebuild:*").Result(); err != nil || len(n) != 0 {
@@ -180,34 +180,6 @@ func TestConfirmNeverCreatesHash(t *testing.T) {
 	}
 	if n := env.Client.Exists(t.Context(), keys.Block(user("x"))).Val(); n != 1 {
 		t.Error("the block's key is missing")
-	}
-}
-
-// TestConfirmAfterUnblock: the write of a block that was unblocked meanwhile leaves
-// nothing behind, in whichever order the two arrive.
-func TestConfirmAfterUnblock(t *testing.T) {
-	t.Parallel()
-	env := testenv.Redis(t)
-	b := newBlocks(t, env.Client, redisstore.BlockOptions{Prefix: env.Prefix})
-	rebuild(t, b, memstore.NewBlocks(time.Now))
-	old, newer := block(user("x"), "old", true), block(user("x"), "new", true)
-	newer.EvidenceTime = newer.EvidenceTime.Add(time.Minute)
-	if _, err := b.Unblock(t.Context(), store.Revocation{Scope: user("x"), At: old.EvidenceTime}); err != nil {
-		t.Fatal(err)
-	}
-	outcomes, err := b.Confirm(t.Context(), []store.Put{old})
-	if err != nil || outcomes[0] != store.Unblocked {
-		t.Fatalf("Confirm = %v, %v", outcomes, err)
-	}
-	if got := fields(t, env); len(got) != 1 {
-		t.Errorf("membership hash has %v", got)
-	}
-	outcomes, err = b.Confirm(t.Context(), []store.Put{newer})
-	if err != nil || outcomes[0] != store.Began {
-		t.Fatalf("Confirm = %v, %v", outcomes, err)
-	}
-	if got := fields(t, env); len(got) != 2 {
-		t.Errorf("membership hash has %v", got)
 	}
 }
 

@@ -13,13 +13,10 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// An Active returns the active blocks of scopes in Postgres, like a [checker.Lookup].
-type Active func(context.Context, []checker.Scope) ([]checker.Block, error)
-
 // Sweep deletes copies of permanent blocks that Postgres no longer has and returns their number. It
 // calls active with a bounded number of scopes at a time. It keeps temporary blocks, blocks of
 // other software, and permanent blocks that Postgres never had.
-func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
+func (b *Blocks) Sweep(ctx context.Context, active store.Active) (int, error) {
 	removed := 0
 	err := b.scan(ctx, func(values map[string]string) error {
 		keys := map[checker.Scope]string{}
@@ -45,7 +42,7 @@ func (b *Blocks) Sweep(ctx context.Context, active Active) (int, error) {
 }
 
 // forgetActive removes the scopes that are still blocked from keys.
-func forgetActive(ctx context.Context, keys map[checker.Scope]string, active Active) error {
+func forgetActive(ctx context.Context, keys map[checker.Scope]string, active store.Active) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -88,7 +85,7 @@ func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, val
 // changed. It reads Redis before Postgres and deletes only values that it read, so that a block
 // written meanwhile stays. A tombstone that it read does not reject a block: Postgres, where every unblock
 // comes first, has decided between the two, by the time of evidence that the block itself does not have.
-func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active Active) (int, error) {
+func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active store.Active) (int, error) {
 	members, values, err := b.copiesOf(ctx, scopes)
 	if err != nil {
 		return 0, fmt.Errorf("synchronise blocks: %w", err)

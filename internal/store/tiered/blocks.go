@@ -10,18 +10,8 @@ import (
 	"time"
 
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
-
-// Durable is the authoritative store of permanent blocks: Postgres, or memory in the demo.
-type Durable interface {
-	store.Blocks
-	// Each calls fn for every active block of a consistent snapshot.
-	Each(ctx context.Context, fn func(checker.Block) error) error
-	// Lift removes the tombstones of scopes.
-	Lift(ctx context.Context, scopes []checker.Scope) error
-}
 
 // Options configure Blocks; zero values mean the defaults.
 type Options struct {
@@ -36,8 +26,8 @@ type Options struct {
 // effect through Redis at once and its Result has an Err, since it is not durable yet. If Redis
 // fails the methods return an error.
 type Blocks struct {
-	cache   *redisstore.Blocks
-	durable Durable // nil: there is none
+	cache   store.Cache
+	durable store.Durable // nil: there is none
 	lookup  checker.Lookup
 	both    bool
 	now     func() time.Time
@@ -45,7 +35,7 @@ type Blocks struct {
 
 // New returns Blocks over cache and durable. If durable is nil, permanent blocks are in Redis only
 // and expire unless a match renews them.
-func New(cache *redisstore.Blocks, durable Durable, o Options) *Blocks {
+func New(cache store.Cache, durable store.Durable, o Options) *Blocks {
 	if o.Now == nil {
 		o.Now = time.Now
 	}

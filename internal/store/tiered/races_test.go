@@ -16,7 +16,6 @@ import (
 
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
-	"github.com/wardstream/wardstream/internal/store/redisstore"
 	"github.com/wardstream/wardstream/internal/store/storetest"
 	"github.com/wardstream/wardstream/internal/store/tiered"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -64,7 +63,7 @@ func TestTiersAgreeAfterRaces(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := r.cache.Rebuild(ctx, r.durable.Each); err != nil && !strings.Contains(err.Error(), redisstore.ErrConflict.Error()) {
+				if _, err := r.cache.Rebuild(ctx, r.durable.Each); err != nil && !strings.Contains(err.Error(), store.ErrConflict.Error()) {
 					t.Error(err)
 					return
 				}

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/wardstream/wardstream/internal/store/redisstore"
+	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
@@ -152,7 +152,7 @@ func (r *Reconciler) Reconcile(ctx context.Context) (Report, error) {
 
 func (r *Reconciler) pass(ctx context.Context) (Report, error) {
 	start := r.blocks.now()
-	m, err := r.blocks.cache.Membership(ctx)
+	m, err := r.blocks.cache.Members(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -206,11 +206,11 @@ func (r *Reconciler) sync(ctx context.Context) (enough bool, repaired int, err e
 }
 
 // rebuild rewrites the membership hash and the copies.
-func (r *Reconciler) rebuild(ctx context.Context, m redisstore.Membership) (Report, error) {
+func (r *Reconciler) rebuild(ctx context.Context, m store.Members) (Report, error) {
 	cache, durable := r.blocks.cache, r.blocks.durable
 	report := Report{Change: Rebuilt, Blocks: m.Blocks}
 	switch n, err := cache.Rebuild(ctx, durable.Each); {
-	case errors.Is(err, redisstore.ErrConflict):
+	case errors.Is(err, store.ErrConflict):
 		report.Change = Superseded
 	case err != nil:
 		return report, err

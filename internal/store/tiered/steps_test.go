@@ -236,7 +236,7 @@ func (x *race) run() {
 		go func() {
 			<-s.next
 			for _, d := range x.deeds[i] {
-				if err := d.do(context.Background(), blocks, cache, s); err != nil && !errors.Is(err, redisstore.ErrConflict) {
+				if err := d.do(context.Background(), blocks, cache, s); err != nil && !errors.Is(err, store.ErrConflict) {
 					failures[i] = errors.Join(failures[i], fmt.Errorf("%s: %w", d.name, err))
 				}
 			}
