@@ -30,8 +30,8 @@ func fit(text string) bool {
 }
 
 // TestHostileValuesAreEscapedEverywhere: whatever the names are that a producer reports, each is
-// blocked, and no other client is; and nothing of them gets through to a terminal, a log, a metric or a
-// statement as anything but text.
+// blocked, and no other client is; and nothing of them gets through to a terminal, a log, a metric
+// or a statement as anything but text.
 func TestHostileValuesAreEscapedEverywhere(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)

@@ -17,8 +17,9 @@ const (
 	root   = "../.."
 )
 
-// ourModules are the folders of the module and of the nested ones with packages of ours. Chaos has its own, since
-// what it needs for faults of the network would else be in the module graph of every importer.
+// ourModules are the folders of the module and of the nested ones with packages of ours. Chaos has
+// its own, since what it needs for faults of the network would else be in the module graph of every
+// importer.
 var ourModules = []string{".", "internal/chaos"}
 
 // A pkg is one package of these modules; paths are relative to the outer one.

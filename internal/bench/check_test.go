@@ -22,8 +22,8 @@ import (
 // visitor has the three scopes that every request has, and isn't blocked.
 var visitor = checker.Subject{IP: netip.MustParseAddr("203.0.113.9"), User: "42", Session: "s"}
 
-// TestBenchCheck measures a check of three scopes that are not blocked, permanent blocks
-// included, beside a bare GET over a socket of its own, in turn: with no permanent blocks and with many.
+// TestBenchCheck measures a check of three scopes that are not blocked, permanent blocks included,
+// beside a bare GET over a socket of its own, in turn: with no permanent blocks and with many.
 func TestBenchCheck(t *testing.T) {
 	for _, permanent := range []int{0, size(1_000_000, 1000)} {
 		env, c := checkEnv(t, permanent)
@@ -47,8 +47,8 @@ func TestBenchCheck(t *testing.T) {
 	}
 }
 
-// TestBenchCheckThroughput measures checks by many goroutines at once beside bare GETs by as many, each over a
-// socket of its own, in turn.
+// TestBenchCheckThroughput measures checks by many goroutines at once beside bare GETs by as many,
+// each over a socket of its own, in turn.
 func TestBenchCheckThroughput(t *testing.T) {
 	const goroutines = 256
 	env, c := checkEnv(t, size(100_000, 100))
@@ -69,7 +69,8 @@ func TestBenchCheckThroughput(t *testing.T) {
 	})
 }
 
-// checkEnv starts a Redis that has a complete membership hash of n permanent blocks, and a checker over it.
+// checkEnv starts a Redis that has a complete membership hash of n permanent blocks, and a checker
+// over it.
 func checkEnv(t *testing.T, n int) (*testenv.PrivateRedisEnv, *checker.Checker) {
 	t.Helper()
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")

@@ -69,8 +69,8 @@ func begun(t *testing.T, client *redis.Client) (at time.Time, read int) {
 	return at, read
 }
 
-// TestBenchDelay measures the time from XADD to the block being visible, beside a publisher of half the events per second
-// that the detector just did at full load, all on the same machine.
+// TestBenchDelay measures the time from XADD to the block being visible, beside a publisher of half
+// the events per second that the detector just did at full load, all on the same machine.
 func TestBenchDelay(t *testing.T) {
 	binary := detectorBinary(t)
 	half := saturated(t, binary) / 2

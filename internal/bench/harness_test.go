@@ -103,7 +103,8 @@ type process struct {
 	http string
 }
 
-// start runs a detector against the Redis at url and a Postgres of the test's own; extra adds to its configuration.
+// start runs a detector against the Redis at url and a Postgres of the test's own; extra adds to
+// its configuration.
 func start(t *testing.T, binary, url, extra string) *process {
 	t.Helper()
 	env := append(os.Environ(), "WARDSTREAM_REDIS_URL="+url, "WARDSTREAM_POSTGRES_URL="+testenv.Postgres(t).URL)

@@ -19,8 +19,9 @@ import (
 // askers is how many proxies' connections ask at a time.
 const askers = 64
 
-// TestBenchIngress measures the requests that ingress-check answers in a second, with a look-up in Redis for each and
-// from a mirror, beside those of an empty net/http handler: same client, same request, connections kept open, in turns.
+// TestBenchIngress measures the requests that ingress-check answers in a second, with a look-up in
+// Redis for each and from a mirror, beside those of an empty net/http handler: same client, same
+// request, connections kept open, in turns.
 func TestBenchIngress(t *testing.T) {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
 	servers := map[string]string{"": ingressCheck(t, env.URL, false), "_mirror": ingressCheck(t, env.URL, true)}
@@ -89,7 +90,8 @@ func empty(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// perRequest asks over askers connections for a while. The client is a socket, so that the time is the server's.
+// perRequest asks over askers connections for a while. The client is a socket, so that the time is
+// the server's.
 func perRequest(t *testing.T, addr string, while time.Duration) time.Duration {
 	t.Helper()
 	var answered atomic.Int64

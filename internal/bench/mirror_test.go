@@ -62,8 +62,8 @@ func putAddr(i int, now time.Time) store.Put {
 	}}
 }
 
-// TestBenchMirror measures what a mirror of many blocks costs: a check that is clean, by itself and on all cores; its heap; its
-// snapshot.
+// TestBenchMirror measures what a mirror of many blocks costs: a check that is clean, by itself and
+// on all cores; its heap; its snapshot.
 func TestBenchMirror(t *testing.T) {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
 	blocks := storeOf(t, env.Client)
@@ -139,8 +139,8 @@ func heap() float64 {
 	return float64(s.HeapAlloc)
 }
 
-// TestBenchBlockToDenial measures how long it takes from the call that puts a block to the first check that a
-// mirror in another process would deny, and the other way for an unblock.
+// TestBenchBlockToDenial measures how long it takes from the call that puts a block to the first
+// check that a mirror in another process would deny, and the other way for an unblock.
 func TestBenchBlockToDenial(t *testing.T) {
 	env := testenv.PrivateRedis(t, "--save", "", "--appendonly", "no")
 	blocks, m := storeOf(t, env.Client), following(t, env.URL)

@@ -22,16 +22,16 @@ var (
 	overloadFactor = flag.Float64("overload-factor", 3, "how many times the events that the detector can do are published")
 )
 
-// The worker may use so much processor time in each period, and is stopped for the rest of it, as a CPU quota
-// does: so three times what it can do for minutes fits into memory.
+// The worker may use so much processor time in each period, and is stopped for the rest of it, as a
+// CPU quota does: so three times what it can do for minutes fits into memory.
 const (
 	quotaPeriod = 2 * time.Second
 	quota       = 0.1              // seconds of processor time
 	overloadLag = 10 * time.Second // stream.max_lag
 )
 
-// TestOverload publishes three times the events that a slowed worker can handle, nine of ten of them benign,
-// and an attacker every few seconds.
+// TestOverload publishes three times the events that a slowed worker can handle, nine of ten of
+// them benign, and an attacker every few seconds.
 func TestOverload(t *testing.T) {
 	binary := detectorBinary(t)
 	duration, every, calibrate := 500*time.Millisecond, 200*time.Millisecond, 1000
@@ -115,8 +115,8 @@ func throttled(t *testing.T, binary string, n int) float64 {
 	return float64(n-done) / time.Since(begin).Seconds()
 }
 
-// throttle holds the process to its quota, until the returned function is called. Where no figures are wanted it
-// doesn't.
+// throttle holds the process to its quota, until the returned function is called. Where no figures
+// are wanted it doesn't.
 func throttle(t *testing.T, p *process) func() {
 	t.Helper()
 	if *overload == 0 {

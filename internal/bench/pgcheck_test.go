@@ -19,8 +19,8 @@ const byHand = `SELECT scope_type, scope_value, status_code, message FROM perman
 	((scope_type = $1 AND scope_value = $2) OR (scope_type = $3 AND scope_value = $4) OR (scope_type = $5 AND scope_value = $6)
 	OR (scope_type = $5 AND scope_value = $7) OR (scope_type = $5 AND scope_value = $8))`
 
-// TestBenchPostgresCheck measures a check of three scopes and the ranges of the address over Postgres beside a prepared query of
-// the same by hand, in turn.
+// TestBenchPostgresCheck measures a check of three scopes and the ranges of the address over
+// Postgres beside a prepared query of the same by hand, in turn.
 func TestBenchPostgresCheck(t *testing.T) {
 	env := testenv.Postgres(t)
 	db := stdlib.OpenDBFromPool(env.Pool)

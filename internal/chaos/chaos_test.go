@@ -63,7 +63,8 @@ func TestChaos(t *testing.T) {
 		*seed, len(w.oracle.scopes), w.evicted, w.peak.goroutines, w.peak.files, w.peak.memory/(1<<20), w.peak.shed)
 }
 
-// TestChaosFailover has Sentinel promote a replica that lacks the last writes, in the second of three rounds.
+// TestChaosFailover has Sentinel promote a replica that lacks the last writes, in the second of
+// three rounds.
 func TestChaosFailover(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, *seed, true)
@@ -112,7 +113,8 @@ func (w *world) round(n int, chosen []fault) int {
 	return len(p.events)
 }
 
-// make makes the faults one after the other, each once a part of the events is published, and returns what undoes them.
+// make makes the faults one after the other, each once a part of the events is published, and
+// returns what undoes them.
 func (w *world) make(ctx context.Context, chosen []fault, random *rand.Rand, events int, published *atomic.Int64) (undo []func() error) {
 	for i, f := range chosen {
 		due := int64(events) * int64(1+i*3+random.IntN(4)) / 10
@@ -134,7 +136,8 @@ func (w *world) make(ctx context.Context, chosen []fault, random *rand.Rand, eve
 	return undo
 }
 
-// undo undoes faults, the last first. What serves to undo one may be broken by another, so that some take more than one try.
+// undo undoes faults, the last first. What serves to undo one may be broken by another, so that
+// some take more than one try.
 func (w *world) undo(faults []func() error) {
 	slices.Reverse(faults)
 	var errs []error

@@ -20,8 +20,8 @@ import (
 // perPrimary is how many addresses are blocked on each primary.
 const perPrimary = 3
 
-// A cluster is a Redis Cluster of its own beside the world, with blocks on each primary, and two ingress-checks that know
-// nothing but it.
+// A cluster is a Redis Cluster of its own beside the world, with blocks on each primary, and two
+// ingress-checks that know nothing but it.
 type cluster struct {
 	*testenv.ClusterEnv
 
@@ -53,8 +53,9 @@ func (c *cluster) end() {
 	c.http.CloseIdleConnections()
 }
 
-// startCluster starts servers, blocks addresses, and starts the ingress-checks. What a living primary has must be denied
-// while another is gone, so the servers go on for the slots that they have.
+// startCluster starts servers, blocks addresses, and starts the ingress-checks. What a living
+// primary has must be denied while another is gone, so the servers go on for the slots that they
+// have.
 func startCluster(w *world) (*cluster, error) {
 	c := &cluster{
 		ClusterEnv: testenv.Cluster(w.t, "--cluster-require-full-coverage", "no"),
@@ -187,8 +188,9 @@ type watch struct {
 	asked int
 }
 
-// follow asks one ingress-check about every client until ctx ends. No client is denied without a block; a client that is blocked on a primary
-// that lives is denied, and a mirror denies every blocked client.
+// follow asks one ingress-check about every client until ctx ends. No client is denied without a
+// block; a client that is blocked on a primary that lives is denied, and a mirror denies every
+// blocked client.
 func (v *watch) follow(ctx context.Context, s *ingress) {
 	for ctx.Err() == nil {
 		v.note(ctx, v.gone, v.is(ctx, s, v.clean, false))

@@ -12,9 +12,10 @@ import (
 // stepsClock is the fault that needs a server whose clock can be set.
 const stepsClock = "redis clock steps"
 
-// clockFault has Redis' clock step, back by minutes, forward by minutes, and back to what all other clocks show. Entries
-// published after a step back have the time of the last one before it. Workers end with entries in flight that were
-// delivered in the future, since Postgres' table is locked, and others have to claim them.
+// clockFault has Redis' clock step, back by minutes, forward by minutes, and back to what all other
+// clocks show. Entries published after a step back have the time of the last one before it. Workers
+// end with entries in flight that were delivered in the future, since Postgres' table is locked,
+// and others have to claim them.
 func clockFault() fault {
 	return fault{name: stepsClock, alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 		w.publishing.Lock()

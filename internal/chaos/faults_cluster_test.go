@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// clusterFault kills one primary of a Cluster while two ingress-checks are asked all the time, and has its replica elected.
-// That is a world of its own, which is there for this round; the workers go on undisturbed.
+// clusterFault kills one primary of a Cluster while two ingress-checks are asked all the time, and
+// has its replica elected. That is a world of its own, which is there for this round; the workers
+// go on undisturbed.
 func clusterFault() fault {
 	return fault{name: "cluster primary killed under ingress load", alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 		c, err := startCluster(w)

@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// fullDisk leaves no room on Postgres' disk: for rows, or for its log, without which it ends itself, and can't start.
+// fullDisk leaves no room on Postgres' disk: for rows, or for its log, without which it ends
+// itself, and can't start.
 func fullDisk(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	if err := w.postgres.FillDisk(); err != nil {
 		return nil, err
@@ -29,8 +30,8 @@ func fullDisk(ctx context.Context, w *world, r *rand.Rand) (func() error, error)
 	return undo, nil
 }
 
-// fillPages takes what room for rows there is in pages that Postgres has already, and returns the error that says that
-// there is no more. The rows are of no interest.
+// fillPages takes what room for rows there is in pages that Postgres has already, and returns the
+// error that says that there is no more. The rows are of no interest.
 func (w *world) fillPages(ctx context.Context) error {
 	const filler = `INSERT INTO permanent_blocks (scope_type, scope_value, reason, rule_name, message, metadata, created_at, revoked_at, revoked_by, revoked_reason)
 SELECT 'filler', gen_random_uuid()::text, '', '', '', '{}', '2000-01-01', '2000-01-01', '', '' FROM generate_series(1, $1)`
@@ -46,8 +47,8 @@ SELECT 'filler', gen_random_uuid()::text, '', '', '', '{}', '2000-01-01', '2000-
 	}
 }
 
-// overflowLog has Postgres begin new segments of its log until it has no room for one. It ends, and cannot
-// be started again.
+// overflowLog has Postgres begin new segments of its log until it has no room for one. It ends, and
+// cannot be started again.
 func (w *world) overflowLog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -58,7 +59,8 @@ func (w *world) overflowLog(ctx context.Context) error {
 	}
 }
 
-// noConnections takes every connection that Postgres has, those reserved for superusers included, and those of the workers.
+// noConnections takes every connection that Postgres has, those reserved for superusers included,
+// and those of the workers.
 func noConnections(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 	var held []*pgx.Conn
 	undo := func() error {

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lossFaults make Redis lose data. What was published before is then uncertain, as far as it wasn't handled in an
-// earlier round.
+// lossFaults make Redis lose data. What was published before is then uncertain, as far as it wasn't
+// handled in an earlier round.
 func lossFaults() []fault {
 	return []fault{
 		{name: "stream deleted", alone: true, do: func(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
@@ -55,8 +55,8 @@ func (w *world) loseRedis() {
 	w.seen = newSeen()
 }
 
-// hurry has a worker start anew, which copies permanent blocks to Redis at once; every fourth time they have to be
-// copied in due time.
+// hurry has a worker start anew, which copies permanent blocks to Redis at once; every fourth time
+// they have to be copied in due time.
 func (w *world) hurry(r *rand.Rand) func() error {
 	if r.IntN(4) == 0 {
 		return nil
@@ -67,8 +67,8 @@ func (w *world) hurry(r *rand.Rand) func() error {
 	}
 }
 
-// trim makes entries pending for workers that die, and trims the stream past them and past entries that are not read
-// yet. As they are not in flight, it is known how many are lost.
+// trim makes entries pending for workers that die, and trims the stream past them and past entries
+// that are not read yet. As they are not in flight, it is known how many are lost.
 func trim(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	tx, err := w.postgres.Pool.Begin(ctx)
 	if err != nil {
@@ -129,8 +129,9 @@ func (w *world) trimSome(ctx context.Context, r *rand.Rand) error {
 	return errors.Join(err, countsErr)
 }
 
-// redisCounts reports whether Redis' count of entries read is known to be right: since a worker last compared it there was
-// no restart or failover, which falsify it. Where it isn't, it is unknown how many entries were trimmed unread.
+// redisCounts reports whether Redis' count of entries read is known to be right: since a worker
+// last compared it there was no restart or failover, which falsify it. Where it isn't, it is
+// unknown how many entries were trimmed unread.
 func (w *world) redisCounts(ctx context.Context) (bool, error) {
 	info, err := w.client().InfoMap(ctx, "replication").Result()
 	if err != nil {
@@ -143,7 +144,8 @@ func (w *world) redisCounts(ctx context.Context) (bool, error) {
 	return compared == info["Replication"]["master_replid"], err
 }
 
-// failOver has the replica promoted. It has all that was settled; what was acknowledged since may be lost.
+// failOver has the replica promoted. It has all that was settled; what was acknowledged since may
+// be lost.
 func failOver(ctx context.Context, w *world, _ *rand.Rand) (func() error, error) {
 	return nil, w.losing(func() { w.oracle.loseStream(); w.seen = newSeen() }, func() error {
 		w.sentinel.FailOver(w.t)

@@ -18,8 +18,8 @@ const evictions = "__keyevent@0__:evicted"
 
 var errNoWarning = errors.New("detector check doesn't warn of allkeys-lru")
 
-// memoryFault has Redis evict keys for lack of memory: some of them, or all, the stream included. What it evicts is
-// lost, and known, since Redis publishes them.
+// memoryFault has Redis evict keys for lack of memory: some of them, or all, the stream included.
+// What it evicts is lost, and known, since Redis publishes them.
 func memoryFault() fault {
 	return fault{name: "redis evicts keys", alone: true, do: func(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 		evictedKeys := w.client().Subscribe(context.Background(), evictions)
@@ -48,8 +48,8 @@ func memoryFault() fault {
 	}}
 }
 
-// memoryLimit is how much memory Redis may use: less than it does, by a part of what is data, or less than it needs
-// for itself.
+// memoryLimit is how much memory Redis may use: less than it does, by a part of what is data, or
+// less than it needs for itself.
 func (w *world) memoryLimit(ctx context.Context, r *rand.Rand) (string, error) {
 	if r.IntN(3) == 0 {
 		return "100kb", nil
@@ -110,8 +110,8 @@ func kinds(keys []string) string {
 	return fmt.Sprint(counts)
 }
 
-// evict notes that Redis has evicted keys, and that nothing is evicted any more. What was published before and was in
-// one of them is uncertain.
+// evict notes that Redis has evicted keys, and that nothing is evicted any more. What was published
+// before and was in one of them is uncertain.
 func (o *oracle) evict(keys []string) {
 	for _, key := range keys {
 		kind, rest, _ := strings.Cut(strings.TrimPrefix(key, prefix+":"), ":")
@@ -141,7 +141,8 @@ func (o *oracle) evict(keys []string) {
 	}
 }
 
-// doubt notes that what Redis had of a scope may be lost. Permanent blocks are in Postgres, if not under their keys.
+// doubt notes that what Redis had of a scope may be lost. Permanent blocks are in Postgres, if not
+// under their keys.
 func (o *oracle) doubt(name string) {
 	s := o.scopes[name]
 	switch {

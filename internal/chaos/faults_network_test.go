@@ -16,7 +16,8 @@ func networkFaults() []fault {
 	for _, server := range []string{"redis", "postgres"} {
 		out = append(out,
 			fault{name: "cut from " + server, do: cut(server)},
-			// Both ways, so that requests may be lost, and replies to requests that were carried out.
+			// Both ways, so that requests may be lost, and replies to requests that were carried
+			// out.
 			fault{name: "half-open to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "downstream")},
 			fault{name: "no way to " + server, do: toxics(server, "timeout", `{"timeout": 0}`, "upstream", "downstream")},
 			fault{name: "far from " + server, do: toxics(server, "latency", `{"latency": 150, "jitter": 100}`, "downstream")},

@@ -48,7 +48,8 @@ func postgresFaults() []fault {
 	}
 }
 
-// elsewhere carries statements out on a connection to another database of the server, which nothing keeps from being had.
+// elsewhere carries statements out on a connection to another database of the server, which nothing
+// keeps from being had.
 func (w *world) elsewhere(ctx context.Context, statements ...string) error {
 	conn, err := pgx.Connect(ctx, strings.Replace(w.postgres.URL, "/postgres?", "/template1?", 1))
 	if err != nil {

@@ -23,7 +23,8 @@ func processFaults() []fault {
 	}
 }
 
-// endSome ends one worker after the other and puts others in their places, under the same names or new ones.
+// endSome ends one worker after the other and puts others in their places, under the same names or
+// new ones.
 func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 	for range 2 + r.IntN(4) {
 		all := w.running()
@@ -39,8 +40,9 @@ func (w *world) endSome(r *rand.Rand, sig syscall.Signal) {
 	}
 }
 
-// freeze stops workers for longer than it takes until others claim their in-flight entries, and lets them go on. They
-// have a lot of garbage in flight, so that some stop between reading it and making dead letters of it.
+// freeze stops workers for longer than it takes until others claim their in-flight entries, and
+// lets them go on. They have a lot of garbage in flight, so that some stop between reading it and
+// making dead letters of it.
 func freeze(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	all := w.running()
 	frozen := all[:1+r.IntN(len(all)-1)]

@@ -55,9 +55,10 @@ func redisFaults() []fault {
 	}
 }
 
-// restartInOrder has Redis rewrite its append-only file, end in order a while later, and start again. What is delivered after
-// the rewrite is in the file without the count of entries read, so that Redis starts with the count of the rewrite.
-// A worker starts then, too, which measures at once what it finds.
+// restartInOrder has Redis rewrite its append-only file, end in order a while later, and start
+// again. What is delivered after the rewrite is in the file without the count of entries read, so
+// that Redis starts with the count of the rewrite. A worker starts then, too, which measures at
+// once what it finds.
 func restartInOrder(ctx context.Context, w *world, r *rand.Rand) (func() error, error) {
 	if err := w.client().BgRewriteAOF(ctx).Err(); err != nil {
 		return nil, err

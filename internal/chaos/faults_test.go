@@ -14,7 +14,8 @@ type fault struct {
 	name string
 	// do makes the fault and returns what undoes it, which may be nil. random is the round's.
 	do maker
-	// alone says that no other fault is made in the same round: it loses data, and what is lost must be known.
+	// alone says that no other fault is made in the same round: it loses data, and what is lost
+	// must be known.
 	alone bool
 }
 
@@ -30,8 +31,8 @@ func faults(filter string) []fault {
 	})
 }
 
-// choose draws the faults of a round: each gets its turn, and half of the rounds have a second one. Those of
-// processes come last, so that a worker ends, or stands still, in the midst of trouble.
+// choose draws the faults of a round: each gets its turn, and half of the rounds have a second one.
+// Those of processes come last, so that a worker ends, or stands still, in the midst of trouble.
 func choose(all []fault, round int, random *rand.Rand) []fault {
 	chosen := []fault{all[round%len(all)]}
 	second := all[random.IntN(len(all))]

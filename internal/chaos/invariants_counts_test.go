@@ -32,8 +32,9 @@ func (d *worker) losses() (losses, error) {
 	return out, err
 }
 
-// checkLost: what was declared lost in this round is what was lost, and the number is not reported as unknown where it
-// can be known. What workers counted that are gone since is gone, too; those that have to count live on.
+// checkLost: what was declared lost in this round is what was lost, and the number is not reported
+// as unknown where it can be known. What workers counted that are gone since is gone, too; those
+// that have to count live on.
 func (w *world) checkLost(_ context.Context, found *findings) error {
 	var got losses
 	for _, d := range w.running() {

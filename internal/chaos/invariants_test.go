@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// check compares the world with the oracle and returns what differs. What takes its time (a reconciler, a sink)
-// may differ for a while.
+// check compares the world with the oracle and returns what differs. What takes its time (a
+// reconciler, a sink) may differ for a while.
 func (w *world) check(ctx context.Context) []string {
 	if text := w.unsettled(ctx); text != "" {
 		return []string{"the group isn't done: " + text}
@@ -29,8 +29,8 @@ type findings []string
 
 func (f *findings) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// checkWindows: each window holds the members that were published, each once, and the events of one client are not spread over
-// windows of two versions unless two were at work.
+// checkWindows: each window holds the members that were published, each once, and the events of one
+// client are not spread over windows of two versions unless two were at work.
 func (w *world) checkWindows(ctx context.Context, found *findings) error {
 	w.mu.Lock()
 	versions, current := w.versions, w.current
@@ -95,7 +95,8 @@ func total(sizes map[string]int) (n int) {
 	return n
 }
 
-// checkBlocks: every scope that must be blocked for a while is, until when it must be, and no other.
+// checkBlocks: every scope that must be blocked for a while is, until when it must be, and no
+// other.
 func (w *world) checkBlocks(ctx context.Context, found *findings) error {
 	blocks, err := w.blocks(ctx)
 	if err != nil {
@@ -236,8 +237,8 @@ func (w *world) checkKeys(ctx context.Context, found *findings) error {
 	return err
 }
 
-// checkOwners: consumers without a worker own nothing. Workers that have ended leave consumers, which stay for an hour
-// where they were not stopped.
+// checkOwners: consumers without a worker own nothing. Workers that have ended leave consumers,
+// which stay for an hour where they were not stopped.
 func (w *world) checkOwners(ctx context.Context, found *findings) error {
 	consumers, err := w.client().XInfoConsumers(ctx, stream, group).Result()
 	if err != nil {

@@ -33,7 +33,8 @@ func (w *world) scan(ctx context.Context, pattern string) (map[string]string, er
 	return out, err
 }
 
-// windows returns how many members each window of a rule holds, by address and by the hash of the rule's parameters.
+// windows returns how many members each window of a rule holds, by address and by the hash of the
+// rule's parameters.
 func (w *world) windows(ctx context.Context, rule string) (map[string]map[string]int, error) {
 	head := prefix + ":window:" + rule + ":"
 	logs, err := w.scan(ctx, head+"*")
@@ -52,9 +53,9 @@ func (w *world) windows(ctx context.Context, rule string) (map[string]map[string
 	return out, err
 }
 
-// members counts what a window's log comes to: records of 22 bytes, the time in ms in the first six, then the tag,
-// then the member, or 2⁶⁴-1 if the record clears members of the tag up to its time. One of time 0 is the marker that a
-// compaction left.
+// members counts what a window's log comes to: records of 22 bytes, the time in ms in the first
+// six, then the tag, then the member, or 2⁶⁴-1 if the record clears members of the tag up to its
+// time. One of time 0 is the marker that a compaction left.
 func members(log string) (int, error) {
 	const size = 22
 	if len(log)%size != 0 {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// unblockSome has an operator unblock an address or a user, in the middle of it all, if any are blocked. The returned
-// function waits until it is done: what fails is tried again, as an operator does after an error. Whatever
-// is delivered again from then on, they stay so.
+// unblockSome has an operator unblock an address or a user, in the middle of it all, if any are
+// blocked. The returned function waits until it is done: what fails is tried again, as an operator
+// does after an error. Whatever is delivered again from then on, they stay so.
 func (w *world) unblockSome(ctx context.Context, round int, random *rand.Rand) (done func()) {
 	kind := []string{"ip:", "user:"}[round%2]
 	blocked := slices.DeleteFunc(slices.Sorted(maps.Keys(w.oracle.scopes)), func(name string) bool {

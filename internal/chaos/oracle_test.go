@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An oracle knows what must come of what was published, by counting alone. Its methods are called by one
-// goroutine at a time: under world.publishing, or when nothing is published.
+// An oracle knows what must come of what was published, by counting alone. Its methods are called
+// by one goroutine at a time: under world.publishing, or when nothing is published.
 type oracle struct {
 	scopes map[string]*scope    // by type:value
 	poison map[string]*poisoned // by event_id
@@ -51,7 +51,8 @@ func newOracle() *oracle {
 	return &oracle{scopes: map[string]*scope{}, poison: map[string]*poisoned{}}
 }
 
-// attempt notes that an event is about to be published, which may have an effect whatever Redis answers.
+// attempt notes that an event is about to be published, which may have an effect whatever Redis
+// answers.
 func (o *oracle) attempt(e *event, now time.Time) {
 	if e.kind == poison {
 		p := o.poison[e.id]
@@ -114,8 +115,9 @@ func (s *scope) bounds() (low, high int) {
 	return low, high
 }
 
-// cleared reports whether a success came after f: one that is sure to have, or any. Failures and a success of one
-// scope are never published in one round, so that the order of their handling doesn't matter.
+// cleared reports whether a success came after f: one that is sure to have, or any. Failures and a
+// success of one scope are never published in one round, so that the order of their handling
+// doesn't matter.
 func (s *scope) cleared(f *fact, surely bool) bool {
 	at := slices.Index(s.facts, f)
 	return slices.ContainsFunc(s.facts[at:], func(c *fact) bool { return c.clears && c.name == f.name && (c.sure || !surely) })
@@ -141,9 +143,9 @@ func (s *scope) fresh() bool {
 	return slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.settled })
 }
 
-// observe judges a scope of which two versions have counted a part each, by what each has: it may be blocked if
-// that is enough for one of them, and must be if it is for the one at work. What the other has counted it may not have got
-// to judge.
+// observe judges a scope of which two versions have counted a part each, by what each has: it may
+// be blocked if that is enough for one of them, and must be if it is for the one at work. What the
+// other has counted it may not have got to judge.
 func (s *scope) observe(sizes map[string]int, versions [2]version, current int) {
 	if slices.ContainsFunc(s.facts, func(f *fact) bool { return !f.sure }) {
 		return
@@ -156,9 +158,9 @@ func (s *scope) observe(sizes map[string]int, versions [2]version, current int) 
 	}
 }
 
-// expiry is between when a block must end, if it is one that ends. The entry handled last has found all members
-// there, the one before it all but one, and so on: in whatever order they were handled, as many entries as there are
-// members above the threshold, and one, have matched.
+// expiry is between when a block must end, if it is one that ends. The entry handled last has found
+// all members there, the one before it all but one, and so on: in whatever order they were handled,
+// as many entries as there are members above the threshold, and one, have matched.
 func (s *scope) expiry() (low, high time.Time) {
 	var times []int64
 	members := 0
@@ -202,7 +204,8 @@ func (o *oracle) settle() {
 	o.lost, o.mixing, o.uneven = losses{}, false, false
 }
 
-// loseStream notes that what is in the stream and not handled yet is lost, unless it was handled meanwhile.
+// loseStream notes that what is in the stream and not handled yet is lost, unless it was handled
+// meanwhile.
 func (o *oracle) loseStream() {
 	for _, s := range o.scopes {
 		for _, f := range s.facts {
@@ -222,8 +225,8 @@ func (o *oracle) replayed() {
 	}
 }
 
-// loseRedis notes that Redis has lost everything: what was counted, temporary blocks, dead letters. Permanent blocks
-// are in Postgres.
+// loseRedis notes that Redis has lost everything: what was counted, temporary blocks, dead letters.
+// Permanent blocks are in Postgres.
 func (o *oracle) loseRedis() {
 	o.loseStream()
 	for id, p := range o.poison {

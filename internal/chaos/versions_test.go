@@ -62,7 +62,8 @@ func (w *world) version() version {
 	return w.versions[w.current]
 }
 
-// learn finds out what hash stands for the first version, by an event that only it can have counted.
+// learn finds out what hash stands for the first version, by an event that only it can have
+// counted.
 func (w *world) learn() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -86,7 +87,8 @@ func (w *world) learn() {
 	}
 }
 
-// versionOf is the version whose hash of errorRule's parameters it is. Any but the first version's is the second's.
+// versionOf is the version whose hash of errorRule's parameters it is. Any but the first version's
+// is the second's.
 func versionOf(hash string, versions [2]version) int {
 	if hash == versions[0].hash {
 		return 0
@@ -94,7 +96,8 @@ func versionOf(hash string, versions [2]version) int {
 	return 1
 }
 
-// versionFault is not a failure: the workers are replaced, one after the other, by those of the other version.
+// versionFault is not a failure: the workers are replaced, one after the other, by those of the
+// other version.
 func versionFault() fault {
 	return fault{name: "roll out other workers", do: func(_ context.Context, w *world, r *rand.Rand) (func() error, error) {
 		w.publishing.Lock()

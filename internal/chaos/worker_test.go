@@ -15,8 +15,8 @@ type worker struct {
 	name string // of its consumer
 }
 
-// launch starts a worker and sees to it that there is one until it is stopped: one that finds a store
-// out of reach when it starts gives up, and is started again. w.mu is held.
+// launch starts a worker and sees to it that there is one until it is stopped: one that finds a
+// store out of reach when it starts gives up, and is started again. w.mu is held.
 func (w *world) launch(name string) *worker {
 	d := &worker{name: name}
 	v := w.versions[w.current]
@@ -31,7 +31,8 @@ func (w *world) launch(name string) *worker {
 	return d
 }
 
-// ended replaces a worker that could not start. One that had started and ends by itself has crashed.
+// ended replaces a worker that could not start. One that had started and ends by itself has
+// crashed.
 func (w *world) ended(d *worker, p *daemontest.Process) {
 	w.line.add("%s is gone: exit %d", d.name, p.ExitCode())
 	switch {

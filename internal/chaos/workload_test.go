@@ -48,7 +48,8 @@ func (e *event) scopes() []string {
 	return nil
 }
 
-// counts is the rule that counts such events, and its threshold, or what would be that of the version at work.
+// counts is the rule that counts such events, and its threshold, or what would be that of the
+// version at work.
 func (e *event) counts() (rule string, threshold int) {
 	switch e.kind {
 	case clientError:
@@ -102,14 +103,15 @@ func (p *plan) add(k kind, subject, name string, times int) {
 	}
 }
 
-// A staged address logs in wrongly in one round, rightly in the next, and wrongly again in the one after.
+// A staged address logs in wrongly in one round, rightly in the next, and wrongly again in the one
+// after.
 type staged struct {
 	addr  string
 	stage int
 }
 
-// plan draws a round's events. Addresses stay just below a threshold or just reach it, so that one event lost, or
-// one counted twice, shows.
+// plan draws a round's events. Addresses stay just below a threshold or just reach it, so that one
+// event lost, or one counted twice, shows.
 func (w *world) plan(round int, random *rand.Rand) *plan {
 	p := &plan{round: round, random: random, errorAt: w.version().errorAt}
 	addr := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", round/250, round%250, i) }
@@ -159,8 +161,8 @@ func (w *world) nextStage(p *plan) []*event {
 	return out
 }
 
-// publish publishes a round's events, a few at a time, each until Redis has acked it, as a producer does that must
-// not lose any. published counts those that are.
+// publish publishes a round's events, a few at a time, each until Redis has acked it, as a producer
+// does that must not lose any. published counts those that are.
 func (w *world) publish(ctx context.Context, p *plan, published *atomic.Int64) {
 	left := p.events
 	for len(left) > 0 && ctx.Err() == nil {

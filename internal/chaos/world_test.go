@@ -38,8 +38,8 @@ const (
 	// maxPostgres is how many connections Postgres takes.
 	maxPostgres = 50
 
-	// patience is how long to wait for what is bound to happen: a pass of the reconciler may be 36 s away,
-	// and the machine may be busy.
+	// patience is how long to wait for what is bound to happen: a pass of the reconciler may be 36
+	// s away, and the machine may be busy.
 	patience = 90 * time.Second
 )
 
@@ -73,7 +73,8 @@ type world struct {
 	problems []string
 }
 
-// newWorld starts everything on a Redis of its own, which keeps every write, or on a primary and a replica behind Sentinel.
+// newWorld starts everything on a Redis of its own, which keeps every write, or on a primary and a
+// replica behind Sentinel.
 func newWorld(t testing.TB, seed uint64, sentinel bool) *world {
 	w := &world{
 		t: t, seed: seed, line: &timeline{begin: time.Now()}, oracle: newOracle(), seen: newSeen(),

@@ -38,9 +38,11 @@ type Config struct {
 
 	// IPv6Prefix is how many bits of an IPv6 address make one scope; 128: all.
 	IPv6Prefix int `yaml:"ipv6_prefix" range:"32..128"`
-	// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is: "unknown", part of the "address", or a "port".
+	// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is: "unknown", part
+	// of the "address", or a "port".
 	IPv6Port string `yaml:"ipv6_port" oneof:"unknown|address|port"`
-	// Placeholders are texts that are neither the value of a scope nor an event_id, in place of [event.DefaultPlaceholders].
+	// Placeholders are texts that are neither the value of a scope nor an event_id, in place of
+	// [event.DefaultPlaceholders].
 	Placeholders []string `yaml:"placeholders"`
 	// Scopes are the operator's scopes, besides ip, user, username, session and route.
 	Scopes  []Scope `yaml:"scopes"`
@@ -237,7 +239,8 @@ const portUnknown = "unknown"
 // IsSet reports whether the file, the environment or a flag says what key is: "http.addr", for one.
 func (c *Config) IsSet(key string) bool { return c.set[key] }
 
-// NamedByHost reports whether this process's name in the group is the host's, which others on the same host have, too.
+// NamedByHost reports whether this process's name in the group is the host's, which others on the
+// same host have, too.
 func (c *Config) NamedByHost() bool { return c.Stream.Consumer == c.hostname }
 
 // DefaultFile is read where no file is named, if it exists.

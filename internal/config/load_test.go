@@ -71,8 +71,8 @@ func TestSpecificationExampleLoads(t *testing.T) {
 	}
 }
 
-// TestSpecificationDefaultsHold: what the specification shows of these is what holds anyway. A change of a default
-// changes what running installations do.
+// TestSpecificationDefaultsHold: what the specification shows of these is what holds anyway. A
+// change of a default changes what running installations do.
 func TestSpecificationDefaultsHold(t *testing.T) {
 	t.Parallel()
 	shown, def := load(t, specExample), load(t, "")
@@ -135,7 +135,8 @@ trusted_proxies: [192.0.2.10, "2001:db8:7::/48"]
 	}
 }
 
-// TestDecoderKnowsComparedAttributes: the decoder knows which attributes the configured rules compare.
+// TestDecoderKnowsComparedAttributes: the decoder knows which attributes the configured rules
+// compare.
 func TestDecoderKnowsComparedAttributes(t *testing.T) {
 	t.Parallel()
 	c := load(t, "rules: [{name: request_body_threshold, field: order.total}, {name: sensitive_field_change, fields: [email]}, {name: suspicious_proxy_header}]\n")
@@ -189,7 +190,8 @@ actions: {brute_force_login: persist_block}
 	}
 }
 
-// TestEmptyConfigurationIsDefaults: no file, an empty one, and keys without a value are the defaults.
+// TestEmptyConfigurationIsDefaults: no file, an empty one, and keys without a value are the
+// defaults.
 func TestEmptyConfigurationIsDefaults(t *testing.T) {
 	t.Parallel()
 	want := defaults("worker-1")

@@ -68,7 +68,8 @@ func (v *validator) warnOverload() {
 	}
 }
 
-// acceptsSome reports whether a rule accepts any of the types that an element of shed_types stands for.
+// acceptsSome reports whether a rule accepts any of the types that an element of shed_types stands
+// for.
 func acceptsSome(f rules.EventFilter, element string) bool {
 	beginning, open := strings.CutSuffix(element, "*")
 	return f.Any ||

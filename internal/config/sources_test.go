@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/strictconfig"
 )
 
-// TestIsSet: what the file, the environment or a flag says, and nothing else; an empty variable says nothing.
+// TestIsSet: what the file, the environment or a flag says, and nothing else; an empty variable
+// says nothing.
 func TestIsSet(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

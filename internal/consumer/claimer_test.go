@@ -37,8 +37,8 @@ func (c *claims) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestPendingListIsScannedInPages: what others have in flight is not looked at in one go,
-// however much it is: Redis answers no other client meanwhile. Each page goes on where the one before
+// TestPendingListIsScannedInPages: what others have in flight is not looked at in one go, however
+// much it is: Redis answers no other client meanwhile. Each page goes on where the one before
 // ended, and new entries don't wait for the last.
 func TestPendingListIsScannedInPages(t *testing.T) {
 	t.Parallel()

@@ -49,10 +49,10 @@
 //     backlog.go counts what is not yet fetched; backpressure.go says when to take no more.
 //   - heartbeater.go runs beside the read loop and keeps what is in flight from being claimed.
 //
-// Once a stream, maintainer.go does the housekeeping: lagmonitor.go and sampler.go measure, trimmer.go
-// trims to the retention, janitor.go removes consumers that are gone, redater.go corrects deliveries
-// in the future. metrics.go has the metrics, failures.go classifies errors, scripts.go is what scripts
-// begin with.
+// Once a stream, maintainer.go does the housekeeping: lagmonitor.go and sampler.go measure,
+// trimmer.go trims to the retention, janitor.go removes consumers that are gone, redater.go
+// corrects deliveries in the future. metrics.go has the metrics, failures.go classifies errors,
+// scripts.go is what scripts begin with.
 //
 // Redis 6.2 is enough, or Valkey; Redis Cluster and Sentinel work.
 package consumer

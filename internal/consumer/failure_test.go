@@ -207,8 +207,8 @@ func (r *refusal) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// TestEntryIsHandledAgainIfItsAckFails: the ack alone is not repeated, since the server that takes it then may be a
-// promoted replica without the effects.
+// TestEntryIsHandledAgainIfItsAckFails: the ack alone is not repeated, since the server that takes
+// it then may be a promoted replica without the effects.
 func TestEntryIsHandledAgainIfItsAckFails(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]bool{"request lost": false, "reply lost": true} {

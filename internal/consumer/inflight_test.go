@@ -103,8 +103,8 @@ func TestInFlightEntriesAreNotHandledTwice(t *testing.T) {
 	}
 }
 
-// TestHeartbeatIsNotADelivery: an entry that takes long stays its consumer's, is not idle, and is no
-// nearer to becoming a poison candidate, however often its heartbeat comes.
+// TestHeartbeatIsNotADelivery: an entry that takes long stays its consumer's, is not idle, and is
+// no nearer to becoming a poison candidate, however often its heartbeat comes.
 func TestHeartbeatIsNotADelivery(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -61,8 +61,8 @@ func TestLeaseGivesEachProcessItsOwnName(t *testing.T) {
 	}
 }
 
-// TestLeaseOfConfiguredNameInUseIsRefused: as long as the other lives; then it is free, at once if that can be
-// known.
+// TestLeaseOfConfiguredNameInUseIsRefused: as long as the other lives; then it is free, at once if
+// that can be known.
 func TestLeaseOfConfiguredNameInUseIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

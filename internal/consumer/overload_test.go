@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestBehindIsReportedAndLogged: while the oldest unprocessed entry is too old a metric says so, and a warning now and
-// then.
+// TestBehindIsReportedAndLogged: while the oldest unprocessed entry is too old a metric says so,
+// and a warning now and then.
 func TestBehindIsReportedAndLogged(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -76,8 +76,8 @@ func TestBacklogStaysInRedis(t *testing.T) {
 	}
 }
 
-// TestTriedEntriesAreFlagged: entries that may have been handled before, here or elsewhere, are flagged: claimed
-// ones, and those that an outage or a neighbour's panic brings again.
+// TestTriedEntriesAreFlagged: entries that may have been handled before, here or elsewhere, are
+// flagged: claimed ones, and those that an outage or a neighbour's panic brings again.
 func TestTriedEntriesAreFlagged(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -13,8 +13,9 @@ import (
 	"github.com/wardstream/wardstream/internal/deadletter"
 )
 
-// TestOversizedEntryIsDeadLetteredWithoutReading: an entry so large that it may have ended the process that
-// read it is not read again, but a dead letter without fields. Its neighbours are handled.
+// TestOversizedEntryIsDeadLetteredWithoutReading: an entry so large that it may have ended the
+// process that read it is not read again, but a dead letter without fields. Its neighbours are
+// handled.
 func TestOversizedEntryIsDeadLetteredWithoutReading(t *testing.T) {
 	t.Parallel()
 	for name, owner := range map[string]string{"recovered": "w-0", "claimed": "gone"} {

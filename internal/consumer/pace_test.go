@@ -183,8 +183,8 @@ func TestPaceRests(t *testing.T) {
 	}
 }
 
-// TestWorkerReconnectsSoonAfterOutage: however long Redis was gone, the worker asks it again at short
-// intervals.
+// TestWorkerReconnectsSoonAfterOutage: however long Redis was gone, the worker asks it again at
+// short intervals.
 func TestWorkerReconnectsSoonAfterOutage(t *testing.T) {
 	t.Parallel()
 	b, env := privateFixture(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -237,8 +237,8 @@ func TestWorkerFollowsNameToAnotherServer(t *testing.T) {
 	b.allHandled(b.add(5), h)
 }
 
-// TestClusterPrimaryKilledWorkerContinues: the worker goes on reading, and handling, once the replica of the
-// stream's primary is elected.
+// TestClusterPrimaryKilledWorkerContinues: the worker goes on reading, and handling, once the
+// replica of the stream's primary is elected.
 func TestClusterPrimaryKilledWorkerContinues(t *testing.T) {
 	t.Parallel()
 	env := testenv.Cluster(t)

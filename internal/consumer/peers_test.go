@@ -23,8 +23,8 @@ func (b *fixture) settles(p *peers, id string) bool {
 	return atWork
 }
 
-// TestPeersEarlierEntriesAreAwaited: a decision about an entry waits for what other processes hold from before
-// it, for nothing of its own process, and for nothing that comes later.
+// TestPeersEarlierEntriesAreAwaited: a decision about an entry waits for what other processes hold
+// from before it, for nothing of its own process, and for nothing that comes later.
 func TestPeersEarlierEntriesAreAwaited(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)
@@ -48,8 +48,8 @@ func TestPeersEarlierEntriesAreAwaited(t *testing.T) {
 	}
 }
 
-// TestPeersStuckPeerIsAwaitedOnce: a peer that makes no progress costs one wait, and another when it
-// has an entry that it didn't have then.
+// TestPeersStuckPeerIsAwaitedOnce: a peer that makes no progress costs one wait, and another when
+// it has an entry that it didn't have then.
 func TestPeersStuckPeerIsAwaitedOnce(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

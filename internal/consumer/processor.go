@@ -44,8 +44,8 @@ func (p *processor) pass(ctx context.Context, turn *Turn) {
 	turn.Pass()
 }
 
-// split separates the undecided items that can be handled together from poison candidates: those that
-// were delivered so often that they may be what ends processes.
+// split separates the undecided items that can be handled together from poison candidates: those
+// that were delivered so often that they may be what ends processes.
 func (p *processor) split(items []item) (together, alone []*item) {
 	together = make([]*item, 0, len(items))
 	for i := range items {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTooFewReplicasDelaysAcks: a master with min-replicas-to-write refuses writes while it has too few. What
-// is in flight is handled again, and acked, once it has enough again.
+// TestTooFewReplicasDelaysAcks: a master with min-replicas-to-write refuses writes while it has too
+// few. What is in flight is handled again, and acked, once it has enough again.
 func TestTooFewReplicasDelaysAcks(t *testing.T) {
 	t.Parallel()
 	b, _ := privateFixture(t)

@@ -25,7 +25,8 @@ func (b *fixture) sampled() sample {
 	return s
 }
 
-// known is what a sampler can know of s. Redis before 7.0 doesn't count entries, so that what was trimmed unread is unknown.
+// known is what a sampler can know of s. Redis before 7.0 doesn't count entries, so that what was
+// trimmed unread is unknown.
 func (b *fixture) known(s sample) sample {
 	b.t.Helper()
 	info, err := b.client.XInfoStream(context.Background(), b.stream).Result()
@@ -335,8 +336,8 @@ func TestTrimmedUnreadIsCountedOnce(t *testing.T) {
 	}
 }
 
-// TestTrimmedUnreadIsCountedAfterGroupReadOn: a worker that reads past the gap before anyone measures does not hide
-// what was lost in it.
+// TestTrimmedUnreadIsCountedAfterGroupReadOn: a worker that reads past the gap before anyone
+// measures does not hide what was lost in it.
 func TestTrimmedUnreadIsCountedAfterGroupReadOn(t *testing.T) {
 	t.Parallel()
 	for name, read := range map[string]int64{"some": 5, "all": 40} {

@@ -17,9 +17,10 @@ type settler struct {
 	pressure *backpressure
 }
 
-// settle acks done entries and makes dead letters of dead ones. A dead letter that cannot be written keeps
-// its verdict for the next attempt. A done entry that cannot be acked is pending again and will be handled again: the
-// server that takes the next ack may be a replica that was promoted and lacks the effects.
+// settle acks done entries and makes dead letters of dead ones. A dead letter that cannot be
+// written keeps its verdict for the next attempt. A done entry that cannot be acked is pending
+// again and will be handled again: the server that takes the next ack may be a replica that was
+// promoted and lacks the effects.
 func (s *settler) settle(ctx context.Context, items []*item) {
 	var done, dead []*item
 	for _, it := range items {

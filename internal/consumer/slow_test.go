@@ -11,9 +11,9 @@ import (
 // slowFor is how long the slow entry takes at least; claims come after a third of it.
 var slowFor = flag.Duration("slow", 9*time.Second, "how long TestSlowEntryDelaysNoOther's entry takes")
 
-// TestSlowEntryDelaysNoOther: while an entry takes long it and its neighbours are not claimed, other loops and
-// workers go on, and the loop's health says where it stands. In the end everything was handled
-// once.
+// TestSlowEntryDelaysNoOther: while an entry takes long it and its neighbours are not claimed,
+// other loops and workers go on, and the loop's health says where it stands. In the end everything
+// was handled once.
 func TestSlowEntryDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	b := newFixture(t)

@@ -16,9 +16,9 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestRetentionModel: whatever groups have done with a stream, trimming takes an entry exactly if it
-// is older than the retention and every group was delivered a later one and has nothing pending at
-// or before it. The server keeps each entry by itself; others keep up to 99 more.
+// TestRetentionModel: whatever groups have done with a stream, trimming takes an entry exactly if
+// it is older than the retention and every group was delivered a later one and has nothing pending
+// at or before it. The server keeps each entry by itself; others keep up to 99 more.
 func TestRetentionModel(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t, "--stream-node-max-entries", "1")

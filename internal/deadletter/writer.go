@@ -62,8 +62,8 @@ func (w *Writer) Write(ctx context.Context, letters []Letter) ([]Outcome, error)
 	return outcomes, errors.Join(errs...)
 }
 
-// writeChunk writes letters in one pipeline, and loads the script itself where redislua would: what became of each
-// letter counts even if others fail.
+// writeChunk writes letters in one pipeline, and loads the script itself where redislua would: what
+// became of each letter counts even if others fail.
 func (w *Writer) writeChunk(ctx context.Context, letters []Letter) ([]Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()

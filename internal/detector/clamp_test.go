@@ -24,8 +24,9 @@ func (c *setClock) Time(context.Context, string) (time.Time, error) {
 	return c.now, c.err
 }
 
-// TestPipelineFutureEntriesCountAsOfNow: an entry of the future makes Redis give all later ones its time. They count as of now: what lies
-// further apart than a window is long makes no attack, and a block ends when it should.
+// TestPipelineFutureEntriesCountAsOfNow: an entry of the future makes Redis give all later ones its
+// time. They count as of now: what lies further apart than a window is long makes no attack, and a
+// block ends when it should.
 func TestPipelineFutureEntriesCountAsOfNow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, bruteForce)

@@ -15,7 +15,8 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// busyPeer is a window store that has another process do something as soon as failures have been counted.
+// busyPeer is a window store that has another process do something as soon as failures have been
+// counted.
 type busyPeer struct {
 	window.Store
 
@@ -30,9 +31,10 @@ func (s busyPeer) Apply(ctx context.Context, ops []window.Op) ([]window.Count, e
 	return counts, err
 }
 
-// TestPipelineRecountsAfterPeerClears: four people of an office mistyped, logged in, and four others mistype. A peer holds
-// the four successes while this worker counts the last failures: eight, until the peer has caught up, then four. An attacker at
-// another address is blocked all the same.
+// TestPipelineRecountsAfterPeerClears: four people of an office mistyped, logged in, and four
+// others mistype. A peer holds the four successes while this worker counts the last failures:
+// eight, until the peer has caught up, then four. An attacker at another address is blocked all the
+// same.
 func TestPipelineRecountsAfterPeerClears(t *testing.T) {
 	t.Parallel()
 	const office, attacker = "198.51.100.1", "203.0.113.9"

@@ -38,7 +38,8 @@ type Options struct {
 	Version string
 	// Embedded says that Redis runs in this process: what only a real server has is not asked for.
 	Embedded bool
-	// Durable keeps permanent blocks where the configuration names no Postgres; nil leaves them to Redis.
+	// Durable keeps permanent blocks where the configuration names no Postgres; nil leaves them to
+	// Redis.
 	Durable store.Durable
 }
 

@@ -19,8 +19,8 @@ func timeOf(t *testing.T, e consumer.Entry) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// TestEmittedEventNamesItsCause: an event has the time and the trace of the one that led to it, and says when
-// that was decided.
+// TestEmittedEventNamesItsCause: an event has the time and the trace of the one that led to it, and
+// says when that was decided.
 func TestEmittedEventNamesItsCause(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: brute_force_login, threshold: 2}, {name: resource_enumeration, threshold: 2}]\n")
@@ -48,7 +48,8 @@ func TestEmittedEventNamesItsCause(t *testing.T) {
 	}
 }
 
-// TestDetectionDelay is measured from the entry's ID to the block being written, for blocks that begin.
+// TestDetectionDelay is measured from the entry's ID to the block being written, for blocks that
+// begin.
 func TestDetectionDelay(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "rules: [{name: brute_force_login, threshold: 1}]\n")

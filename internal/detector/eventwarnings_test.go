@@ -15,7 +15,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestEventWarningsAreLoggedOnceAMinute: each kind by itself, with how many there were since the last.
+// TestEventWarningsAreLoggedOnceAMinute: each kind by itself, with how many there were since the
+// last.
 func TestEventWarningsAreLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer

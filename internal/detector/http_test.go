@@ -15,8 +15,9 @@ type healthy struct{}
 func (healthy) Alive() error { return nil }
 func (healthy) Ready() error { return nil }
 
-// TestHTTPRoutesAreReadOnly: there is nothing to ask for but figures and health, nothing that changes anything, and no profiler. A change that
-// adds a route that does more adds its token, compared in constant time, and what docs/explanation/security.md says of it.
+// TestHTTPRoutesAreReadOnly: there is nothing to ask for but figures and health, nothing that
+// changes anything, and no profiler. A change that adds a route that does more adds its token,
+// compared in constant time, and what docs/explanation/security.md says of it.
 func TestHTTPRoutesAreReadOnly(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()

@@ -347,8 +347,9 @@ func TestPipelineUnblockOutranksEarlierEvents(t *testing.T) {
 	}
 }
 
-// TestPipelineUnblockResetsEveryRule: after an unblock it takes the whole threshold again, in every rule that counts, in one
-// batch or one by one; of two rules that share a window each by its own threshold.
+// TestPipelineUnblockResetsEveryRule: after an unblock it takes the whole threshold again, in every
+// rule that counts, in one batch or one by one; of two rules that share a window each by its own
+// threshold.
 func TestPipelineUnblockResetsEveryRule(t *testing.T) {
 	t.Parallel()
 	const address = "203.0.113.9"

@@ -20,9 +20,9 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// poisonVariable makes the test binary a detector, one of whose rules doesn't survive an event that says so. It holds
-// Redis' URL, the key prefix, how many dead letters there are to be, and how long a loop may stand still, as stuckAfter but
-// not so long; 0 is for ever.
+// poisonVariable makes the test binary a detector, one of whose rules doesn't survive an event that
+// says so. It holds Redis' URL, the key prefix, how many dead letters there are to be, and how long
+// a loop may stand still, as stuckAfter but not so long; 0 is for ever.
 const poisonVariable = "WARDSTREAM_DETECTOR_CHILD"
 
 // Exit codes of such a detector, besides 0 for having done everything.
@@ -32,7 +32,8 @@ const (
 	childNotAlive
 )
 
-// poisonous is a rule that judges, once the windows have their events, as the event's attribute poison says.
+// poisonous is a rule that judges, once the windows have their events, as the event's attribute
+// poison says.
 type poisonous struct{}
 
 func (poisonous) Name() string                                     { return "poisonous" }
@@ -117,8 +118,9 @@ func poisonChild() int {
 	return childBroken
 }
 
-// TestPoisonEntriesBecomeDeadLetters: an event that ends the process, overflows its stack, panics, or keeps it for ever is a dead letter with a
-// reason in the end, and its neighbours count, each once.
+// TestPoisonEntriesBecomeDeadLetters: an event that ends the process, overflows its stack, panics,
+// or keeps it for ever is a dead letter with a reason in the end, and its neighbours count, each
+// once.
 func TestPoisonEntriesBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	for poison, want := range map[string]struct {

@@ -27,7 +27,8 @@ func (p *Pipeline) shed(ctx context.Context, b *batch) {
 	b.advance(decoded, admitted)
 }
 
-// shedInRedis is what the consumer sheds without delivering it: flat entries whose type is in one field.
+// shedInRedis is what the consumer sheds without delivering it: flat entries whose type is in one
+// field.
 func shedInRedis(s *config.Stream, m *pipelineMetrics) consumer.Shedding {
 	if s.Overload == config.InOrder {
 		return consumer.Shedding{}

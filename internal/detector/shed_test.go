@@ -62,7 +62,8 @@ func TestShedding(t *testing.T) {
 	}
 }
 
-// TestSheddingAgrees: Redis skips no entry that the pipeline wouldn't, but for late ones of such a type that would be dead letters.
+// TestSheddingAgrees: Redis skips no entry that the pipeline wouldn't, but for late ones of such a
+// type that would be dead letters.
 func TestSheddingAgrees(t *testing.T) {
 	t.Parallel()
 	entries := [][]string{
@@ -210,7 +211,8 @@ func awaitMetric(t *testing.T, d *Detector, line string) {
 
 func attackerAddress(i int) string { return fmt.Sprintf("203.0.113.%d", i) }
 
-// backlog publishes as if at the given time: benign events, in two encodings, and attackers' among them.
+// backlog publishes as if at the given time: benign events, in two encodings, and attackers' among
+// them.
 func backlog(t *testing.T, env *testenv.RedisEnv, stream string, at time.Time, benign, attackers int) {
 	t.Helper()
 	_, err := env.Client.Pipelined(t.Context(), func(p redis.Pipeliner) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// A breaker fails one call, the nth from when it was made, and then lets everything pass. A call that is lost is not
-// carried out; one whose reply is lost is.
+// A breaker fails one call, the nth from when it was made, and then lets everything pass. A call
+// that is lost is not carried out; one whose reply is lost is.
 type breaker struct {
 	nth       int
 	replyLost bool
@@ -62,8 +62,9 @@ func (c brokenCooldowns) Begin(ctx context.Context, markers []cooldown.Marker) (
 	return due, err
 }
 
-// TestPipelineStoreFailureIsRepairedAtRedelivery: wherever a store fails on the way of an attack, no match is acked
-// and lost. What led to it is delivered again, and then the block is there and the alert is out: once, under its ID.
+// TestPipelineStoreFailureIsRepairedAtRedelivery: wherever a store fails on the way of an attack,
+// no match is acked and lost. What led to it is delivered again, and then the block is there and
+// the alert is out: once, under its ID.
 func TestPipelineStoreFailureIsRepairedAtRedelivery(t *testing.T) {
 	t.Parallel()
 	const rules = "rules: [{name: brute_force_login, threshold: 3}, {name: resource_enumeration, threshold: 3}]\n" +

@@ -91,7 +91,8 @@ func (e *modelEvent) slotValue(canonical string) any {
 
 func (e *modelEvent) trimmed(canonical string) string { return strings.TrimSpace(e.slot(canonical)) }
 
-// scope is the value of a scope: none of a placeholder, and with a hash of what it was where a NUL had to be replaced.
+// scope is the value of a scope: none of a placeholder, and with a hash of what it was where a NUL
+// had to be replaced.
 func (e *modelEvent) scope(canonical string) string {
 	value := e.trimmed(canonical)
 	if value == "0" && canonical != "user.name" {

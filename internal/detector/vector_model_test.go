@@ -107,7 +107,8 @@ func (m *vectorModel) publish(attributes map[string]json.RawMessage, i int, safe
 	return got
 }
 
-// strongest leaves one of several blocks of a kind on a scope: the one that ends last, of equals the first.
+// strongest leaves one of several blocks of a kind on a scope: the one that ends last, of equals
+// the first.
 func strongest(puts []modelConsequence) []modelConsequence {
 	var out []modelConsequence
 	for _, p := range puts {

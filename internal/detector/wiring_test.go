@@ -45,7 +45,8 @@ shutdown: {grace: 17s}
 	}
 }
 
-// TestWorkerOnAReplicaIsNotReady: it can write nothing there, whether the replica has a primary or not.
+// TestWorkerOnAReplicaIsNotReady: it can write nothing there, whether the replica has a primary or
+// not.
 func TestWorkerOnAReplicaIsNotReady(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)
@@ -82,7 +83,8 @@ func TestWorkerOnAReplicaIsNotReady(t *testing.T) {
 	}
 }
 
-// TestHealth: a worker is ready once it has joined and until it stops, and alive as long as its loops begin steps.
+// TestHealth: a worker is ready once it has joined and until it stops, and alive as long as its
+// loops begin steps.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

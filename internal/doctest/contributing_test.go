@@ -115,8 +115,8 @@ func TestContributingExamplesCompile(t *testing.T) {
 	}
 }
 
-// runExample runs the tests of a package with the examples in it. The package may have no directory,
-// which go test would enter.
+// runExample runs the tests of a package with the examples in it. The package may have no
+// directory, which go test would enter.
 func runExample(t *testing.T, overlay, pkg string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "example.test")

@@ -52,8 +52,8 @@ func (c *clients) identify(s *checker.Subject, values func(header string) []stri
 	return err
 }
 
-// uriPath returns the path of a request URI, or of a whole URL, without the query; "" where there is
-// none to be made out. The host of a whole URL is what the client says it is: it can't reach
+// uriPath returns the path of a request URI, or of a whole URL, without the query; "" where there
+// is none to be made out. The host of a whole URL is what the client says it is: it can't reach
 // into the path.
 func uriPath(uri string) string {
 	if scheme, rest, ok := strings.Cut(uri, "://"); ok && !strings.ContainsAny(scheme, "/?#") {

@@ -65,8 +65,8 @@ const (
 	errorHeader = "X-Wardstream-Error"
 )
 
-// explain sets why d denies: the rule and the type of scope, or the class of the failure. The scope's
-// value stays here: it may be another client's address or name.
+// explain sets why d denies: the rule and the type of scope, or the class of the failure. The
+// scope's value stays here: it may be another client's address or name.
 func (a denials) explain(h http.Header, d checker.Decision) {
 	if !a.reasons {
 		return

@@ -50,7 +50,8 @@ func TestPrefersJSON(t *testing.T) {
 	}
 }
 
-// TestReasonHeaders: off unless asked for; then the rule and the type of scope, and never its value.
+// TestReasonHeaders: off unless asked for; then the rule and the type of scope, and never its
+// value.
 func TestReasonHeaders(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -90,8 +91,8 @@ func TestURIPath(t *testing.T) {
 	}
 }
 
-// FuzzURIPath: neither the host nor the query reaches into the path, and what net/url makes of a request
-// URI it makes of it too.
+// FuzzURIPath: neither the host nor the query reaches into the path, and what net/url makes of a
+// request URI it makes of it too.
 func FuzzURIPath(f *testing.F) {
 	f.Add("h", "/pay/%31", "x=/y")
 	f.Add("h?", "/a", "")

@@ -74,8 +74,9 @@ func attempts(t *testing.T, below string) []attempt {
 	return out
 }
 
-// TestSpoofingTable runs the tables of docs/reference/ingress-check.md: at every endpoint a block of the client in the
-// third column is the one that counts, and failures are distinguished from decisions.
+// TestSpoofingTable runs the tables of docs/reference/ingress-check.md: at every endpoint a block
+// of the client in the third column is the one that counts, and failures are distinguished from
+// decisions.
 func TestSpoofingTable(t *testing.T) {
 	t.Parallel()
 	for header, below := range map[string]string{"X-Forwarded-For": "What clients try, with", "Forwarded": "With `--client-header Forwarded`:", "CloudFront-Viewer-Address": "With `--client-header CloudFront-Viewer-Address`"} {
@@ -90,12 +91,14 @@ func TestSpoofingTable(t *testing.T) {
 		})
 		for _, row := range rows {
 			for _, endpoint := range append(plainEndpoints(), "/nginx", "/ingress-nginx") {
-				// No client is blocked: a failure on a path that isn't known to be open is a denial.
+				// No client is blocked: a failure on a path that isn't known to be open is a
+				// denial.
 				unblock(t, env)
 				if res := s.ask(row, endpoint); (res.Code != 200) != (row.failure && endpoint != "/envoy/" && endpoint != "/envoy/shop/cart") {
 					t.Errorf("%s, %.100v: %d", endpoint, row.header, res.Code)
 				}
-				// The client is blocked, and so is the one it claims to be, who gets another answer.
+				// The client is blocked, and so is the one it claims to be, who gets another
+				// answer.
 				blockIn(t, env, "ip", row.client, time.Minute)
 				res := s.ask(row, endpoint)
 				if got := res.Body.String() + res.Header().Get("X-Error-Body"); got != "slow down" {
@@ -124,7 +127,8 @@ func unblock(t *testing.T, env *testenv.RedisEnv) {
 	}
 }
 
-// A handler is a server's handler for proxies, asked without a network so that the peer can be any address.
+// A handler is a server's handler for proxies, asked without a network so that the peer can be any
+// address.
 type handler struct{ http.Handler }
 
 func served(t *testing.T, change func(*Options)) handler {

@@ -48,8 +48,9 @@ func (a *extAuthz) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3
 }
 
 // subject returns the client of a call. Envoy speaks of its own peer as source and passes on the
-// X-Forwarded-For of the request, which ends in the source too if use_remote_address is set: together they
-// are the chain. Metadata of the call is never read: any hop on the way can add to it.
+// X-Forwarded-For of the request, which ends in the source too if use_remote_address is set:
+// together they are the chain. Metadata of the call is never read: any hop on the way can add to
+// it.
 func (a *extAuthz) subject(ctx context.Context, remote string, attributes *authv3.AttributeContext) (checker.Subject, error) {
 	from := a.clients.peer(remote)
 	s := checker.Subject{IP: from.addr}

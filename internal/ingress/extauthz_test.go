@@ -312,7 +312,8 @@ func TestGRPCOverTLS(t *testing.T) {
 	}
 }
 
-// FuzzExtAuthzSubject: nothing in a request panics, and what an untrusted source adds changes nothing.
+// FuzzExtAuthzSubject: nothing in a request panics, and what an untrusted source adds changes
+// nothing.
 func FuzzExtAuthzSubject(f *testing.F) {
 	f.Add(attacker, "/x", "6.6.6.6, 10.0.0.1", "u")
 	f.Add("10.0.0.1", "http://h/x?y", "junk", "a,b")

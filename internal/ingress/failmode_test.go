@@ -210,8 +210,8 @@ func TestCorruptValueAndColdHash(t *testing.T) {
 	}
 }
 
-// TestProxyWithoutClientAddress: its own address is looked up, and as the client is unknown, the fail
-// mode decides.
+// TestProxyWithoutClientAddress: its own address is looked up, and as the client is unknown, the
+// fail mode decides.
 func TestProxyWithoutClientAddress(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -337,8 +337,8 @@ func TestStopsGracefully(t *testing.T) {
 	}
 }
 
-// silentRedis is a server that answers no request and reports each look-up of the visitor, not of those that ingress-check
-// has of its own.
+// silentRedis is a server that answers no request and reports each look-up of the visitor, not of
+// those that ingress-check has of its own.
 func silentRedis(t *testing.T) (string, <-chan struct{}) {
 	t.Helper()
 	asked := make(chan struct{}, 16)

@@ -9,7 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestFailoverBehindOneName: the old server lives on, cut off from the new primary, and what it holds is stale.
+// TestFailoverBehindOneName: the old server lives on, cut off from the new primary, and what it
+// holds is stale.
 func TestFailoverBehindOneName(t *testing.T) {
 	t.Parallel()
 	before, after := testenv.PrivateRedis(t), testenv.PrivateRedis(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// byFailMode shows that the fail mode decides and that the failure is counted and reported. No request may wait for the
-// store: that would be for an hour.
+// byFailMode shows that the fail mode decides and that the failure is counted and reported. No
+// request may wait for the store: that would be for an hour.
 func byFailMode(t *testing.T, i *instance, class string) {
 	t.Helper()
 	for range 3 {
@@ -53,7 +53,8 @@ func answering(t *testing.T, text string) string {
 	})
 }
 
-// TestServerThatIsNotRedis: what listens there speaks something else, or Redis's language to no purpose.
+// TestServerThatIsNotRedis: what listens there speaks something else, or Redis's language to no
+// purpose.
 func TestServerThatIsNotRedis(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
@@ -116,8 +117,8 @@ func TestPostgresFaults(t *testing.T) {
 	})
 }
 
-// TestFloodLeavesNothing: thousands of addresses that come once leave nothing behind, neither series nor log lines, from
-// proxies or from strangers.
+// TestFloodLeavesNothing: thousands of addresses that come once leave nothing behind, neither
+// series nor log lines, from proxies or from strangers.
 func TestFloodLeavesNothing(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)

@@ -15,8 +15,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/publisher"
 )
 
-// A feed is what ingress-check publishes, none of it on a request's path: what it decided, and which
-// requests it let pass. It has a Redis client of its own, so that no check waits for a connection because of it.
+// A feed is what ingress-check publishes, none of it on a request's path: what it decided, and
+// which requests it let pass. It has a Redis client of its own, so that no check waits for a
+// connection because of it.
 type feed struct {
 	client   redis.UniversalClient // nil: nothing goes to Redis
 	reporter *report.Reporter
@@ -56,8 +57,8 @@ func counterOf(name, help string, count func() uint64) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
 }
 
-// drainTimeout bounds the shutdown during an outage of Redis: these events only describe requests and do
-// not justify a long wait.
+// drainTimeout bounds the shutdown during an outage of Redis: these events only describe requests
+// and do not justify a long wait.
 const drainTimeout = 2 * time.Second
 
 // drain sends what is left, and says what was lost.
@@ -121,12 +122,14 @@ func newRequests(o *Options, proxies checker.TrustedProxies, client redis.Univer
 	return &requests{p, proxies, dropped.WithLabelValues("no_client")}
 }
 
-// maxPublished bounds what is kept of a text that a client chose, in bytes: detection looks at no more.
+// maxPublished bounds what is kept of a text that a client chose, in bytes: detection looks at no
+// more.
 const maxPublished = 4096
 
-// publish publishes a request that is allowed. Those that are denied would keep their own block alive; report
-// counts them. A trusted proxy is never named: what it can't name a client for, such as a balancer's health
-// checks, would be counted against it, and a block on it would deny everyone behind it. r may be nil.
+// publish publishes a request that is allowed. Those that are denied would keep their own block
+// alive; report counts them. A trusted proxy is never named: what it can't name a client for, such
+// as a balancer's health checks, would be counted against it, and a block on it would deny everyone
+// behind it. r may be nil.
 func (r *requests) publish(s *checker.Subject, method string, d checker.Decision) {
 	if r == nil || d.Blocked {
 		return

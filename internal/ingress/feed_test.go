@@ -102,8 +102,8 @@ func TestPublishUntrustedPeer(t *testing.T) {
 	}
 }
 
-// TestPublishProxyWithoutClient: what a trusted proxy names no client for, such as a balancer's health checks, is counted
-// against no client, and against the user alone where there is one.
+// TestPublishProxyWithoutClient: what a trusted proxy names no client for, such as a balancer's
+// health checks, is counted against no client, and against the user alone where there is one.
 func TestPublishProxyWithoutClient(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

@@ -22,8 +22,9 @@ type endpoint struct {
 
 const envoyPrefix = "/envoy"
 
-// endpoints returns the endpoints by path. Envoy's takes every path that begins with it: Envoy puts its path_prefix before
-// the path of the client's request, which may be "*" (OPTIONS) or empty (CONNECT).
+// endpoints returns the endpoints by path. Envoy's takes every path that begins with it: Envoy puts
+// its path_prefix before the path of the client's request, which may be "*" (OPTIONS) or empty
+// (CONNECT).
 func endpoints() map[string]endpoint {
 	return map[string]endpoint{
 		"/":              {uriHeader: "X-Forwarded-Uri", methodHeader: "X-Forwarded-Method", deny: denials.plain},
@@ -70,7 +71,8 @@ func (f *forwardAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// endpoint finds the endpoint of a path. Where the request names no path at all, it decides as / does.
+// endpoint finds the endpoint of a path. Where the request names no path at all, it decides as /
+// does.
 func (f *forwardAuth) endpoint(path string) (endpoint, bool) {
 	switch {
 	case strings.HasPrefix(path, envoyPrefix):

@@ -21,8 +21,8 @@ type gate struct {
 	now      func() time.Time
 }
 
-// decide checks s, whose request has the method. err says why something about it isn't known; unless what is known is
-// blocked, the fail mode answers then.
+// decide checks s, whose request has the method. err says why something about it isn't known;
+// unless what is known is blocked, the fail mode answers then.
 func (g *gate) decide(ctx context.Context, s checker.Subject, method string, err error) checker.Decision {
 	start := g.now()
 	if errors.Is(err, checker.ErrOnlyProxies) { // known well enough: it is one of the proxies

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Bounds of gRPC. Envoy sends a request's headers (60 KiB at most by default), and its
-// body only if configured to. We never need that, but a message that is refused is a client that is let pass.
+// Bounds of gRPC. Envoy sends a request's headers (60 KiB at most by default), and its body only if
+// configured to. We never need that, but a message that is refused is a client that is let pass.
 const (
 	maxMessageBytes = 4 << 20
 	maxStreams      = 1024 // calls under way on a connection

@@ -12,8 +12,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// lenientCodec is gRPC's codec, but for texts that are not UTF-8: Envoy passes on a client's path and headers as they
-// are, and where Protocol Buffers refuse the message Envoy gets no decision, and lets the client pass.
+// lenientCodec is gRPC's codec, but for texts that are not UTF-8: Envoy passes on a client's path
+// and headers as they are, and where Protocol Buffers refuse the message Envoy gets no decision,
+// and lets the client pass.
 type lenientCodec struct{ encoding.CodecV2 }
 
 func newLenientCodec() lenientCodec { return lenientCodec{encoding.GetCodecV2("proto")} }
@@ -38,8 +39,9 @@ const (
 	notText      = 0x1a
 )
 
-// repairTexts replaces the bytes in the text fields of a message that are not UTF-8 by the control character SUB: one for
-// each, so that all lengths stay right, and no path becomes another that means something.
+// repairTexts replaces the bytes in the text fields of a message that are not UTF-8 by the control
+// character SUB: one for each, so that all lengths stay right, and no path becomes another that
+// means something.
 func repairTexts(raw []byte, message protoreflect.MessageDescriptor, depth int) {
 	for len(raw) > 0 && depth > 0 {
 		number, typ, n := protowire.ConsumeTag(raw)

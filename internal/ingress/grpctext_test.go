@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// notUTF8 stands in a message for marker: Protocol Buffers for Go send no such text themselves, Envoy's for C++ do.
+// notUTF8 stands in a message for marker: Protocol Buffers for Go send no such text themselves,
+// Envoy's for C++ do.
 const marker, notUTF8 = "QQQQ", "\xff\xfe\xc3\x28"
 
 // envoyCodec sends bytes as they are.
@@ -33,7 +34,8 @@ func withBytes(t testing.TB, req *authv3.CheckRequest) []byte {
 	return bytes.ReplaceAll(raw, []byte(marker), []byte(notUTF8))
 }
 
-// TestExtAuthzTextThatIsNotUTF8: bytes that are not UTF-8, in whatever the client chose, change nothing about the decision.
+// TestExtAuthzTextThatIsNotUTF8: bytes that are not UTF-8, in whatever the client chose, change
+// nothing about the decision.
 func TestExtAuthzTextThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	_, conn := startGRPC(t, onRedis(blocked(t)))
@@ -66,7 +68,8 @@ func TestExtAuthzTextThatIsNotUTF8(t *testing.T) {
 	}
 }
 
-// FuzzExtAuthzMessage: whatever bytes come, reading them ends, and text in a message never keeps it from being read.
+// FuzzExtAuthzMessage: whatever bytes come, reading them ends, and text in a message never keeps it
+// from being read.
 func FuzzExtAuthzMessage(f *testing.F) {
 	valid := withBytes(f, request(attacker, "/"+marker, marker, marker))
 	f.Add(valid, "a")

@@ -16,8 +16,8 @@ import (
 	"github.com/wardstream/wardstream/internal/ingress/hostile"
 )
 
-// roundTrip sends bytes and returns the answer, whose body is read to its end. The connection stays open on
-// our side, as of a proxy that waits.
+// roundTrip sends bytes and returns the answer, whose body is read to its end. The connection stays
+// open on our side, as of a proxy that waits.
 func roundTrip(t testing.TB, addr, request string) response {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -43,8 +43,9 @@ func roundTrip(t testing.TB, addr, request string) response {
 	return response{res.StatusCode, res.Header, string(body)}
 }
 
-// TestHostileRequests: whatever a client's request looks like, and however much of it a proxy passes on, the answer is the
-// decision about that client. ingress-check never answers 400, 404, 405, 413, 417 or 431 by itself.
+// TestHostileRequests: whatever a client's request looks like, and however much of it a proxy
+// passes on, the answer is the decision about that client. ingress-check never answers 400, 404,
+// 405, 413, 417 or 431 by itself.
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	i := start(t, onRedis(blocked(t)))
@@ -67,7 +68,8 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// TestHostileTable: the requests of the page's table are in the corpus, and Go's own server answers them as it says.
+// TestHostileTable: the requests of the page's table are in the corpus, and Go's own server answers
+// them as it says.
 func TestHostileTable(t *testing.T) {
 	t.Parallel()
 	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }))
@@ -95,7 +97,8 @@ func TestHostileTable(t *testing.T) {
 	}
 }
 
-// TestHostileRequestsOfUntrustedPeers: from a peer that is not a proxy, too, the answer is the decision about it.
+// TestHostileRequestsOfUntrustedPeers: from a peer that is not a proxy, too, the answer is the
+// decision about it.
 func TestHostileRequestsOfUntrustedPeers(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -115,7 +118,8 @@ func TestHostileRequestsOfUntrustedPeers(t *testing.T) {
 	}
 }
 
-// TestGarbageIsAnswered: what isn't even a request gets the decision about the peer, or the fail mode's.
+// TestGarbageIsAnswered: what isn't even a request gets the decision about the peer, or the fail
+// mode's.
 func TestGarbageIsAnswered(t *testing.T) {
 	t.Parallel()
 	i := start(t, func(o *Options) {

@@ -101,7 +101,8 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// TestProxyProtocol: the source in the header is the peer; headers of HTTP count if that is trusted too.
+// TestProxyProtocol: the source in the header is the peer; headers of HTTP count if that is trusted
+// too.
 func TestProxyProtocol(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -142,8 +143,9 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// converse sends the start of a request in one piece with header lines in pairs, and returns the status of the
-// answer. A client of net/http would give up on an answer that comes before it has sent its request.
+// converse sends the start of a request in one piece with header lines in pairs, and returns the
+// status of the answer. A client of net/http would give up on an answer that comes before it has
+// sent its request.
 func converse(t testing.TB, addr, request string, header ...string) (int, error) {
 	t.Helper()
 	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(t.Context(), "tcp", addr)
@@ -183,7 +185,8 @@ func v2(t testing.TB, command proxyproto.ProtocolVersionAndCommand, source strin
 	return string(raw)
 }
 
-// TestProxyProtocolOfUntrustedPeers: a peer that isn't trusted gets nothing, with the header or without.
+// TestProxyProtocolOfUntrustedPeers: a peer that isn't trusted gets nothing, with the header or
+// without.
 func TestProxyProtocolOfUntrustedPeers(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -208,8 +211,8 @@ func TestProxyProtocolOfUntrustedPeers(t *testing.T) {
 	}
 }
 
-// FuzzProxyHeader: whatever a trusted balancer sends first, a connection that is let in has a TCP client's
-// address for its peer, unless the balancer says that it speaks for itself.
+// FuzzProxyHeader: whatever a trusted balancer sends first, a connection that is let in has a TCP
+// client's address for its peer, unless the balancer says that it speaks for itself.
 func FuzzProxyHeader(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 203.0.113.9 10.0.0.1 1 2\r\nGET"))
 	f.Add([]byte("PROXY UNKNOWN\r\nGET"))
@@ -379,8 +382,8 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// TestReloadCertificates: certificates are read again when asked for, whether or not their files look changed, and files that can't be
-// read change nothing; without any, that is said.
+// TestReloadCertificates: certificates are read again when asked for, whether or not their files
+// look changed, and files that can't be read change nothing; without any, that is said.
 func TestReloadCertificates(t *testing.T) {
 	t.Parallel()
 	cert, key, _ := tlsFiles(t, newAuthority(t))

@@ -13,9 +13,9 @@ import (
 // observed is how long requests are looked at, from the first on.
 const observed = time.Minute
 
-// A lonePeer finds the proxy that is not configured as one: in the first minute every request comes from the same private address,
-// which is not trusted and names other clients. Then that address is checked in place of all of them, and
-// blocked clients get in. Safe for concurrent use.
+// A lonePeer finds the proxy that is not configured as one: in the first minute every request comes
+// from the same private address, which is not trusted and names other clients. Then that address is
+// checked in place of all of them, and blocked clients get in. Safe for concurrent use.
 type lonePeer struct {
 	settled atomic.Bool // nothing more to learn
 
@@ -26,8 +26,9 @@ type lonePeer struct {
 	ordinary bool // some request came otherwise
 }
 
-// saw notes a request of a peer at now. named: the peer isn't trusted, and names a client that isn't itself. first reports whether
-// it is the first request, after which a verdict is due in [observed].
+// saw notes a request of a peer at now. named: the peer isn't trusted, and names a client that
+// isn't itself. first reports whether it is the first request, after which a verdict is due in
+// [observed].
 func (l *lonePeer) saw(now time.Time, peer netip.Addr, named bool) (first bool) {
 	if l.settled.Load() {
 		return false
@@ -60,7 +61,8 @@ func (l *lonePeer) verdict(now time.Time) string {
 		"it is checked in place of them, so blocked clients get in. If it is your proxy, start with --trusted-proxies %[2]s", l.requests, l.peer)
 }
 
-// isPrivate reports whether addr is of a kind that proxies have and clients from the Internet don't.
+// isPrivate reports whether addr is of a kind that proxies have and clients from the Internet
+// don't.
 func isPrivate(addr netip.Addr) bool {
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || carrierGrade.Contains(addr)
 }

@@ -49,8 +49,8 @@ func TestLonePeerIsReported(t *testing.T) {
 	}
 }
 
-// TestUntrustedProxyIsReported: without trusted proxies, behind one, the operator is warned after a minute, in the log and at /readyz;
-// with the proxy named there is nothing to report.
+// TestUntrustedProxyIsReported: without trusted proxies, behind one, the operator is warned after a
+// minute, in the log and at /readyz; with the proxy named there is nothing to report.
 func TestUntrustedProxyIsReported(t *testing.T) {
 	t.Parallel()
 	env := blocked(t)
@@ -91,7 +91,8 @@ func TestLonePeerIsLogged(t *testing.T) {
 	}
 }
 
-// TestNamesOtherClient: a header without an address, or with the peer itself, names no other client.
+// TestNamesOtherClient: a header without an address, or with the peer itself, names no other
+// client.
 func TestNamesOtherClient(t *testing.T) {
 	t.Parallel()
 	peer := netip.MustParseAddr("127.0.0.1")

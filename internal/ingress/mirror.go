@@ -12,7 +12,8 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker/mirror"
 )
 
-// openMirror makes the mirror that stands for a look-up in Redis. It doesn't run yet, and asks Redis until it does.
+// openMirror makes the mirror that stands for a look-up in Redis. It doesn't run yet, and asks
+// Redis until it does.
 func openMirror(client redis.UniversalClient, o *Options, cold checker.Lookup, log *slog.Logger) *mirror.Mirror {
 	opts := []mirror.Option{mirror.WithKeyPrefix(o.KeyPrefix), mirror.WithOnState(mirrorLog(log))}
 	if o.PermanentTier {
@@ -39,8 +40,9 @@ func mirrorLog(log *slog.Logger) func(mirror.State, error) {
 	}
 }
 
-// runMirror runs the mirror, if there is one, until stop is called, which returns once it has ended: requests under way at the
-// end of ctx are still answered from it. failed takes the error of one that can't run at all.
+// runMirror runs the mirror, if there is one, until stop is called, which returns once it has
+// ended: requests under way at the end of ctx are still answered from it. failed takes the error of
+// one that can't run at all.
 func (s *Server) runMirror(ctx context.Context, failed chan<- error) (stop func()) {
 	m := s.store.mirror
 	if m == nil {
@@ -53,7 +55,8 @@ func (s *Server) runMirror(ctx context.Context, failed chan<- error) (stop func(
 	})
 }
 
-// runBeside runs do until stop is called, which returns once it has ended. The end of ctx is not that of do.
+// runBeside runs do until stop is called, which returns once it has ended. The end of ctx is not
+// that of do.
 func (s *Server) runBeside(ctx context.Context, do func(ctx context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})

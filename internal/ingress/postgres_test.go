@@ -12,7 +12,8 @@ import (
 	"github.com/wardstream/wardstream/schema"
 )
 
-// TestPostgresURLThatCannotWorkIsRefused: parameters of other drivers, and what the server itself refuses.
+// TestPostgresURLThatCannotWorkIsRefused: parameters of other drivers, and what the server itself
+// refuses.
 func TestPostgresURLThatCannotWorkIsRefused(t *testing.T) {
 	t.Parallel()
 	env := testenv.Postgres(t)
@@ -34,8 +35,8 @@ func TestPostgresURLThatCannotWorkIsRefused(t *testing.T) {
 	}
 }
 
-// TestNotReadyUntilPostgresHasAnswered: it may be the URL that keeps it from doing so, as a TLS that the server hasn't. Once
-// it has worked an outage is one.
+// TestNotReadyUntilPostgresHasAnswered: it may be the URL that keeps it from doing so, as a TLS
+// that the server hasn't. Once it has worked an outage is one.
 func TestNotReadyUntilPostgresHasAnswered(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivatePostgres(t)

@@ -9,9 +9,10 @@ import (
 	"github.com/wardstream/wardstream/internal/testenv"
 )
 
-// TestRoutes: ingress-check answers proxies, and serves its health and its metrics; nothing changes anything, and there is
-// no profiler and no reflection of what gRPC offers. A change that adds a route that does more adds its token, compared in
-// constant time, and what docs/explanation/security.md says of it.
+// TestRoutes: ingress-check answers proxies, and serves its health and its metrics; nothing changes
+// anything, and there is no profiler and no reflection of what gRPC offers. A change that adds a
+// route that does more adds its token, compared in constant time, and what
+// docs/explanation/security.md says of it.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	if got := slices.Sorted(maps.Keys(endpoints())); !slices.Equal(got, []string{"/", "/caddy", "/envoy", "/haproxy", "/ingress-nginx", "/nginx", "/traefik"}) {

@@ -153,15 +153,17 @@ func besides(ops operations, next http.Handler) http.Handler {
 	})
 }
 
-// httpServer makes a server that never answers a request by itself: its clients' clients have a say in how requests
-// look, and proxies make a refusal, or a way in, of an answer that no handler gave. headers are those that h reads.
+// httpServer makes a server that never answers a request by itself: its clients' clients have a say
+// in how requests look, and proxies make a refusal, or a way in, of an answer that no handler gave.
+// headers are those that h reads.
 func (s *Server) httpServer(h http.Handler, headers ...string) *lenienthttp.Server {
 	return &lenienthttp.Server{
 		Handler: h, Headers: headers, Log: s.log, HeadTimeout: headerTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
 	}
 }
 
-// add opens a listener for a server, and returns its address. as is nil where operators, not proxies, ask.
+// add opens a listener for a server, and returns its address. as is nil where operators, not
+// proxies, ask.
 func (s *Server) add(addr, flag string, server listenerServer, o *Options, as *proxied) (string, error) {
 	l, err := listen(addr, o)
 	if err != nil {
@@ -184,9 +186,9 @@ func (s *Server) add(addr, flag string, server listenerServer, o *Options, as *p
 // metricsHeaders are those that the handler of metrics reads.
 func metricsHeaders() []string { return []string{"Accept", "Accept-Encoding"} }
 
-// operations are health and metrics, by path. A store outage makes ingress-check
-// neither unhealthy nor unready: without it the proxies would deny everyone. Postgres must have answered once, however:
-// until then it may be the URL that keeps it from doing so.
+// operations are health and metrics, by path. A store outage makes ingress-check neither unhealthy
+// nor unready: without it the proxies would deny everyone. Postgres must have answered once,
+// however: until then it may be the URL that keeps it from doing so.
 type operations map[string]http.HandlerFunc
 
 func (o operations) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -276,8 +278,8 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reload reads the certificates again, as SIGHUP asks for; those that can't be read leave the old ones in force. Options are
-// not read again.
+// Reload reads the certificates again, as SIGHUP asks for; those that can't be read leave the old
+// ones in force. Options are not read again.
 func (s *Server) Reload() {
 	if len(s.certificates) == 0 {
 		s.log.Info("SIGHUP is ignored: there are no certificates to read again, and options need a restart")

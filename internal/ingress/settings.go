@@ -19,8 +19,8 @@ const (
 	settingsTimeout = 500 * time.Millisecond
 )
 
-// settings are what the detectors publish for ingress: which clients never to deny, and how many bits
-// of an IPv6 address they count by. What was read last holds while Redis is away.
+// settings are what the detectors publish for ingress: which clients never to deny, and how many
+// bits of an IPv6 address they count by. What was read last holds while Redis is away.
 type settings struct {
 	client     redis.UniversalClient
 	key        string
@@ -87,7 +87,8 @@ func (s *settings) read(ctx context.Context) error {
 	return nil
 }
 
-// follow reads the settings now and then until ctx ends, and logs what is wrong with them once a minute.
+// follow reads the settings now and then until ctx ends, and logs what is wrong with them once a
+// minute.
 func (s *settings) follow(ctx context.Context) {
 	ticks := time.NewTicker(settingsEvery)
 	defer ticks.Stop()

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A slotListener accepts a connection only while fewer than a number of them are open. Unlike those of netutil its
-// connections can still be closed for writing alone.
+// A slotListener accepts a connection only while fewer than a number of them are open. Unlike those
+// of netutil its connections can still be closed for writing alone.
 type slotListener struct {
 	net.Listener
 	slots  chan struct{}

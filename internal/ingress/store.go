@@ -210,8 +210,8 @@ func (s *store) waitForAnswer(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// ready says what keeps the store from having worked once, or makes its answers stale; nil if nothing does. Later outages
-// don't count.
+// ready says what keeps the store from having worked once, or makes its answers stale; nil if
+// nothing does. Later outages don't count.
 func (s *store) ready() error {
 	if server, ok := s.watch.Server(); ok && server.CutOff {
 		return errCutOff

@@ -179,8 +179,8 @@ func (c *conditions) quantified() (expr, error) {
 	return nil, refuse(c.line, "%q of: write 1 of, any of or all of", quantifier)
 }
 
-// selects reports whether a pattern after "of" selects an identifier. Those that begin with _ are selected only by a
-// pattern that does.
+// selects reports whether a pattern after "of" selects an identifier. Those that begin with _ are
+// selected only by a pattern that does.
 func selects(pattern, name string) bool {
 	if strings.HasPrefix(name, "_") && !strings.HasPrefix(pattern, "_") {
 		return false

@@ -9,7 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/match"
 )
 
-// selections are those of the conditions in these tests: each holds if the attribute of its name is 1.
+// selections are those of the conditions in these tests: each holds if the attribute of its name is
+// 1.
 const selections = `
 a: {a: 1}
 b: {b: 1}

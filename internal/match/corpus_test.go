@@ -94,8 +94,8 @@ func detection(tb testing.TB, text []byte) ast.Node {
 	return nil
 }
 
-// TestCorpusRulesMatchRecordedEvents: every rule compiles, and matches of the events those that independent engines agree
-// on, and no other.
+// TestCorpusRulesMatchRecordedEvents: every rule compiles, and matches of the events those that
+// independent engines agree on, and no other.
 func TestCorpusRulesMatchRecordedEvents(t *testing.T) {
 	t.Parallel()
 	events := corpusEvents(t)

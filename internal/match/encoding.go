@@ -11,7 +11,8 @@ import (
 // maxVariants is how many patterns one value may stand for: each dash of windash stands for five.
 const maxVariants = 3125
 
-// apply returns the patterns that a value stands for once its text modifiers are applied, in their order.
+// apply returns the patterns that a value stands for once its text modifiers are applied, in their
+// order.
 func (m *modifiers) apply(t tree) ([]pattern, error) {
 	patterns := []pattern{parsePattern(t.text)}
 	for _, name := range m.texts {
@@ -50,7 +51,8 @@ func applyOne(name string, p pattern, line int) ([]pattern, error) {
 	return encodeBase64(name, p, line)
 }
 
-// utf16Text returns a function that encodes text in UTF-16, least significant byte first unless big.
+// utf16Text returns a function that encodes text in UTF-16, least significant byte first unless
+// big.
 func utf16Text(big bool) func(string) string {
 	return func(text string) string {
 		var out []byte
@@ -65,8 +67,9 @@ func utf16Text(big bool) func(string) string {
 	}
 }
 
-// encodeBase64 encodes the text of a pattern. With base64offset it returns what the text looks like inside a longer
-// encoded text, at each of the three offsets, without the characters that its neighbours change.
+// encodeBase64 encodes the text of a pattern. With base64offset it returns what the text looks like
+// inside a longer encoded text, at each of the three offsets, without the characters that its
+// neighbours change.
 func encodeBase64(name string, p pattern, line int) ([]pattern, error) {
 	var out []pattern
 	for _, text := range p.variants() {
@@ -98,7 +101,8 @@ func literal(text string) pattern {
 	return pattern{{text: text}}
 }
 
-// variants returns the texts that a pattern stands for, one for each choice of dashes; nil for one with other wildcards.
+// variants returns the texts that a pattern stands for, one for each choice of dashes; nil for one
+// with other wildcards.
 func (p pattern) variants() [][]byte {
 	out := [][]byte{{}}
 	for _, el := range p {

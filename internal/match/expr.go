@@ -59,7 +59,8 @@ func lookup(e *event.Event, name string) (event.Attr, bool) {
 	return e.Attr(name)
 }
 
-// A value decides about one scalar value of an attribute: its text, and whether it was published as a number.
+// A value decides about one scalar value of an attribute: its text, and whether it was published as
+// a number.
 type value interface {
 	matches(text string) bool
 }

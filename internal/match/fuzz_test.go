@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/match"
 )
 
-// FuzzDetection: whatever a rule file and an event say, compiling and matching end, with a matcher or a reason.
+// FuzzDetection: whatever a rule file and an event say, compiling and matching end, with a matcher
+// or a reason.
 func FuzzDetection(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(corpusDir(), "rules", "*.yml"))
 	if err != nil || len(files) == 0 {

@@ -1,8 +1,9 @@
-// Package match compiles the detection language of Sigma (specification 2.1) to matchers of events: selections of
-// attributes, modifiers, keywords and conditions. A matcher does no I/O, reads no clock and keeps no state.
+// Package match compiles the detection language of Sigma (specification 2.1) to matchers of events:
+// selections of attributes, modifiers, keywords and conditions. A matcher does no I/O, reads no
+// clock and keeps no state.
 //
-// Text is compared without regard to case unless the modifier cased says otherwise. Regular expressions are those of
-// RE2, which take time linear in the text.
+// Text is compared without regard to case unless the modifier cased says otherwise. Regular
+// expressions are those of RE2, which take time linear in the text.
 package match
 
 import (
@@ -11,7 +12,8 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// A Matcher decides which events match. It is immutable and safe for concurrent use. The zero value matches nothing.
+// A Matcher decides which events match. It is immutable and safe for concurrent use. The zero value
+// matches nothing.
 type Matcher struct {
 	root   expr
 	source tree
@@ -20,7 +22,8 @@ type Matcher struct {
 // Match reports whether e matches.
 func (m *Matcher) Match(e *event.Event) bool { return m.root != nil && m.root.holds(e) }
 
-// Source returns what the matcher was compiled from: mappings as map[string]any, lists as []any, and scalars.
+// Source returns what the matcher was compiled from: mappings as map[string]any, lists as []any,
+// and scalars.
 func (m *Matcher) Source() any { return m.source.plain() }
 
 // UnmarshalYAML makes m the matcher of a selection.
@@ -32,8 +35,9 @@ func (m *Matcher) UnmarshalYAML(n ast.Node) error {
 	return err
 }
 
-// Selection compiles one selection, as it stands below an identifier of a Sigma rule: a mapping of attributes to values,
-// all of which must hold, or a list of such mappings or of keywords, one of which must hold. An error is an *[Error].
+// Selection compiles one selection, as it stands below an identifier of a Sigma rule: a mapping of
+// attributes to values, all of which must hold, or a list of such mappings or of keywords, one of
+// which must hold. An error is an *[Error].
 func Selection(n ast.Node) (*Matcher, error) {
 	t, err := readTree(n)
 	if err != nil {
@@ -46,8 +50,8 @@ func Selection(n ast.Node) (*Matcher, error) {
 	return &Matcher{root, t}, nil
 }
 
-// Detection compiles the detection section of a Sigma rule: selections by identifier, and a condition about them, or a
-// list of conditions one of which must hold. An error is an *[Error].
+// Detection compiles the detection section of a Sigma rule: selections by identifier, and a
+// condition about them, or a list of conditions one of which must hold. An error is an *[Error].
 func Detection(n ast.Node) (*Matcher, error) {
 	t, err := readTree(n)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/match"
 )
 
-// TestSelection: what each modifier and kind of value matches (yes), and what not (no). Documents are JSON.
+// TestSelection: what each modifier and kind of value matches (yes), and what not (no). Documents
+// are JSON.
 func TestSelection(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -9,11 +9,12 @@ import (
 
 // modifiers are those of one item, as [Sigma's appendix] defines them.
 //
-// [Sigma's appendix]: https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-modifiers.md
+// [Sigma's appendix]:
+// https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-modifiers.md
 type modifiers struct {
 	all, negated, cased bool
-	// of is what the value is: text or a pattern if "", else the modifier that says otherwise (re, cidr, exists, fieldref,
-	// a comparison, a part of a time).
+	// of is what the value is: text or a pattern if "", else the modifier that says otherwise (re,
+	// cidr, exists, fieldref, a comparison, a part of a time).
 	of   string
 	part string // of a time that is compared
 	// texts are those that change text, in order: contains, windash, base64, ...

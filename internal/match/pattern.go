@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// A pattern is text with wildcards, as [Sigma's wildcards and escaping] has it: * stands for any text, ? for one
-// character, and a backslash before one of the three for the character itself. Other backslashes are plain.
+// A pattern is text with wildcards, as [Sigma's wildcards and escaping] has it: * stands for any
+// text, ? for one character, and a backslash before one of the three for the character itself.
+// Other backslashes are plain.
 //
 // [Sigma's wildcards and escaping]: https://sigmahq.io/docs/basics/rules.html#escaping
 type pattern []element
@@ -99,8 +100,8 @@ func (p pattern) transform(f func(string) string) pattern {
 	return out
 }
 
-// withDashes replaces each dash and slash that begins an option by any of dashes: one before a word character and not
-// after one.
+// withDashes replaces each dash and slash that begins an option by any of dashes: one before a word
+// character and not after one.
 func (p pattern) withDashes() pattern {
 	var out pattern
 	word := false // the character before is one of a word

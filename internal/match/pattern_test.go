@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPatternAgreesWithRegexp: a pattern matches what the regular expression of the same meaning matches.
+// TestPatternAgreesWithRegexp: a pattern matches what the regular expression of the same meaning
+// matches.
 func TestPatternAgreesWithRegexp(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -60,7 +60,8 @@ func compileAlternatives(t tree) (expr, error) {
 	return some(one), nil
 }
 
-// compileItem compiles one item of a selection: an attribute or, if the key names none, keywords; with modifiers after |.
+// compileItem compiles one item of a selection: an attribute or, if the key names none, keywords;
+// with modifiers after |.
 func compileItem(key string, t tree) (expr, error) {
 	names := strings.Split(key, "|")
 	mods, err := parseModifiers(names[1:], t.line)

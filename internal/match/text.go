@@ -35,7 +35,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// prefixLen returns how many bytes of s the text takes at its start, -1 if s does not begin with it.
+// prefixLen returns how many bytes of s the text takes at its start, -1 if s does not begin with
+// it.
 func (f *folded) prefixLen(s string) int {
 	switch {
 	case f.cased:
@@ -114,8 +115,8 @@ func (v suffix) matches(text string) bool   { return v.isSuffix(text) }
 func (v contains) matches(text string) bool { return v.index(text) >= 0 }
 func (anything) matches(string) bool        { return true }
 
-// A glob is a pattern that is more than one literal between two wildcards: runs of literals and single characters,
-// with any text between them.
+// A glob is a pattern that is more than one literal between two wildcards: runs of literals and
+// single characters, with any text between them.
 type glob struct {
 	runs       [][]piece
 	start, end bool // any text may stand before the first run, after the last
@@ -147,8 +148,8 @@ func newGlob(p pattern, f fold) *glob {
 	return g
 }
 
-// matches takes each run as early as it can, which finds a match if there is one; the last must reach the end. Time is
-// O(len(text) · length of the pattern).
+// matches takes each run as early as it can, which finds a match if there is one; the last must
+// reach the end. Time is O(len(text) · length of the pattern).
 func (g *glob) matches(text string) bool {
 	for i, run := range g.runs {
 		last := i == len(g.runs)-1 && !g.end
@@ -169,7 +170,8 @@ func (g *glob) matches(text string) bool {
 	return true
 }
 
-// runLen returns how many bytes of text the run takes at its start, -1 if text does not begin with it.
+// runLen returns how many bytes of text the run takes at its start, -1 if text does not begin with
+// it.
 func runLen(run []piece, text string) int {
 	at := 0
 	for i := range run {

@@ -2,8 +2,8 @@ package match
 
 import "time"
 
-// A timePart compares a part of a time: of text as RFC 3339 has it, or of seconds or milliseconds since 1970 in UTC. It
-// is the part as written, in the text's own zone.
+// A timePart compares a part of a time: of text as RFC 3339 has it, or of seconds or milliseconds
+// since 1970 in UTC. It is the part as written, in the text's own zone.
 type timePart struct {
 	part, op string // op is "" for equality
 	n        int

@@ -6,7 +6,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// Limits of what is compiled: a rule is written by people, and a file that exceeds them is a mistake or an attack.
+// Limits of what is compiled: a rule is written by people, and a file that exceeds them is a
+// mistake or an attack.
 const (
 	maxDepth = 32
 	maxNodes = 100_000 // values after aliases are followed

@@ -16,8 +16,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// TestUnblockOutranksEarlierEventsThoughClocksDiffer: events have their times from Redis, whose clock may be ahead of the operator's, or
-// may have been set back since. What was published before the unblock doesn't block again, what comes after it does.
+// TestUnblockOutranksEarlierEventsThoughClocksDiffer: events have their times from Redis, whose
+// clock may be ahead of the operator's, or may have been set back since. What was published before
+// the unblock doesn't block again, what comes after it does.
 func TestUnblockOutranksEarlierEventsThoughClocksDiffer(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]time.Duration{"ahead": 5 * time.Minute, "set back": -5 * time.Minute} {

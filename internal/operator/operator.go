@@ -31,7 +31,8 @@ type Operator struct {
 	Message    string
 	Scopes     Scopes
 	Now        func() time.Time
-	// EventClock returns a time that no event of the streams is later than, given Now; nil means Now.
+	// EventClock returns a time that no event of the streams is later than, given Now; nil means
+	// Now.
 	EventClock func(ctx context.Context, now time.Time) (time.Time, error)
 
 	opened *sinkset.Set

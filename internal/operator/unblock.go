@@ -16,9 +16,8 @@ type UnblockRequest struct {
 	Reason string
 }
 
-// Unblock lifts every block of the scope, and keeps events from before from blocking it
-// again. It returns the blocks that it lifted. If there is none, a type that cannot be blocked is an
-// error.
+// Unblock lifts every block of the scope, and keeps events from before from blocking it again. It
+// returns the blocks that it lifted. If there is none, a type that cannot be blocked is an error.
 func (o *Operator) Unblock(ctx context.Context, r UnblockRequest) ([]checker.Block, error) {
 	scope, ok := Canonical(r.Scope, o.Scopes.IPv6Prefix)
 	if !ok {

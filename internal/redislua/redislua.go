@@ -1,4 +1,5 @@
-// Package redislua runs Lua scripts in Redis by their hash, and loads them on servers that do not know them.
+// Package redislua runs Lua scripts in Redis by their hash, and loads them on servers that do not
+// know them.
 package redislua
 
 import (
@@ -15,8 +16,8 @@ import (
 // A Script is a Lua script. It is immutable.
 type Script struct{ source, hash string }
 
-// New returns the script with this source. Pairs of replace and their replacements are applied to it first, as
-// by [strings.NewReplacer].
+// New returns the script with this source. Pairs of replace and their replacements are applied to
+// it first, as by [strings.NewReplacer].
 func New(source string, replace ...string) *Script {
 	source = strings.NewReplacer(replace...).Replace(source)
 	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
@@ -60,10 +61,11 @@ const CallsPerPipeline = 1000
 
 const loads = 3 // a SCRIPT FLUSH between load and call costs one more
 
-// RunAll sends calls in one pipeline for each thousand, together with the commands of with, which may be nil.
-// If the server does not know a script it loads it and sends those calls again, which may change the order of calls on
-// one key: they must end the same in any order. Each command holds its own
-// reply. An error means that the network or the server failed; any part of the calls may have been executed.
+// RunAll sends calls in one pipeline for each thousand, together with the commands of with, which
+// may be nil. If the server does not know a script it loads it and sends those calls again, which
+// may change the order of calls on one key: they must end the same in any order. Each command holds
+// its own reply. An error means that the network or the server failed; any part of the calls may
+// have been executed.
 func RunAll(ctx context.Context, client redis.UniversalClient, calls []Call, with func(redis.Pipeliner)) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
 	todo := make([]int, len(calls))
@@ -86,8 +88,9 @@ func RunAll(ctx context.Context, client redis.UniversalClient, calls []Call, wit
 	return nil, errors.New("run script: the server keeps forgetting it")
 }
 
-// send sends calls[todo] in order and returns those whose script is unknown. These come after others on the same
-// key when they are sent again, if another client loaded the script in the middle.
+// send sends calls[todo] in order and returns those whose script is unknown. These come after
+// others on the same key when they are sent again, if another client loaded the script in the
+// middle.
 func send(ctx context.Context, client redis.UniversalClient, calls []Call, cmds []*redis.Cmd, todo []int, with func(redis.Pipeliner)) ([]int, error) {
 	var unknown []int
 	for start := 0; start < len(todo) || with != nil; start += CallsPerPipeline {
@@ -143,8 +146,8 @@ func FirstFailure(cmds []redis.Cmder, err error) error {
 	return nil
 }
 
-// WrongType reports whether err means that a key has a foreign type. In an error of a script the code
-// may be anywhere in the message.
+// WrongType reports whether err means that a key has a foreign type. In an error of a script the
+// code may be anywhere in the message.
 func WrongType(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.Contains(err.Error(), "WRONGTYPE")

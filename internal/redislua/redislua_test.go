@@ -29,7 +29,8 @@ func TestRunLoadsWhatTheServerDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestRunAllSendsEachCallOnce: also where the server has to be told the script, and with more calls than one pipeline takes.
+// TestRunAllSendsEachCallOnce: also where the server has to be told the script, and with more calls
+// than one pipeline takes.
 func TestRunAllSendsEachCallOnce(t *testing.T) {
 	t.Parallel()
 	env := testenv.PrivateRedis(t)

@@ -26,7 +26,8 @@ func Actions() []Action { return []Action{Observe, Alert, TempBlock, PersistBloc
 // Known reports whether a is one of the actions.
 func (a Action) Known() bool { return slices.Contains(Actions(), a) }
 
-// A DefaultAction is what a match of a built-in rule leads to unless the configuration says otherwise.
+// A DefaultAction is what a match of a built-in rule leads to unless the configuration says
+// otherwise.
 type DefaultAction struct {
 	Action Action
 	Scopes []string // to block; none for other actions

@@ -25,8 +25,8 @@ func TestDecimalText(t *testing.T) {
 	}
 }
 
-// TestDecimalComparesNumbersOfAnySize: a number whose exponent overflows is still larger, or nearer to 0,
-// than all others.
+// TestDecimalComparesNumbersOfAnySize: a number whose exponent overflows is still larger, or nearer
+// to 0, than all others.
 func TestDecimalComparesNumbersOfAnySize(t *testing.T) {
 	t.Parallel()
 	ascending := []string{

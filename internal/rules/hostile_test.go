@@ -14,8 +14,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// backtracking are patterns that an engine which goes back takes two to the power of a path's length for, or its
-// square at the least.
+// backtracking are patterns that an engine which goes back takes two to the power of a path's
+// length for, or its square at the least.
 var backtracking = []string{`(a+)+$`, `(a|aa)+$`, `(a|a)*$`, `(.*)*x`, `(a*)*b`, `(.*a){20}x`, `(\w+\s?)*$x`, `^(([a-z])+.)+[A-Z]([a-z])+$`, `(?:a?){500}a{500}x`}
 
 // longest is how much of a path is matched.
@@ -78,7 +78,8 @@ func TestPatternsThatNeedBacktrackingAreRefused(t *testing.T) {
 	}
 }
 
-// BenchmarkPatterns matches paths of a length and of twice that: the time of a byte stays what it is.
+// BenchmarkPatterns matches paths of a length and of twice that: the time of a byte stays what it
+// is.
 func BenchmarkPatterns(b *testing.B) {
 	for _, pattern := range backtracking {
 		built, _, err := rules.Build([]rules.Spec{patterned("request_body_threshold", pattern)}, time.Minute)

@@ -107,8 +107,8 @@ func (r *repeatedClientError) answer(e *event.Event, address string, ops []windo
 	return ops
 }
 
-// challenge returns the tag of a 401 on a route; name is the user name given, or "". No two pairs have the
-// same tag: one that is the route itself starts with a slash, all others with a digit.
+// challenge returns the tag of a 401 on a route; name is the user name given, or "". No two pairs
+// have the same tag: one that is the route itself starts with a slash, all others with a digit.
 func challenge(route, name string) string {
 	if name == "" && strings.HasPrefix(route, "/") {
 		return route // without an allocation, as nearly always

@@ -21,7 +21,8 @@ type Rule interface {
 	Name() string
 	// EventFilter selects the event types that reach the rule.
 	EventFilter() EventFilter
-	// Selects reports whether an event that passes the filter is one that the configuration has the rule evaluate.
+	// Selects reports whether an event that passes the filter is one that the configuration has the
+	// rule evaluate.
 	Selects(e *event.Event) bool
 	// Plan appends the window operations that e needs to be judged.
 	Plan(e *event.Event, ops []window.Op) []window.Op
@@ -80,13 +81,14 @@ type base struct {
 	cooldown time.Duration
 }
 
-// MatchOptions are the parameters that all rules have: what is evaluated, and what a rule copies into its matches.
+// MatchOptions are the parameters that all rules have: what is evaluated, and what a rule copies
+// into its matches.
 type MatchOptions struct {
 	Severity int      `yaml:"severity"`
 	Message  string   `yaml:"message"`
 	Tags     []string `yaml:"tags"`
-	// Where and Unless choose among the events that the rule evaluates: those that match Where, if there is one, and do
-	// not match Unless. To the rule the others do not exist.
+	// Where and Unless choose among the events that the rule evaluates: those that match Where, if
+	// there is one, and do not match Unless. To the rule the others do not exist.
 	Where  *match.Matcher `yaml:"where"`
 	Unless *match.Matcher `yaml:"unless"`
 	// Cooldown is the minimum time between two alerts about the same group; 0 means the
@@ -94,8 +96,8 @@ type MatchOptions struct {
 	Cooldown time.Duration `yaml:"cooldown" range:"1s..744h"`
 }
 
-// variant returns the variant of a window that counts what the selections leave. A rule whose selections change begins
-// anew: what others chose must not count.
+// variant returns the variant of a window that counts what the selections leave. A rule whose
+// selections change begins anew: what others chose must not count.
 func (o *MatchOptions) variant(own string) string {
 	if o.Where == nil && o.Unless == nil {
 		return own

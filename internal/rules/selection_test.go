@@ -33,7 +33,8 @@ func TestUnlessListOfNumbers(t *testing.T) {
 	d.want(d.at(1, answer("404")...), "repeated_client_error")
 }
 
-// TestRulesOfOneTypeCountApart: each has its own threshold, window and name, and login_throttle reads the first.
+// TestRulesOfOneTypeCountApart: each has its own threshold, window and name, and login_throttle
+// reads the first.
 func TestRulesOfOneTypeCountApart(t *testing.T) {
 	t.Parallel()
 	slow, throttle := spec("slow_guessing", "{threshold: 3, window: 24h}"), spec("login_throttle", "{threshold: 2}")

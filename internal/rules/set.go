@@ -140,7 +140,8 @@ func NewSet(rules ...Rule) *Set {
 // Rules returns all rules of the set.
 func (s *Set) Rules() []Rule { return s.rules }
 
-// A Comparison names an attribute whose value a rule compares, for events of Type; "" is every type.
+// A Comparison names an attribute whose value a rule compares, for events of Type; "" is every
+// type.
 type Comparison struct{ Type, Attribute string }
 
 // A comparer is a rule that compares values of attributes other than scopes. An event in which

@@ -36,14 +36,16 @@ func (s *soak) someBlocked(random *rand.Rand) *actor {
 	return s.ring[random.IntN(len(s.ring))]
 }
 
-// isBlocked reports whether a is so still: an operator may have unblocked it since, or it may have taken long to ask.
+// isBlocked reports whether a is so still: an operator may have unblocked it since, or it may have
+// taken long to ask.
 func (s *soak) isBlocked(a *actor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Contains(s.ring, a) && time.Since(a.last) < s.ttl*3/4
 }
 
-// operate unblocks an address every period, and users once they have been blocked for long enough, until ctx ends.
+// operate unblocks an address every period, and users once they have been blocked for long enough,
+// until ctx ends.
 func (s *soak) operate(ctx context.Context) {
 	random := rand.New(rand.NewPCG(s.seed, 99))
 	ticks := time.NewTicker(s.period)

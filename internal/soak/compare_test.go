@@ -72,7 +72,8 @@ func (s *soak) differences() (found []string) {
 	return found
 }
 
-// permanentDiffers compares users blocked for good, in Postgres and in its copy, with those who must be. s.mu is held.
+// permanentDiffers compares users blocked for good, in Postgres and in its copy, with those who
+// must be. s.mu is held.
 func (s *soak) permanentDiffers(ctx context.Context, differ func(string, ...any)) {
 	var want []string
 	for _, a := range s.permanent {

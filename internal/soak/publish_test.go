@@ -13,8 +13,9 @@ import (
 // beat is how often the publisher publishes.
 const beat = 10 * time.Millisecond
 
-// publish publishes rate events a second until ctx ends, and then what the actors that have begun still have. It never
-// makes up for more than a second that it was late: a pool's turn would be shorter than it must be.
+// publish publishes rate events a second until ctx ends, and then what the actors that have begun
+// still have. It never makes up for more than a second that it was late: a pool's turn would be
+// shorter than it must be.
 func (s *soak) publish(ctx context.Context, crowd *crowd) error {
 	var crew []*actor // those that are acting
 	ticks := time.NewTicker(beat)
@@ -45,7 +46,8 @@ func (s *soak) publish(ctx context.Context, crowd *crowd) error {
 	return nil
 }
 
-// send publishes the next event of each of some, which may be the same, and returns those of the crew that aren't done.
+// send publishes the next event of each of some, which may be the same, and returns those of the
+// crew that aren't done.
 func (s *soak) send(some, crew []*actor) ([]*actor, error) {
 	pipe := s.redis.Client.Pipeline()
 	type reply struct {

@@ -73,7 +73,8 @@ type soak struct {
 	more          int // problems that aren't kept
 }
 
-// TestSoak is short by itself: counts are compared, growth isn't judged. `make soak` runs it for an hour.
+// TestSoak is short by itself: counts are compared, growth isn't judged. `make soak` runs it for an
+// hour.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	if *seed == 0 {
@@ -144,7 +145,8 @@ rules:
 %s`, enforcement, s.window, stream, group, s.ttl, changeRule, rule(guessRule, guessAt)+rule(scanRule, scanAt)+rule(crawlRule, crawlAt))
 }
 
-// run publishes for as long as it shall, has all others do their part meanwhile, and returns what was sampled.
+// run publishes for as long as it shall, has all others do their part meanwhile, and returns what
+// was sampled.
 func (s *soak) run() []sample {
 	publishing, cancel := context.WithTimeout(context.Background(), *duration)
 	defer cancel()

@@ -39,7 +39,8 @@ type actor struct {
 	session string
 }
 
-// A crowd draws actors, the same ones for the same seed. Each kind has a pool, from which all are taken in turn.
+// A crowd draws actors, the same ones for the same seed. Each kind has a pool, from which all are
+// taken in turn.
 type crowd struct {
 	random *rand.Rand
 	pools  map[kind]int // sizes
@@ -49,8 +50,9 @@ type crowd struct {
 	every  int // actors from one changer to the next
 }
 
-// newCrowd returns a crowd for so many events a second: mean is the events of an actor, so that rate/mean come in a second. A
-// visitor's turn comes every half minute then, so that the logs of its windows are soon as long as they get.
+// newCrowd returns a crowd for so many events a second: mean is the events of an actor, so that
+// rate/mean come in a second. A visitor's turn comes every half minute then, so that the logs of
+// its windows are soon as long as they get.
 func newCrowd(seed uint64, rate int) *crowd {
 	const mean = 10
 	return &crowd{
@@ -93,7 +95,8 @@ func (c *crowd) draw() *actor {
 
 func address(k kind, n int) string { return fmt.Sprintf("%d.%d.%d.%d", 20+k, n>>16, n>>8&255, n&255) }
 
-// act says what the n-th of its kind does. What a visitor does is always the same, so that its windows are always the same.
+// act says what the n-th of its kind does. What a visitor does is always the same, so that its
+// windows are always the same.
 func (c *crowd) act(a *actor, n int) {
 	from := []string{"source.address", a.name}
 	switch a.kind {
@@ -137,7 +140,8 @@ func (c *crowd) page(a *actor, from []string, order int) {
 		"http.route", "/orders/<int:id>/", "url.path", "/orders/"+strconv.Itoa(order)+"/", "duration_ns", strconv.Itoa(c.random.IntN(90_000_000))))
 }
 
-// add gives a an event, as an object every other time; one in twenty is sent twice, as some producers do.
+// add gives a an event, as an object every other time; one in twenty is sent twice, as some
+// producers do.
 func (c *crowd) add(a *actor, attributes []string) {
 	c.events++
 	attributes = append(attributes[:len(attributes):len(attributes)], "event_id", "e"+strconv.Itoa(c.events))

@@ -39,8 +39,8 @@ type Options struct {
 	Hostname string
 	// Variable returns the name of the environment variable that sets a key, "" if none does.
 	Variable func(key string) string
-	// FlagNotation reads the file as a command line is read: keys may have dashes for underscores, a
-	// list may be one text with commas, and a block of text (| or >) loses the blanks around it.
+	// FlagNotation reads the file as a command line is read: keys may have dashes for underscores,
+	// a list may be one text with commas, and a block of text (| or >) loses the blanks around it.
 	FlagNotation bool
 }
 

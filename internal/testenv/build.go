@@ -17,8 +17,8 @@ func Build(out string, args ...string) error {
 	return nil
 }
 
-// MainWithPrograms is [Main] for tests of programs: it builds them as [Build] does, calls built with
-// their directory, and removes it after the tests.
+// MainWithPrograms is [Main] for tests of programs: it builds them as [Build] does, calls built
+// with their directory, and removes it after the tests.
 func MainWithPrograms(m *testing.M, built func(dir string), args ...string) int {
 	dir, err := os.MkdirTemp("", "wardstream-programs-")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package uncounted counts events that were evaluated and that a rule could not use. The counts are a metric,
-// a sample of the events is logged, and workers write them to Redis for detector check.
+// Package uncounted counts events that were evaluated and that a rule could not use. The counts are
+// a metric, a sample of the events is logged, and workers write them to Redis for detector check.
 package uncounted
 
 import (
@@ -26,7 +26,8 @@ const (
 	maxTypes    = 50
 	otherType   = "other"
 	maxTypeText = 64
-	// writtenTTL is how long what a worker wrote is there for detector check, writeEvery how often it writes.
+	// writtenTTL is how long what a worker wrote is there for detector check, writeEvery how often
+	// it writes.
 	writtenTTL = 24 * time.Hour
 	writeEvery = 5 * time.Second
 	// sampleEvery is the least time between two samples in the log.
@@ -51,8 +52,8 @@ type kind struct {
 	reason          rules.Reason
 }
 
-// A Counter counts the events of one worker. It is safe for concurrent use; its memory is bounded by the
-// number of rules and reasons and by maxTypes.
+// A Counter counts the events of one worker. It is safe for concurrent use; its memory is bounded
+// by the number of rules and reasons and by maxTypes.
 type Counter struct {
 	total *prometheus.CounterVec
 	log   *slog.Logger
@@ -105,8 +106,8 @@ func (c *Counter) Note(e *event.Event, rule string, reason rules.Reason) {
 	}
 }
 
-// known is the name under which a type is counted: its own if it looks like one, since producers choose
-// it, and there is room. The caller holds the lock.
+// known is the name under which a type is counted: its own if it looks like one, since producers
+// choose it, and there is room. The caller holds the lock.
 func (c *Counter) known(eventType string) string {
 	if len(eventType) > maxTypeText || strings.ContainsFunc(eventType, oddInType) {
 		return otherType
@@ -120,7 +121,8 @@ func (c *Counter) known(eventType string) string {
 	return strings.Clone(eventType)
 }
 
-// oddInType reports whether r is not a character of an event type such as auth.login.failed or Shop:OrderPaid-v2.
+// oddInType reports whether r is not a character of an event type such as auth.login.failed or
+// Shop:OrderPaid-v2.
 func oddInType(r rune) bool {
 	letterOrDigit := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	return !letterOrDigit && !strings.ContainsRune("._-:/", r)
@@ -187,8 +189,8 @@ func (c *Counter) write(ctx context.Context, client redis.UniversalClient, key s
 	return nil
 }
 
-// Run writes the tallies to key every five seconds until ctx ends, and once more at the end. It ignores
-// errors, since the metric has the counts as well.
+// Run writes the tallies to key every five seconds until ctx ends, and once more at the end. It
+// ignores errors, since the metric has the counts as well.
 func (c *Counter) Run(ctx context.Context, client redis.UniversalClient, key string) {
 	ticks := time.NewTicker(writeEvery)
 	defer ticks.Stop()

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// A Batch groups a list of operations by window, so that a store accesses each window once. Within a
-// window the order of the list is kept.
+// A Batch groups a list of operations by window, so that a store accesses each window once. Within
+// a window the order of the list is kept.
 type Batch struct {
 	Windows []Window
 	ops     []Op
@@ -95,8 +95,8 @@ func (b *Batch) Clears(w Window) (clears []Record, mixed bool) {
 	return clears, mixed
 }
 
-// Tags returns, without duplicates, the tags of the batch's additions to w and of its clears, and 0 if
-// clears of every member are possible.
+// Tags returns, without duplicates, the tags of the batch's additions to w and of its clears, and 0
+// if clears of every member are possible.
 func (b *Batch) Tags(w Window) []uint64 {
 	var tags []uint64
 	if w.Spec.ClearsAll {
@@ -111,8 +111,8 @@ func (b *Batch) Tags(w Window) []uint64 {
 	return tags
 }
 
-// Judge applies the batch's operations on w to the view and writes their counts to counts, which must be
-// as long as the batch's list. It reports whether any of them reached its threshold.
+// Judge applies the batch's operations on w to the view and writes their counts to counts, which
+// must be as long as the batch's list. It reports whether any of them reached its threshold.
 func (b *Batch) Judge(w Window, view *View, counts []Count) (reached bool) {
 	for i := w.first; i >= 0; i = b.next[i] {
 		counts[i] = view.apply(&b.ops[i], b.records[i])

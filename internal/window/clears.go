@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// Clears holds the newest known clear of each tag of a window. The zero value is empty. It is not safe
-// for concurrent use.
+// Clears holds the newest known clear of each tag of a window. The zero value is empty. It is not
+// safe for concurrent use.
 //
-// The number of tags is bounded; the oldest clears are forgotten first. Floor is the time up to which
-// clears may have been forgotten. A member that arrives with a time before Floor, and whose tag has no
-// known clear, is not counted ("spared"), since its clear may be among the forgotten ones. Members that
-// arrived earlier are not affected, so an attacker cannot get failures on other users' accounts spared
-// by logging in to any number of their own accounts.
+// The number of tags is bounded; the oldest clears are forgotten first. Floor is the time up to
+// which clears may have been forgotten. A member that arrives with a time before Floor, and whose
+// tag has no known clear, is not counted ("spared"), since its clear may be among the forgotten
+// ones. Members that arrived earlier are not affected, so an attacker cannot get failures on other
+// users' accounts spared by logging in to any number of their own accounts.
 type Clears struct {
 	byTag map[uint64]int64 // milliseconds; tag 0 is of every member
 	Floor int64            // milliseconds; 0 if nothing was forgotten
@@ -40,8 +40,8 @@ func (c *Clears) UpTo(at int64) Clears {
 	return earlier
 }
 
-// Limit forgets clears before expired and, of the rest, all but the newest limit, ordered by time and
-// tag. It returns how many it forgot because of limit and raises Floor accordingly.
+// Limit forgets clears before expired and, of the rest, all but the newest limit, ordered by time
+// and tag. It returns how many it forgot because of limit and raises Floor accordingly.
 func (c *Clears) Limit(expired int64, limit int) (dropped int) {
 	for tag, at := range c.byTag {
 		if at < expired {

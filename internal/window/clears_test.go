@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// TestClearsAreBounded: of many tags the newest clears are kept, and what was forgotten raises the floor to the newest of it;
-// expired ones go without raising it.
+// TestClearsAreBounded: of many tags the newest clears are kept, and what was forgotten raises the
+// floor to the newest of it; expired ones go without raising it.
 func TestClearsAreBounded(t *testing.T) {
 	t.Parallel()
 	var c Clears

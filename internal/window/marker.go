@@ -2,17 +2,18 @@ package window
 
 import "math/rand/v2"
 
-// A Marker is the first record of a compacted log. It adds no member, and says what the clears were that
-// the compaction removed from the log: they are in the window's Clears, or forgotten.
+// A Marker is the first record of a compacted log. It adds no member, and says what the clears were
+// that the compaction removed from the log: they are in the window's Clears, or forgotten.
 type Marker struct {
-	// Newest is the time of the newest clear that was ever in the log, in milliseconds; 0 if there was none.
+	// Newest is the time of the newest clear that was ever in the log, in milliseconds; 0 if there
+	// was none.
 	Newest int64
 	// Floor is the time up to which clears may have been forgotten; see Clears.Floor.
 	Floor int64
 }
 
-// Append appends the marker, encoded as a Record and made unique by 32 random bits, to b. A log that
-// still starts with it has not been compacted since.
+// Append appends the marker, encoded as a Record and made unique by 32 random bits, to b. A log
+// that still starts with it has not been compacted since.
 func (m Marker) Append(b []byte) []byte {
 	nonce := rand.Uint32()
 	r := Record{

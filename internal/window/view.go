@@ -102,12 +102,12 @@ func (v *View) Compact(b []byte) []byte {
 // Marker returns the marker of a log that is compacted to the view.
 func (v *View) Marker() Marker { return Marker{Newest: v.newest, Floor: v.clears.Floor} }
 
-// Overflowed reports whether members were dropped because of the capacity. If the clear of a kept member
-// is not known, a member that counts may have been dropped instead of it.
+// Overflowed reports whether members were dropped because of the capacity. If the clear of a kept
+// member is not known, a member that counts may have been dropped instead of it.
 func (v *View) Overflowed() bool { return v.overflowed }
 
-// Corrected reports whether the view left out members that the log alone would count. The log should then
-// be compacted to the view.
+// Corrected reports whether the view left out members that the log alone would count. The log
+// should then be compacted to the view.
 func (v *View) Corrected() bool {
 	if v.spared > 0 {
 		return true
@@ -132,8 +132,8 @@ func (v *View) logCovers(r *Record) bool {
 	return false
 }
 
-// Late reports whether an operation added a member that a clear handled before it may remove, although
-// the log no longer has that clear: the member is not newer than every clear.
+// Late reports whether an operation added a member that a clear handled before it may remove,
+// although the log no longer has that clear: the member is not newer than every clear.
 func (v *View) Late() bool { return v.late }
 
 // Spared returns how many operations added nothing because their clear may have been forgotten; see
@@ -145,9 +145,9 @@ func (v *View) spares(r Record) bool {
 	return v.spec.clearable(r.Tag) && r.At <= v.clears.Floor && !v.covers(r) && v.index(r.Member) < 0
 }
 
-// add adds a member and returns its time in the window and whether it counts. A member that a producer
-// sends twice keeps its first time. Only if there is a clear between the two times does the order of
-// arrival decide whether it counts.
+// add adds a member and returns its time in the window and whether it counts. A member that a
+// producer sends twice keeps its first time. Only if there is a clear between the two times does
+// the order of arrival decide whether it counts.
 func (v *View) add(r Record) (at int64, live bool) {
 	if v.covers(r) {
 		v.left = append(v.left, r)

@@ -113,7 +113,8 @@ func TestCompactKeepsTheView(t *testing.T) {
 	}
 }
 
-// TestRecountIgnoresLaterClears: of clears in the log and beside it, those up to the operation's own time count.
+// TestRecountIgnoresLaterClears: of clears in the log and beside it, those up to the operation's
+// own time count.
 func TestRecountIgnoresLaterClears(t *testing.T) {
 	t.Parallel()
 	spec := &Spec{Threshold: 3, Length: time.Minute, Lateness: time.Minute}

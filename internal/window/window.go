@@ -1,15 +1,15 @@
-// Package window implements sliding windows of distinct members whose counts do not depend on how often
-// or in which order entries are delivered.
+// Package window implements sliding windows of distinct members whose counts do not depend on how
+// often or in which order entries are delivered.
 //
-// The state of a window is a log of records. An operation only adds a record, so operations commute and
-// repeating one changes nothing; counts are computed from the records. Members are dropped by capacity
-// (Spec.Capacity) and not by time, so a late entry still counts correctly, memory is bounded, and a
-// count saturates above the threshold.
+// The state of a window is a log of records. An operation only adds a record, so operations commute
+// and repeating one changes nothing; counts are computed from the records. Members are dropped by
+// capacity (Spec.Capacity) and not by time, so a late entry still counts correctly, memory is
+// bounded, and a count saturates above the threshold.
 //
-// A clear removes members, including those that arrive later with an earlier time. The log applies it to
-// members that are already present. In addition each window keeps the newest clear of every tag
-// (Clears), so that a clear is not lost while a member that it removes may still arrive, however many
-// clears of other tags there are.
+// A clear removes members, including those that arrive later with an earlier time. The log applies
+// it to members that are already present. In addition each window keeps the newest clear of every
+// tag (Clears), so that a clear is not lost while a member that it removes may still arrive,
+// however many clears of other tags there are.
 package window
 
 import (
@@ -31,18 +31,18 @@ type Spec struct {
 	Threshold int
 	// Length is the span of time within which members count together.
 	Length time.Duration
-	// Lateness is how late an entry may be handled and still be counted correctly. Claimed entries are
-	// late.
+	// Lateness is how late an entry may be handled and still be counted correctly. Claimed entries
+	// are late.
 	Lateness time.Duration
-	// Latest moves a repeated member to its latest time, for windows of distinct values. Otherwise it
-	// keeps its first time, for windows of events.
+	// Latest moves a repeated member to its latest time, for windows of distinct values. Otherwise
+	// it keeps its first time, for windows of events.
 	Latest bool
 	// MaxClears is the number of tags whose newest clear a window remembers; 0 means
-	// DefaultMaxClears. NeverCleared means that there are no clears, so that the store need not look
-	// for them.
+	// DefaultMaxClears. NeverCleared means that there are no clears, so that the store need not
+	// look for them.
 	MaxClears int
-	// RareTags means that most clears have a tag that no member has in any window of the spec. A store
-	// may skip such clears.
+	// RareTags means that most clears have a tag that no member has in any window of the spec. A
+	// store may skip such clears.
 	RareTags bool
 	// ClearsAll means that there are also clears without a Tag, which remove every member.
 	ClearsAll bool
@@ -100,8 +100,8 @@ func (s *Spec) ID() string {
 type Kind uint8
 
 const (
-	// Add adds Member at Time. Its count is the largest number of members, including this one, within
-	// any span of Length.
+	// Add adds Member at Time. Its count is the largest number of members, including this one,
+	// within any span of Length.
 	Add Kind = iota
 	// Read changes nothing. Its count is the members in (Time-Length, Time].
 	Read
@@ -121,8 +121,8 @@ type Op struct {
 	Time   time.Time // to the millisecond
 	Member string
 	Tag    string
-	// Threshold overrides the Spec's threshold for this operation; 0 means the Spec's. It affects only
-	// Count.Since.
+	// Threshold overrides the Spec's threshold for this operation; 0 means the Spec's. It affects
+	// only Count.Since.
 	Threshold int
 }
 
@@ -130,14 +130,14 @@ type Op struct {
 type Count struct {
 	// Size is the number of members.
 	Size int
-	// Since is the start of the evidence: the time of the oldest of the newest members that together
-	// reach the threshold; zero below the threshold. A match whose evidence starts before its scope was
-	// unblocked does not block the scope again.
+	// Since is the start of the evidence: the time of the oldest of the newest members that
+	// together reach the threshold; zero below the threshold. A match whose evidence starts before
+	// its scope was unblocked does not block the scope again.
 	Since time.Time
 }
 
-// Marginal reports whether c, the result of op, exceeds the threshold by so little that a few clears
-// still to be handled could undo it.
+// Marginal reports whether c, the result of op, exceeds the threshold by so little that a few
+// clears still to be handled could undo it.
 func (op *Op) Marginal(c Count) bool {
 	return op.Kind != Clear && op.Spec.KeepsClears() && !c.Since.IsZero() && c.Size < cmp.Or(op.Threshold, op.Spec.Threshold)+spareCount
 }
@@ -153,14 +153,14 @@ func Sizes(counts []Count) []int {
 
 // A Store stores windows. It is safe for concurrent use.
 //
-// Apply executes operations in order and returns one count for each, as if they were executed one by
-// one. After an error any part of them may have been applied; applying them again is harmless.
-// A count below the threshold of its operation may include members that a clear removes, if the log no
-// longer has the clear; from the threshold on it does not.
+// Apply executes operations in order and returns one count for each, as if they were executed one
+// by one. After an error any part of them may have been applied; applying them again is harmless. A
+// count below the threshold of its operation may include members that a clear removes, if the log
+// no longer has the clear; from the threshold on it does not.
 //
-// Recount returns the current counts of operations that were applied before, and changes nothing. It
-// uses all known members, and clears up to the time of each operation: a later clear does not reduce
-// the count, unless compaction has already removed the members.
+// Recount returns the current counts of operations that were applied before, and changes nothing.
+// It uses all known members, and clears up to the time of each operation: a later clear does not
+// reduce the count, unless compaction has already removed the members.
 type Store interface {
 	Apply(ctx context.Context, ops []Op) ([]Count, error)
 	Recount(ctx context.Context, ops []Op) ([]Count, error)
@@ -182,8 +182,8 @@ const clearMember = ^uint64(0)
 // maxTime is the latest time that a Record can hold, in the year 10889.
 const maxTime = 1<<48 - 1
 
-// record returns what op adds to the log: for a Read, only the time is set, and nothing is added. Only a
-// Marker has the time 0.
+// record returns what op adds to the log: for a Read, only the time is set, and nothing is added.
+// Only a Marker has the time 0.
 func (op *Op) record() Record {
 	r := Record{At: min(max(op.Time.UnixMilli(), 1), maxTime)}
 	switch op.Kind {
@@ -217,8 +217,8 @@ func be64(b string) uint64 {
 	return v | uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
 }
 
-// hash returns 64 bits of SHA-256, so that attackers who choose members cannot make two of them equal.
-// The hash of "" is 0; no other hash is 0 or clearMember.
+// hash returns 64 bits of SHA-256, so that attackers who choose members cannot make two of them
+// equal. The hash of "" is 0; no other hash is 0 or clearMember.
 func hash(s string) uint64 {
 	if s == "" {
 		return 0

@@ -183,8 +183,9 @@ func decodeBlock(raw []byte, metadata bool) (checker.Block, error) {
 	return b, nil
 }
 
-// eachMember calls do with every member of a JSON object, in order; one that is there twice comes twice. Name and value
-// are good until do returns, and the name is as it was written, without the quotes.
+// eachMember calls do with every member of a JSON object, in order; one that is there twice comes
+// twice. Name and value are good until do returns, and the name is as it was written, without the
+// quotes.
 func eachMember(raw []byte, do func(name, value []byte)) error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	switch kind := dec.PeekKind(); kind {

@@ -41,7 +41,8 @@ func ReadPosition(head string) (Position, error) {
 type Change struct {
 	At   Position
 	Prev string // the ID of the entry before; "" for an epoch's first
-	// Scopes are those whose blocks changed. Scopes whose values are hashed in keys are not known and are left out.
+	// Scopes are those whose blocks changed. Scopes whose values are hashed in keys are not known
+	// and are left out.
 	Scopes []checker.Scope
 	All    bool // anything may have changed
 }
@@ -73,7 +74,8 @@ func ReadChange(id string, values map[string]any) (Change, error) {
 }
 
 // Follows reports whether c comes right after p, with nothing in between. Each entry names the one
-// before it: after a failover that lost entries, numbers and times alone may look as if nothing had happened.
+// before it: after a failover that lost entries, numbers and times alone may look as if nothing had
+// happened.
 func (c Change) Follows(p Position) bool {
 	if p.Seq == 0 {
 		return c.At.Seq == 1 && c.Prev == ""

@@ -65,7 +65,8 @@ func TestFollows(t *testing.T) {
 	}
 }
 
-// FuzzChange: what a writer names, a reader reads, unless a hash stands for it; garbage is an error or nothing.
+// FuzzChange: what a writer names, a reader reads, unless a hash stands for it; garbage is an error
+// or nothing.
 func FuzzChange(f *testing.F) {
 	f.Add("user", "42", "1", "E 1 1-0")
 	f.Add("ip", "2001:db8::/64", "x", "")

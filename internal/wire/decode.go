@@ -9,8 +9,9 @@ import (
 	"github.com/wardstream/wardstream/internal/rediskey"
 )
 
-// Limits bound what one entry may hold. What is over a limit is cut or dropped, the event is marked, and the rest
-// counts; only an entry of far more than EntryBytes is malformed. A zero field means its default.
+// Limits bound what one entry may hold. What is over a limit is cut or dropped, the event is
+// marked, and the rest counts; only an entry of far more than EntryBytes is malformed. A zero field
+// means its default.
 type Limits struct {
 	EntryBytes  int // bytes of names and values that are kept; 262,144. Entries of up to four times that are read
 	Attributes  int // attributes, nested ones not counted, nor those that say what happened to whom; 128
@@ -40,8 +41,8 @@ func (l Limits) orDefaults() Limits {
 	return l
 }
 
-// readBytes is the size of the largest entry that is read: a string in it that is far too long is cut, and must not hide
-// the rest.
+// readBytes is the size of the largest entry that is read: a string in it that is far too long is
+// cut, and must not hide the rest.
 func (l Limits) readBytes() int { return max(l.EntryBytes, min(4*l.EntryBytes, 16<<20)) }
 
 // A ScopeSpec is a scope that the operator added: its value is the first of
@@ -67,12 +68,15 @@ type DecoderOptions struct {
 	// IPv6Prefix makes one scope of all addresses with these many bits in
 	// common; 0 and 128 keep addresses apart.
 	IPv6Prefix int
-	// IPv6Port says what the last group of 2001:db8::7:9985 is, which may be part of the address or a port.
+	// IPv6Port says what the last group of 2001:db8::7:9985 is, which may be part of the address or
+	// a port.
 	IPv6Port IPv6Port
 	// OwnTime takes an event's time from its own timestamp instead of from the entry ID. An event
-	// whose timestamp can't be read is malformed then; one without keeps the entry's time, marked Untimed.
+	// whose timestamp can't be read is malformed then; one without keeps the entry's time, marked
+	// Untimed.
 	OwnTime bool
-	// Placeholders are texts that are neither a scope's value nor an event_id; nil means [event.DefaultPlaceholders].
+	// Placeholders are texts that are neither a scope's value nor an event_id; nil means
+	// [event.DefaultPlaceholders].
 	Placeholders []string
 	// Comparisons are what rules compare.
 	Comparisons []Comparison

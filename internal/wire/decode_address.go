@@ -8,8 +8,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is where that is ambiguous: all of it may be the address, or
-// 9985 the port of 2001:db8::7, by a producer that writes no brackets.
+// IPv6Port says what the last group of an address such as 2001:db8::7:9985 is where that is
+// ambiguous: all of it may be the address, or 9985 the port of 2001:db8::7, by a producer that
+// writes no brackets.
 type IPv6Port string
 
 // What the last group may be.
@@ -19,8 +20,9 @@ const (
 	PortAlways  IPv6Port = "port"    // producers send a port with every address
 )
 
-// address reads the text of source.address. What a serialiser adds around an address is taken off: quotes, /32 and /128, a port
-// without brackets. What may mean several addresses (a list of different ones, a range, a name) is not an address.
+// address reads the text of source.address. What a serialiser adds around an address is taken off:
+// quotes, /32 and /128, a port without brackets. What may mean several addresses (a list of
+// different ones, a range, a name) is not an address.
 func (d *Decoder) address(text string) (netip.Addr, bool) {
 	if addr, ok := checker.ParseAddr(text); ok {
 		return d.unlessPort(text, addr)
@@ -57,7 +59,8 @@ func (d *Decoder) repeatedAddress(text string) (one netip.Addr, ok bool) {
 // maxAddressList is the longest list of addresses that is read, in bytes.
 const maxAddressList = 1024
 
-// barePort reads an IPv6 address with a port and no brackets, where the port can't be part of the address.
+// barePort reads an IPv6 address with a port and no brackets, where the port can't be part of the
+// address.
 func barePort(text string) (netip.Addr, bool) {
 	i := strings.LastIndexByte(text, ':')
 	if i < 0 || !isPort(text[i+1:]) {
@@ -70,8 +73,8 @@ func barePort(text string) (netip.Addr, bool) {
 // isPort reports whether s is a port.
 func isPort(s string) bool { return isDigits(s) && len(s) <= 5 && (len(s) < 5 || s <= "65535") }
 
-// unlessPort returns addr, which text is, unless the last group of text may as well be a port. Ports of clients have four digits
-// or five, and five are not a group.
+// unlessPort returns addr, which text is, unless the last group of text may as well be a port.
+// Ports of clients have four digits or five, and five are not a group.
 func (d *Decoder) unlessPort(text string, addr netip.Addr) (netip.Addr, bool) {
 	if d.opts.IPv6Port == PortNever || !addr.Is6() || strings.IndexByte(text, '[') >= 0 {
 		return addr, true

@@ -6,7 +6,8 @@ import (
 	"github.com/wardstream/wardstream/internal/wire"
 )
 
-// TestDecodeAddresses: what stands in source.address, and the ip scope that it makes; "" is none, and the attribute is still there.
+// TestDecodeAddresses: what stands in source.address, and the ip scope that it makes; "" is none,
+// and the attribute is still there.
 func TestDecodeAddresses(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -63,7 +64,8 @@ func TestDecodePortsWithoutBrackets(t *testing.T) {
 	}
 }
 
-// TestDecodeAddressConflict: an event that names its client twice says so where the addresses differ; source.address counts.
+// TestDecodeAddressConflict: an event that names its client twice says so where the addresses
+// differ; source.address counts.
 func TestDecodeAddressConflict(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -93,7 +95,8 @@ func TestDecodeAddressConflict(t *testing.T) {
 	}
 }
 
-// TestDecodePlaceholders: what stands for the lack of a value is not a scope, under no name, and no ID of an event.
+// TestDecodePlaceholders: what stands for the lack of a value is not a scope, under no name, and no
+// ID of an event.
 func TestDecodePlaceholders(t *testing.T) {
 	t.Parallel()
 	tenant := wire.DecoderOptions{Scopes: []wire.ScopeSpec{{Name: "tenant", Attributes: []string{"tenant.id", "org"}}}}
@@ -137,7 +140,8 @@ func TestDecodePlaceholders(t *testing.T) {
 	}
 }
 
-// TestDecodeTextThatLooksLikeJSONStaysText: what a client may choose to be called is text, in a flat entry too.
+// TestDecodeTextThatLooksLikeJSONStaysText: what a client may choose to be called is text, in a
+// flat entry too.
 func TestDecodeTextThatLooksLikeJSONStaysText(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{`{"a":1}`, `["eve"]`, `[1]`, `{}`} {
@@ -167,7 +171,8 @@ func TestDecodeQuotedValues(t *testing.T) {
 	}
 }
 
-// TestDecodeSerialisedDocumentsEqualObjects: a body says the same as an object and as the object's text, however often that was serialised.
+// TestDecodeSerialisedDocumentsEqualObjects: a body says the same as an object and as the object's
+// text, however often that was serialised.
 func TestDecodeSerialisedDocumentsEqualObjects(t *testing.T) {
 	t.Parallel()
 	for name, fields := range map[string][]string{

@@ -8,7 +8,8 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// readBatch reads the one log record of an OTLP/JSON export request in place of the request. A document that has a type is left alone.
+// readBatch reads the one log record of an OTLP/JSON export request in place of the request. A
+// document that has a type is left alone.
 func (s *scratch) readBatch(text string) error {
 	var m wellKnown
 	m.find(s.attrs)

@@ -72,8 +72,8 @@ func bombs() map[string]bomb {
 	}
 }
 
-// TestDecodeMemoryIsBounded: whatever an entry holds, reading it costs memory in proportion to its size, and no more, and what is over a
-// limit says which. BenchmarkBombs has the time.
+// TestDecodeMemoryIsBounded: whatever an entry holds, reading it costs memory in proportion to its
+// size, and no more, and what is over a limit says which. BenchmarkBombs has the time.
 func TestDecodeMemoryIsBounded(t *testing.T) { //nolint:paralleltest // it looks at what the process allocates
 	limits := wire.DefaultLimits()
 	const perByte, fixed = 40, 1 << 20 // some more under the race detector

@@ -9,8 +9,9 @@ import (
 	"github.com/wardstream/wardstream/pkg/checker"
 )
 
-// polish cleans and cuts the text of an event whose scopes are known: bytes that are not UTF-8, and NULs, become U+FFFD, and
-// what is longer than the limit is cut. An event of which anything was changed or dropped is marked.
+// polish cleans and cuts the text of an event whose scopes are known: bytes that are not UTF-8, and
+// NULs, become U+FFFD, and what is longer than the limit is cut. An event of which anything was
+// changed or dropped is marked.
 func (s *scratch) polish(e *event.Event) {
 	if s.dirty {
 		s.polishAttributes(e)
@@ -90,8 +91,8 @@ func quoteOf(text string) byte {
 	return 0
 }
 
-// unquote undoes what a serialiser did that quotes every value: where the event type is quoted, all text that is so is meant
-// to be what is in the quotes.
+// unquote undoes what a serialiser did that quotes every value: where the event type is quoted, all
+// text that is so is meant to be what is in the quotes.
 func (s *scratch) unquote() {
 	if !s.quoted {
 		return

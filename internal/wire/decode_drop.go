@@ -8,8 +8,8 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// allowance is how many values each attribute may have although the entry has more than its limit already: what a client has
-// an application publish first must not hide what comes after it.
+// allowance is how many values each attribute may have although the entry has more than its limit
+// already: what a client has an application publish first must not hide what comes after it.
 const allowance = 16
 
 // admit counts one more value of a size in bytes and reports whether it is kept.
@@ -30,8 +30,9 @@ func (s *scratch) admit(size int) bool {
 // full reports whether as many bytes are kept as may be.
 func (s *scratch) full() bool { return s.size > s.limits.EntryBytes }
 
-// keep reports whether an attribute of this name or path is kept whatever the limits: a bounded number of names says what
-// happened to whom, or is what rules compare, or is an object around such a one.
+// keep reports whether an attribute of this name or path is kept whatever the limits: a bounded
+// number of names says what happened to whom, or is what rules compare, or is an object around such
+// a one.
 func (s *scratch) keep(name string) bool {
 	switch name {
 	case "event_type", "event_name", "eventName", "event.name", "otel.event.name", "event_id", "event", "timestamp", "time_unix_nano", "timeUnixNano",
@@ -52,7 +53,8 @@ func (s *scratch) keep(name string) bool {
 // deepest is a depth at which no value is kept any more.
 func (s *scratch) deepest() int { return (s.limits.Depth + 2) * (otlpDepth + 1) }
 
-// deciding returns the attributes that must not be ambiguous, and for events of which types; nil stands for all types.
+// deciding returns the attributes that must not be ambiguous, and for events of which types; nil
+// stands for all types.
 func deciding(o DecoderOptions) map[string][]string {
 	out := map[string][]string{}
 	for _, name := range slices.Concat(event.ScopeNames(), []string{"event_type", "event_name", "eventName", "event_id"}) {
@@ -76,7 +78,8 @@ func deciding(o DecoderOptions) map[string][]string {
 	return out
 }
 
-// A conflict is an attribute that has two values, and the event types for which that matters; nil: all.
+// A conflict is an attribute that has two values, and the event types for which that matters; nil:
+// all.
 type conflict struct {
 	name  string
 	types []string
@@ -112,8 +115,8 @@ func (s *scratch) clash(name string, types []string) {
 	}
 }
 
-// ambiguity is the error of an event of this type in which an attribute that decides has two values: which of them
-// counts differs between parsers, and that is a way past rules.
+// ambiguity is the error of an event of this type in which an attribute that decides has two
+// values: which of them counts differs between parsers, and that is a way past rules.
 func (s *scratch) ambiguity(eventType string) error {
 	found := ""
 	for _, c := range s.conflicts {

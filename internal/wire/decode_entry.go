@@ -55,8 +55,8 @@ func (s *scratch) restart() {
 
 // document returns the index of the value that is the whole event as JSON and its text, or
 // -1 if the entry is flat. The field "event" that holds an object always is the
-// event. "data" and "payload", or else "body", "message" and "value", hold other things too, such as what a client
-// sent: they are the event only if it is one of them alone and the entry has no
+// event. "data" and "payload", or else "body", "message" and "value", hold other things too, such
+// as what a client sent: they are the event only if it is one of them alone and the entry has no
 // event_type or event_name of its own, so that a client's payload cannot pass for attributes.
 func document(fields []string) (at int, text string) {
 	typed := false
@@ -95,8 +95,8 @@ func document(fields []string) (at int, text string) {
 	return -1, ""
 }
 
-// objectText returns the text of a value that is a JSON object by its beginning, or JSON text that holds one as a string, as
-// is written by producers that serialise twice.
+// objectText returns the text of a value that is a JSON object by its beginning, or JSON text that
+// holds one as a string, as is written by producers that serialise twice.
 func objectText(text string) (string, bool) {
 	for range maxQuoting {
 		text = strings.TrimPrefix(text, byteOrderMark)
@@ -198,7 +198,8 @@ func (s *scratch) fieldAttr(name, text string) event.Attr {
 	return event.TextAttr(name, s.text(text))
 }
 
-// embedded reads the JSON value that the attribute name holds as text. It reports false, and leaves no trace, where it is not JSON.
+// embedded reads the JSON value that the attribute name holds as text. It reports false, and leaves
+// no trace, where it is not JSON.
 func (s *scratch) embedded(name, text string) (v any, ok bool) {
 	if len(text) > s.limits.EntryBytes {
 		return nil, false
@@ -232,7 +233,8 @@ func (s *scratch) embedded(name, text string) (v any, ok bool) {
 	return v, true
 }
 
-// serialised reads the document that an attribute, or its member body, holds as text: it says the same as if it were there itself.
+// serialised reads the document that an attribute, or its member body, holds as text: it says the
+// same as if it were there itself.
 func (s *scratch) serialised(a *event.Attr) {
 	switch v := a.Any().(type) {
 	case string:
@@ -269,7 +271,8 @@ func (s *scratch) text(v string) string {
 	return v
 }
 
-// add appends an attribute whose name is known to be new. What is over a limit is dropped, unless it says what happened to whom.
+// add appends an attribute whose name is known to be new. What is over a limit is dropped, unless
+// it says what happened to whom.
 func (s *scratch) add(to *[]event.Attr, a *event.Attr) {
 	name := a.Name
 	if len(name) > s.limits.StringBytes || (len(*to) >= s.limits.Attributes || s.full()) && !s.keep(name) {

@@ -7,8 +7,8 @@ import (
 	"github.com/wardstream/wardstream/internal/event"
 )
 
-// explain is the error of a flat entry without a type in which a field was meant to be the event and can't be; nil where
-// there is none.
+// explain is the error of a flat entry without a type in which a field was meant to be the event
+// and can't be; nil where there is none.
 func explain(fields []string) error {
 	for i := 0; i+1 < len(fields); i += 2 {
 		switch fields[i] {

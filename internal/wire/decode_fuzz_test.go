@@ -68,7 +68,8 @@ func fuzzDecode(t *testing.T, fields []string) {
 	checkEvent(t, &e, limits)
 }
 
-// alwaysKept is how many attributes are kept besides: the well-known ones, and wardstream.truncated.
+// alwaysKept is how many attributes are kept besides: the well-known ones, and
+// wardstream.truncated.
 const alwaysKept = 60
 
 // aliases is how many canonical attributes can be added to those published.

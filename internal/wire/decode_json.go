@@ -14,10 +14,9 @@ import (
 // tokens reads JSON tokens from a string. Strings without escapes and numbers
 // are parts of that string, nothing is copied.
 //
-// jsontext checks the grammar to the letter and keeps no tree, so depth and size
-// are bounded by the caller. It is configured to let duplicate names
-// pass because they are looked for here, and bytes that are not UTF-8 because they are cleaned once it is known who
-// they stand for.
+// jsontext checks the grammar to the letter and keeps no tree, so depth and size are bounded by the
+// caller. It is configured to let duplicate names pass because they are looked for here, and bytes
+// that are not UTF-8 because they are cleaned once it is known who they stand for.
 type tokens struct {
 	src   string
 	buf   bytes.Buffer
@@ -102,7 +101,8 @@ func (t *tokens) end() error {
 	return nil
 }
 
-// str returns the value of tok, the string just read, as it was meant: with bytes that are not text, if it has any.
+// str returns the value of tok, the string just read, as it was meant: with bytes that are not
+// text, if it has any.
 func (s *scratch) str(tok jsontext.Token) string {
 	raw := s.json.raw()
 	if strings.IndexByte(raw, '\\') < 0 {
@@ -116,7 +116,8 @@ func (s *scratch) str(tok jsontext.Token) string {
 	return s.text(text)
 }
 
-// value reads a value in which at most depth objects and lists may lie within one another. It reports false for one that is dropped.
+// value reads a value in which at most depth objects and lists may lie within one another. It
+// reports false for one that is dropped.
 func (s *scratch) value(depth int) (v any, kept bool, err error) {
 	var a event.Attr
 	kept, err = s.attr(&a, depth)

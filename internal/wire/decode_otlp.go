@@ -31,8 +31,8 @@ func (s *scratch) pairs() error {
 	}
 }
 
-// otlpAttributes adds s.otlp, a list of {"key": …, "value": …}, to s.inner. A pair that can't be read is dropped, unless it
-// decides or there is no other.
+// otlpAttributes adds s.otlp, a list of {"key": …, "value": …}, to s.inner. A pair that can't be
+// read is dropped, unless it decides or there is no other.
 func (s *scratch) otlpAttributes() error {
 	read := 0
 	for _, item := range s.otlp {
@@ -64,8 +64,9 @@ func keyValuePair(item any) (key string, value any, ok bool) {
 	return key, m["value"], ok
 }
 
-// anyValue is the value that an OTLP AnyValue stands for, nested in at most depth objects
-// and lists. A scalar that is not wrapped stands for itself. path is where the value is. It reports false for what is none, or too deep.
+// anyValue is the value that an OTLP AnyValue stands for, nested in at most depth objects and
+// lists. A scalar that is not wrapped stands for itself. path is where the value is. It reports
+// false for what is none, or too deep.
 func (s *scratch) anyValue(path string, v any, depth int) (any, bool) {
 	m, ok := v.(map[string]any)
 	if !ok {

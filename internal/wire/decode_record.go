@@ -222,7 +222,8 @@ func (s *scratch) splitNulls() {
 	s.attrs = kept
 }
 
-// pruned returns v without the objects and lists that lie more than depth deep in one another. It reports false if nothing is left.
+// pruned returns v without the objects and lists that lie more than depth deep in one another. It
+// reports false if nothing is left.
 func (s *scratch) pruned(v any, depth int) (any, bool) {
 	switch v := v.(type) {
 	case map[string]any:

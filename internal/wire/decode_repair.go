@@ -7,9 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// repair returns JSON text in which what serialisers write although it is not JSON is written right: control characters within
-// strings, escapes such as \x41, and the numbers NaN and Infinity, which become strings. Clients choose such text, and what they
-// choose must not make an event unreadable. changed is false where there is nothing of the kind.
+// repair returns JSON text in which what serialisers write although it is not JSON is written
+// right: control characters within strings, escapes such as \x41, and the numbers NaN and Infinity,
+// which become strings. Clients choose such text, and what they choose must not make an event
+// unreadable. changed is false where there is nothing of the kind.
 func repair(text string) (fixed string, changed bool) {
 	var out strings.Builder
 	out.Grow(len(text) + grown(text))
@@ -76,8 +77,8 @@ func bareWord(text string) string {
 	return ""
 }
 
-// escapeOf returns what to write for the escape whose backslash stands before text, and how long it is after the backslash; 0 for what
-// is not an escape.
+// escapeOf returns what to write for the escape whose backslash stands before text, and how long it
+// is after the backslash; 0 for what is not an escape.
 func escapeOf(text string) (escape string, n int) {
 	switch text[0] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -99,8 +100,9 @@ func hexByte(c byte) string {
 	return string([]byte{digits[c>>4], digits[c&15]})
 }
 
-// unescape returns the bytes that the inside of a JSON string stands for. Surrogates that are not paired are written as if they were
-// characters, so that two strings are the same only if they were meant to be.
+// unescape returns the bytes that the inside of a JSON string stands for. Surrogates that are not
+// paired are written as if they were characters, so that two strings are the same only if they were
+// meant to be.
 func unescape(raw string) string {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -154,8 +156,8 @@ func appendRune(out []byte, r rune) []byte {
 	return append(out, 0xe0|byte(r>>12), 0x80|byte(r>>6)&0x3f, 0x80|byte(r)&0x3f) //nolint:gosec // parts of 16 bits
 }
 
-// flatten returns JSON text in which objects and lists that lie more than depth within one another are null. What is
-// not well-formed stays so, unless it is left out.
+// flatten returns JSON text in which objects and lists that lie more than depth within one another
+// are null. What is not well-formed stays so, unless it is left out.
 func flatten(text string, depth int) string {
 	var out strings.Builder
 	inString, level, from := false, 0, 0
@@ -183,7 +185,8 @@ func flatten(text string, depth int) string {
 	return out.String()
 }
 
-// shortNumber returns a JSON number of at most limit bytes that is as large as raw, but for digits that no rule can ask for.
+// shortNumber returns a JSON number of at most limit bytes that is as large as raw, but for digits
+// that no rule can ask for.
 func shortNumber(raw string, limit int) string {
 	if len(raw) <= limit {
 		return raw
@@ -210,7 +213,8 @@ func shortNumber(raw string, limit int) string {
 	return sign + digits + "e" + strconv.FormatInt(exp, 10)
 }
 
-// parseExponent reads an exponent; one that is out of all proportion is taken for a very large or small one.
+// parseExponent reads an exponent; one that is out of all proportion is taken for a very large or
+// small one.
 func parseExponent(text string) int64 {
 	if text == "" {
 		return 0

@@ -17,8 +17,9 @@ func otlpNest(n int) string {
 	return strings.Repeat(`{"arrayValue":{"values":[`, n-1) + `{"arrayValue":{"values":[]}}` + strings.Repeat(`]}}`, n-1)
 }
 
-// TestDecodeMalformedPartKeepsEvent: whatever is wrong with a part that does not decide, the event counts, with its address,
-// and says that something is not as it was published; and what is right is not marked.
+// TestDecodeMalformedPartKeepsEvent: whatever is wrong with a part that does not decide, the event
+// counts, with its address, and says that something is not as it was published; and what is right
+// is not marked.
 func TestDecodeMalformedPartKeepsEvent(t *testing.T) {
 	t.Parallel()
 	const doc = `{"event_type":"x","source.address":"192.0.2.1",`
@@ -127,8 +128,8 @@ func TestDecodeMalformedPartKeepsEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsWellKnownAttributes: however much an entry holds, and wherever they stand in it, the attributes that say what happened to whom
-// are kept, and the others up to the limit.
+// TestDecodeKeepsWellKnownAttributes: however much an entry holds, and wherever they stand in it,
+// the attributes that say what happened to whom are kept, and the others up to the limit.
 func TestDecodeKeepsWellKnownAttributes(t *testing.T) {
 	t.Parallel()
 	last := []string{"event_type", "x", "source.address", "192.0.2.1", "user.id", "7", "session_id", "s", "tenant", "t", "amount", "5", "event_id", "e"}
@@ -192,8 +193,8 @@ func TestDecodeKeepsWellKnownAttributes(t *testing.T) {
 	}
 }
 
-// TestDecodeAmbiguousComparison: an attribute that a rule compares for this type of event must have one value, and may have
-// two for others.
+// TestDecodeAmbiguousComparison: an attribute that a rule compares for this type of event must have
+// one value, and may have two for others.
 func TestDecodeAmbiguousComparison(t *testing.T) {
 	t.Parallel()
 	o := wire.DecoderOptions{Comparisons: []wire.Comparison{{Type: "pay", Attribute: "request.body.amount"}, {Attribute: "flag"}}}
@@ -230,8 +231,9 @@ func TestDecodeRepeatedHeaderIsAList(t *testing.T) {
 	}
 }
 
-// TestDecodeReplacedScopesStayDistinct: what has to be replaced or cut in a scope's value, or in an event's ID, makes no two of them
-// one, and none of them another that is what it looks like; however it is written, it is one.
+// TestDecodeReplacedScopesStayDistinct: what has to be replaced or cut in a scope's value, or in an
+// event's ID, makes no two of them one, and none of them another that is what it looks like;
+// however it is written, it is one.
 func TestDecodeReplacedScopesStayDistinct(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
@@ -300,7 +302,8 @@ func TestDecodeLongText(t *testing.T) {
 	}
 }
 
-// TestDecodeLongNumbers: a number of any length is as large as it was, in no more text than is kept of a string.
+// TestDecodeLongNumbers: a number of any length is as large as it was, in no more text than is kept
+// of a string.
 func TestDecodeLongNumbers(t *testing.T) {
 	t.Parallel()
 	o := wire.DecoderOptions{Limits: wire.Limits{StringBytes: 64}}

@@ -63,9 +63,9 @@ func (m *wellKnown) date(e *event.Event) error {
 	return nil
 }
 
-// ownTime reads an event's own timestamp: a date and time, which is in UTC unless it has an offset, or a count
-// since 1970, in nanoseconds by contract; the smaller counts that
-// seconds, milliseconds and microseconds make of the years 1973 to 5138 are distinguished by their size.
+// ownTime reads an event's own timestamp: a date and time, which is in UTC unless it has an offset,
+// or a count since 1970, in nanoseconds by contract; the smaller counts that seconds, milliseconds
+// and microseconds make of the years 1973 to 5138 are distinguished by their size.
 func ownTime(v any) (time.Time, bool) {
 	text, ok := event.Text(v)
 	if !ok {

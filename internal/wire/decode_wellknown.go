@@ -17,7 +17,8 @@ type wellKnown struct {
 	documents                               [documents]int // 1 + their places
 }
 
-// documents is how many attributes hold a document of a client's, or a list, which may be serialised by itself.
+// documents is how many attributes hold a document of a client's, or a list, which may be
+// serialised by itself.
 const documents = 4
 
 // find looks all of them up in one pass.
@@ -69,8 +70,8 @@ func (m *wellKnown) find(attrs []event.Attr) {
 	}
 }
 
-// eventType is event_type, else event_name, else the attribute in which OpenTelemetry has put names: trimmed. A number or boolean is taken by
-// its text, what is blank counts as absent.
+// eventType is event_type, else event_name, else the attribute in which OpenTelemetry has put
+// names: trimmed. A number or boolean is taken by its text, what is blank counts as absent.
 func (m *wellKnown) eventType(e *event.Event) string {
 	for _, a := range [...]*event.Attr{m.typ, m.name, m.camelName, m.dotName, m.otelName} {
 		if text, ok := a.Scalar(); ok {
@@ -87,7 +88,8 @@ func (m *wellKnown) eventType(e *event.Event) string {
 	return ""
 }
 
-// trimmedType takes off what is around a type: blanks, the end of a line, the end of a C string, a byte order mark.
+// trimmedType takes off what is around a type: blanks, the end of a line, the end of a C string, a
+// byte order mark.
 func trimmedType(text string) string {
 	if n := len(text); n > 0 && isGraphic(text[0]) && isGraphic(text[n-1]) {
 		return text
@@ -156,7 +158,8 @@ func (d *Decoder) scope(typ, text string) (checker.Scope, bool) {
 	return checker.NewScope(typ, text)
 }
 
-// namesID reports whether an attribute holds IDs by its name, such as tenant.id, tenant_id and tenantId.
+// namesID reports whether an attribute holds IDs by its name, such as tenant.id, tenant_id and
+// tenantId.
 func namesID(name string) bool {
 	rest, ok := strings.CutSuffix(strings.ToLower(name), "id")
 	return ok && (rest == "" || strings.HasSuffix(rest, ".") || strings.HasSuffix(rest, "_") || strings.HasSuffix(rest, "-") || strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID"))

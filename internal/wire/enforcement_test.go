@@ -56,7 +56,8 @@ func TestEnforcementGolden(t *testing.T) {
 	golden(t, "enforcement.golden.jsonl", lines)
 }
 
-// TestEnforcementDocumentationExample: the event that docs/reference/enforcement-events.md shows is what is published for a block of 300 s.
+// TestEnforcementDocumentationExample: the event that docs/reference/enforcement-events.md shows is
+// what is published for a block of 300 s.
 func TestEnforcementDocumentationExample(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/reference/enforcement-events.md")

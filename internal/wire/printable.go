@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// PrintableJSON returns encoded JSON with everything escaped that a terminal would not show as it is, such as control
-// characters past ASCII and direction marks: a client may have chosen the text to attack the terminal of
-// its reader. JSON does not escape those by itself, and the value is the same either way. It may return raw
-// itself.
+// PrintableJSON returns encoded JSON with everything escaped that a terminal would not show as it
+// is, such as control characters past ASCII and direction marks: a client may have chosen the text
+// to attack the terminal of its reader. JSON does not escape those by itself, and the value is the
+// same either way. It may return raw itself.
 func PrintableJSON(raw []byte) []byte {
 	start := 0
 	for start < len(raw) && raw[start] < 0x7f {

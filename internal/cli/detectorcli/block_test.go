@@ -9,7 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/cli"
 )
 
-// commandLine runs the detector's command line in this process, with nothing in its environment but env.
+// commandLine runs the detector's command line in this process, with nothing in its environment but
+// env.
 func commandLine(ctx context.Context, env []string, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	app := cli.App{Args: args, Stdout: &out, Stderr: &errs, Environ: env, Version: "v1.2.3"}
@@ -20,8 +21,8 @@ func commandLine(ctx context.Context, env []string, args ...string) (code int, s
 // nowhere is the environment of a command whose stores don't answer.
 func nowhere() []string { return []string{"WARDSTREAM_REDIS_URL=redis://127.0.0.1:1"} }
 
-// TestBlockOfManyNeedsYes: what hits people who have nothing to do with it is asked for twice, before any store is asked.
-// With --yes the command goes on to the stores.
+// TestBlockOfManyNeedsYes: what hits people who have nothing to do with it is asked for twice,
+// before any store is asked. With --yes the command goes on to the stores.
 func TestBlockOfManyNeedsYes(t *testing.T) {
 	t.Parallel()
 	const permanent, wide = "a permanent block of an ip also blocks", "is a very wide range"

@@ -1,4 +1,5 @@
-// Package detectorcli is the command line of the detector: its commands, their flags, and what each answers.
+// Package detectorcli is the command line of the detector: its commands, their flags, and what each
+// answers.
 package detectorcli
 
 import (
@@ -16,9 +17,9 @@ type app struct {
 	kill context.Context // ends the worker at once
 }
 
-// Main runs the command that the arguments name until it is done or ctx ends, and returns the exit code: 0, 1
-// for a negative answer, 2 for an error. The worker finishes what it has in flight when ctx ends, and stops at
-// once when kill ends.
+// Main runs the command that the arguments name until it is done or ctx ends, and returns the exit
+// code: 0, 1 for a negative answer, 2 for an error. The worker finishes what it has in flight when
+// ctx ends, and stops at once when kill ends.
 func Main(ctx, kill context.Context, a cli.App) int {
 	a.Name, a.Synonyms = "detector", synonyms()
 	return a.Execute(ctx, app{a, kill}.root())

@@ -10,12 +10,12 @@ import (
 	"github.com/wardstream/wardstream/internal/operator"
 )
 
-// A completer completes what is typed at a shell. Of a configuration that can't be read it knows the defaults: a mistake
-// in it is reported when the command runs.
+// A completer completes what is typed at a shell. Of a configuration that can't be read it knows
+// the defaults: a mistake in it is reported when the command runs.
 type completer func(cfg *config.Config) []string
 
-// complete has the shell offer, for each argument in turn, what one of these knows; for further arguments nothing, and never
-// the files of the working directory.
+// complete has the shell offer, for each argument in turn, what one of these knows; for further
+// arguments nothing, and never the files of the working directory.
 func (a app) complete(cmd *cobra.Command, arguments ...completer) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= len(arguments) {
@@ -25,7 +25,8 @@ func (a app) complete(cmd *cobra.Command, arguments ...completer) {
 	}
 }
 
-// completeAll is complete for a command that takes any number of one kind of argument; those that are there aren't offered again.
+// completeAll is complete for a command that takes any number of one kind of argument; those that
+// are there aren't offered again.
 func (a app) completeAll(cmd *cobra.Command, arguments completer) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		left := slices.DeleteFunc(arguments(a.known(cmd)), func(word string) bool { return slices.Contains(args, word) })
@@ -55,7 +56,8 @@ func (a app) known(cmd *cobra.Command) *config.Config {
 	return cfg
 }
 
-// addCompletionCommand adds cobra's command that prints a script for a shell, with our answer to mistyped ones.
+// addCompletionCommand adds cobra's command that prints a script for a shell, with our answer to
+// mistyped ones.
 func (a app) addCompletionCommand(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

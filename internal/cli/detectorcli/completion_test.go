@@ -11,7 +11,8 @@ import (
 	"github.com/wardstream/wardstream/internal/config"
 )
 
-// completions returns what a shell is offered at the end of a line, without descriptions, and the directive for it.
+// completions returns what a shell is offered at the end of a line, without descriptions, and the
+// directive for it.
 func completions(t *testing.T, args ...string) (offered []string, directive string) {
 	t.Helper()
 	code, stdout, stderr := commandLine(t.Context(), nil, append([]string{"__completeNoDesc"}, args...)...)
@@ -24,8 +25,8 @@ func completions(t *testing.T, args ...string) (offered []string, directive stri
 
 const noFiles = ":4"
 
-// TestCompletion: commands, flags, types of scopes, rules and the values of flags are offered, as the configuration that the
-// line names has them; where nothing is known no files are offered.
+// TestCompletion: commands, flags, types of scopes, rules and the values of flags are offered, as
+// the configuration that the line names has them; where nothing is known no files are offered.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "detector.yaml")

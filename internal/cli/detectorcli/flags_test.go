@@ -22,11 +22,12 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// A probe shows that a command reads a flag: after the same arguments, the two ends of the line have different outcomes.
+// A probe shows that a command reads a flag: after the same arguments, the two ends of the line
+// have different outcomes.
 type probe struct{ args, one, other string }
 
-// TestEveryFlagShownIsRead goes through every command and every flag in its help. A flag that changes nothing
-// must not be there: declare it only in commands that read it.
+// TestEveryFlagShownIsRead goes through every command and every flag in its help. A flag that
+// changes nothing must not be there: declare it only in commands that read it.
 func TestEveryFlagShownIsRead(t *testing.T) {
 	t.Parallel()
 	all := probes(fixture(t))
@@ -56,7 +57,8 @@ func TestEveryFlagShownIsRead(t *testing.T) {
 	})
 }
 
-// readsAll reports whether the command passes the whole configuration to a worker, which logs what it got.
+// readsAll reports whether the command passes the whole configuration to a worker, which logs what
+// it got.
 func readsAll(line string) bool { return line == "" || line == "run" }
 
 func settingOf(flag string) bool { return len(pick(flag)) == 1 }

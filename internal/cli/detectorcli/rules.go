@@ -212,7 +212,8 @@ func (v ruleView) action(mode string) string {
 	return text
 }
 
-// shown returns a parameter in one line. A selection is written as it may stand in the configuration.
+// shown returns a parameter in one line. A selection is written as it may stand in the
+// configuration.
 func shown(parameter any) string {
 	switch parameter.(type) {
 	case map[string]any, []any:

@@ -75,7 +75,8 @@ func (a app) run(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// ignoreHangups keeps SIGHUP from ending the process, and says so each time. The function it returns ends that.
+// ignoreHangups keeps SIGHUP from ending the process, and says so each time. The function it
+// returns ends that.
 func ignoreHangups(ctx context.Context, log *slog.Logger) (stop func()) {
 	hangups, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(hangups, syscall.SIGHUP)

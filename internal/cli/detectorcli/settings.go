@@ -49,8 +49,8 @@ func blockSettings() []setting { return pick("redis-url", "postgres-url", "key-p
 // letterSettings are what commands about dead letters read.
 func letterSettings() []setting { return pick("redis-url", "streams") }
 
-// configured makes a command of what it does with a configuration. It gets --config and the flags of the
-// settings that it reads.
+// configured makes a command of what it does with a configuration. It gets --config and the flags
+// of the settings that it reads.
 func (a app) configured(cmd *cobra.Command, reads []setting, do func(ctx context.Context, cfg *config.Config, args []string) error) *cobra.Command {
 	flags := cmd.Flags()
 	flags.String("config", "", "YAML file of the configuration (default: "+config.DefaultFile+", if it is there)")
@@ -106,7 +106,8 @@ func withReader(ctx context.Context, cfg *config.Config, timeout time.Duration, 
 	})
 }
 
-// withStores opens the stores, makes sure that Redis answers, and calls do, which ends after the timeout.
+// withStores opens the stores, makes sure that Redis answers, and calls do, which ends after the
+// timeout.
 func withStores(ctx context.Context, cfg *config.Config, timeout time.Duration, do func(ctx context.Context, s *backends.Stores) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -44,7 +44,8 @@ func control(t *testing.T, f *os.File, request uintptr, value unsafe.Pointer) {
 	}
 }
 
-// onTerminal runs a command whose standard output is a terminal of so many columns, and returns its lines.
+// onTerminal runs a command whose standard output is a terminal of so many columns, and returns its
+// lines.
 func onTerminal(t *testing.T, columns uint16, args ...string) []string {
 	t.Helper()
 	far, near := openTerminal(t, columns)
@@ -63,8 +64,8 @@ func onTerminal(t *testing.T, columns uint16, args ...string) []string {
 	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(out.String(), "\r\n", "\n"), "\n"), "\n")
 }
 
-// TestOutputFitsTheTerminal: tables and --help are as wide as the terminal at most, and what names a row stays whole as
-// long as that goes. Into a pipe everything is written in full.
+// TestOutputFitsTheTerminal: tables and --help are as wide as the terminal at most, and what names
+// a row stays whole as long as that goes. Into a pipe everything is written in full.
 func TestOutputFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	for _, columns := range []uint16{60, 80, 132} {

@@ -9,8 +9,8 @@ import (
 	"github.com/wardstream/wardstream/internal/cli/ingresscli"
 )
 
-// TestStoreURLsAreTheSameForBothBinaries runs the configurations of both binaries over the same URLs: both accept
-// one, or both refuse it in the same words.
+// TestStoreURLsAreTheSameForBothBinaries runs the configurations of both binaries over the same
+// URLs: both accept one, or both refuse it in the same words.
 func TestStoreURLsAreTheSameForBothBinaries(t *testing.T) {
 	t.Parallel()
 	good := map[string][]string{

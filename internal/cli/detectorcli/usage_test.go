@@ -26,8 +26,8 @@ func sections(t *testing.T, args ...string) map[string]string {
 	return found
 }
 
-// TestHelpSeparatesCommandFlags: the flags that set a key of the configuration have a title of their own, and
-// of these a command shows only those that it reads.
+// TestHelpSeparatesCommandFlags: the flags that set a key of the configuration have a title of
+// their own, and of these a command shows only those that it reads.
 func TestHelpSeparatesCommandFlags(t *testing.T) {
 	t.Parallel()
 	var all []string

@@ -194,8 +194,8 @@ func TestCheckKeepsAllowlists(t *testing.T) {
 	}
 }
 
-// TestConfigurationErrorsAreReportedTogether: every mistake of a file, or of the options, has a line of its own, and says what was
-// probably meant.
+// TestConfigurationErrorsAreReportedTogether: every mistake of a file, or of the options, has a
+// line of its own, and says what was probably meant.
 func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "c.yaml")

@@ -1,5 +1,6 @@
-// Package hostile holds the requests with which clients try to get an answer that ingress-check didn't decide, for tests of
-// ingress-check alone and of the proxies in front of it. requests.txt explains its lines.
+// Package hostile holds the requests with which clients try to get an answer that ingress-check
+// didn't decide, for tests of ingress-check alone and of the proxies in front of it. requests.txt
+// explains its lines.
 package hostile
 
 import (
@@ -41,8 +42,8 @@ func All() []Request {
 	return out
 }
 
-// Raw returns the bytes of the request. aim makes of the target the one to ask for, and proxy are lines that a proxy adds,
-// each with its CRLF.
+// Raw returns the bytes of the request. aim makes of the target the one to ask for, and proxy are
+// lines that a proxy adds, each with its CRLF.
 func (r Request) Raw(aim func(target string) string, proxy string) string {
 	raw, err := strconv.Unquote(`"` + strings.ReplaceAll(r.line, `"`, `\"`) + `"`)
 	if err != nil {

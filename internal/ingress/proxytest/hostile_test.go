@@ -16,8 +16,9 @@ import (
 
 func same(target string) string { return target }
 
-// hostileRequests sends the corpus through a proxy: the application sees nothing of a blocked client, and a client that is not
-// blocked gets what the proxy without ingress-check, at bare, gives it. Requests go at once, since some wait for a body.
+// hostileRequests sends the corpus through a proxy: the application sees nothing of a blocked
+// client, and a client that is not blocked gets what the proxy without ingress-check, at bare,
+// gives it. Requests go at once, since some wait for a body.
 func hostileRequests(t *testing.T, w *world, addr, bare string) {
 	t.Helper()
 	before := w.served.Load()
@@ -46,7 +47,8 @@ func hostileRequests(t *testing.T, w *world, addr, bare string) {
 // patience is how long an answer is waited for.
 const patience = 3 * time.Second
 
-// converse sends bytes from a client's address and returns the status of the answer, 0 if there is none.
+// converse sends bytes from a client's address and returns the status of the answer, 0 if there is
+// none.
 func converse(t *testing.T, from, addr, request string) int {
 	t.Helper()
 	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(t.Context(), "tcp", addr)

@@ -50,7 +50,8 @@ func decides(t *testing.T, w *world, addr string) {
 	}
 }
 
-// claims are headers with which clients claim to be another, to ask for something else, or to have no address.
+// claims are headers with which clients claim to be another, to ask for something else, or to have
+// no address.
 var claims = [][]string{
 	{"X-Forwarded-For", visitor},
 	{"X-Forwarded-For", visitor + ", 127.0.0.1"},
@@ -69,7 +70,8 @@ var claims = [][]string{
 	{"X-Error-Status", "200"},
 }
 
-// failsByPath shows the fail mode: without Redis all may pass but to /pay, however they ask for that.
+// failsByPath shows the fail mode: without Redis all may pass but to /pay, however they ask for
+// that.
 func failsByPath(t *testing.T, w *world, addr string) {
 	t.Helper()
 	w.redis.Kill()
@@ -142,7 +144,8 @@ func TestNginxREADMEExample(t *testing.T) {
 	}
 }
 
-// TestNginxForwardingContentLength: a page's line that is forgotten costs nothing, since ingress-check waits for no body.
+// TestNginxForwardingContentLength: a page's line that is forgotten costs nothing, since
+// ingress-check waits for no body.
 func TestNginxForwardingContentLength(t *testing.T) {
 	t.Parallel()
 	page := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2)[0]

@@ -48,8 +48,10 @@ func unanswered(t *testing.T) string {
 	return ""
 }
 
-// TestStalledAnswerTimes measures how long a request waits when the proxy's check is not answered, with the pages' own time limits, and
-// prints the rows of docs/reference/ingress-check.md's table: down (the port refuses), hung (it accepts and never answers), and a SYN that is not answered. What it checks is that the request is answered, and how.
+// TestStalledAnswerTimes measures how long a request waits when the proxy's check is not answered,
+// with the pages' own time limits, and prints the rows of docs/reference/ingress-check.md's table:
+// down (the port refuses), hung (it accepts and never answers), and a SYN that is not answered.
+// What it checks is that the request is answered, and how.
 func TestStalledAnswerTimes(t *testing.T) {
 	t.Parallel()
 	page := only(t, "docs/how-to/ingress/nginx.md", "nginx", 2)

@@ -1,7 +1,8 @@
 //go:build proxies
 
-// Package proxytest runs the configurations of docs/how-to/ingress on the real proxies, in front of a small
-// application, with a real ingress-check and a real Redis. make test-proxies has what it needs.
+// Package proxytest runs the configurations of docs/how-to/ingress on the real proxies, in front of
+// a small application, with a real ingress-check and a real Redis. make test-proxies has what it
+// needs.
 package proxytest
 
 import (
@@ -55,7 +56,8 @@ type world struct {
 	strict  bool   // proxies keep the page's time limits
 }
 
-// limits makes time limits of a page long, since the machine may be busy, unless it is them that are looked at.
+// limits makes time limits of a page long, since the machine may be busy, unless it is them that
+// are looked at.
 func (w *world) limits(config string) string {
 	if w.strict {
 		return config
@@ -63,8 +65,8 @@ func (w *world) limits(config string) string {
 	return strings.NewReplacer("100ms", "5s", "250ms", "10s", "timeout = 1000", "timeout = 20000").Replace(config)
 }
 
-// newWorld makes a world in which attacker is blocked for a minute and exile for good, and paths below /pay are
-// closed if that can't be known.
+// newWorld makes a world in which attacker is blocked for a minute and exile for good, and paths
+// below /pay are closed if that can't be known.
 func newWorld(t *testing.T, flags []string) *world {
 	t.Helper()
 	w := &world{t: t, redis: testenv.PrivateRedis(t), served: &atomic.Int64{}}
@@ -101,7 +103,8 @@ func (w *world) serveApp() {
 	w.app = strings.TrimPrefix(app.URL, "http://")
 }
 
-// command returns the flags with which a page starts ingress-check; networks of proxies become 127.0.0.1.
+// command returns the flags with which a page starts ingress-check; networks of proxies become
+// 127.0.0.1.
 func command(t *testing.T, page, language string) []string {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)ingress-check serve([^#&\n]*)`).FindStringSubmatch(strings.Join(blocks(t, page, language), ""))
@@ -195,8 +198,8 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// freeAddr finds an address whose port is outside the range that outgoing connections use: clients of these tests have
-// many, and Caddy listens on every address.
+// freeAddr finds an address whose port is outside the range that outgoing connections use: clients
+// of these tests have many, and Caddy listens on every address.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -261,7 +264,8 @@ type response struct {
 	body   string
 }
 
-// ask sends a request from a client's address to addr, with header lines in pairs that go as they are.
+// ask sends a request from a client's address to addr, with header lines in pairs that go as they
+// are.
 func ask(t *testing.T, from, addr, path string, header ...string) response {
 	t.Helper()
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{

@@ -39,8 +39,8 @@ func (b *Blocks) Members(ctx context.Context) (store.Members, error) {
 
 // Rebuild replaces the membership hash by the blocks that each yields: a consistent snapshot of all
 // permanent blocks, taken after each was called. If a block changes meanwhile it discards the new
-// hash and starts again, a limited number of times; then it returns [store.ErrConflict]. It returns the
-// number of blocks. Any number of rebuilds may run at the same time.
+// hash and starts again, a limited number of times; then it returns [store.ErrConflict]. It returns
+// the number of blocks. Any number of rebuilds may run at the same time.
 func (b *Blocks) Rebuild(ctx context.Context, each func(context.Context, func(checker.Block) error) error) (int, error) {
 	for range rebuildAttempts {
 		n, done, err := b.rebuild(ctx, each)

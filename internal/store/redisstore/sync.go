@@ -83,8 +83,9 @@ func (b *Blocks) discard(ctx context.Context, keys map[checker.Scope]string, val
 
 // Sync makes the membership hash and the keys of scopes equal to Postgres and returns how many it
 // changed. It reads Redis before Postgres and deletes only values that it read, so that a block
-// written meanwhile stays. A tombstone that it read does not reject a block: Postgres, where every unblock
-// comes first, has decided between the two, by the time of evidence that the block itself does not have.
+// written meanwhile stays. A tombstone that it read does not reject a block: Postgres, where every
+// unblock comes first, has decided between the two, by the time of evidence that the block itself
+// does not have.
 func (b *Blocks) Sync(ctx context.Context, scopes []checker.Scope, active store.Active) (int, error) {
 	members, values, err := b.copiesOf(ctx, scopes)
 	if err != nil {

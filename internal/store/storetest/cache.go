@@ -81,7 +81,8 @@ func mustConfirm(t *testing.T, c store.Cache, p store.Put, want store.Outcome) {
 	}
 }
 
-// blockedBy fails the test unless the look-up finds these blocks for the users of these names; "" is none.
+// blockedBy fails the test unless the look-up finds these blocks for the users of these names; ""
+// is none.
 func blockedBy(t *testing.T, l checker.Lookup, want map[string]string) {
 	t.Helper()
 	for name, id := range want {
@@ -234,7 +235,8 @@ func syncFollowsDurableTier(t *testing.T, c store.Cache) {
 	members(t, c, true, 1)
 }
 
-// syncWhateverTheTimeOfCreation: the durable tier has decided between a block and an unblock before it.
+// syncWhateverTheTimeOfCreation: the durable tier has decided between a block and an unblock before
+// it.
 func syncWhateverTheTimeOfCreation(t *testing.T, c store.Cache) {
 	mustRebuild(t, c, tier{})
 	p := aPut("a", true)

@@ -178,9 +178,9 @@ func TestReconcilerDuringUnblock(t *testing.T) {
 	}
 }
 
-// TestLaterBlockDuringUnblock: the scope is unblocked in Postgres, then it is blocked by a match later than the
-// unblock, or by an operator, then the unblock comes to Redis: it is blocked, in both. When the block says it was created
-// does not matter: that is by its creator's clock.
+// TestLaterBlockDuringUnblock: the scope is unblocked in Postgres, then it is blocked by a match
+// later than the unblock, or by an operator, then the unblock comes to Redis: it is blocked, in
+// both. When the block says it was created does not matter: that is by its creator's clock.
 func TestLaterBlockDuringUnblock(t *testing.T) {
 	t.Parallel()
 	for clock, offset := range map[string]time.Duration{"a clock ahead": time.Minute, "the same clock": 0, "a clock behind": -time.Minute} {

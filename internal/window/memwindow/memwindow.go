@@ -1,5 +1,5 @@
-// Package memwindow stores windows in memory. It is the reference for other window stores and is used
-// without Redis.
+// Package memwindow stores windows in memory. It is the reference for other window stores and is
+// used without Redis.
 package memwindow
 
 import (

@@ -32,8 +32,8 @@ type compaction struct {
 // window is next used.
 const maxOverfull = 1024
 
-// settle counts spared members and schedules a compaction of the log with the next batch, if judging the
-// window has shown that it is necessary.
+// settle counts spared members and schedules a compaction of the log with the next batch, if
+// judging the window has shown that it is necessary.
 func (s *Store) settle(t *touch, view *window.View) {
 	s.metrics.MembersSpared.Add(float64(view.Spared()))
 	log := t.log.Val()
@@ -96,8 +96,8 @@ func (c compaction) failed() bool {
 	return c.compacted != nil && c.compacted.Err() != nil || c.trimmed != nil && c.trimmed.Err() != nil
 }
 
-// finish counts the clears that were forgotten before they were too old to matter, and forgets more where
-// there are still too many. Failures are ignored: the log is compacted another time.
+// finish counts the clears that were forgotten before they were too old to matter, and forgets more
+// where there are still too many. Failures are ignored: the log is compacted another time.
 func (s *Store) finish(ctx context.Context, sent maintenance) {
 	var raises, trims maintenance
 	for i := range sent {
@@ -112,8 +112,9 @@ func (s *Store) finish(ctx context.Context, sent maintenance) {
 	}
 }
 
-// forget raises the floors of logs and then trims their clears, in two round trips: in this order no clear
-// is missing without a floor that says so, wherever the worker stops. Few windows ever have so many clears.
+// forget raises the floors of logs and then trims their clears, in two round trips: in this order
+// no clear is missing without a floor that says so, wherever the worker stops. Few windows ever
+// have so many clears.
 func (s *Store) forget(ctx context.Context, raises, trims maintenance) {
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
 		for i := range raises {

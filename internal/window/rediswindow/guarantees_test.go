@@ -35,8 +35,8 @@ func overfill(t *testing.T, s window.Store, spec *window.Spec, group string, at 
 	return members
 }
 
-// TestCompactedWindowExpires: a compaction goes along with a batch that may touch other windows alone, so that nothing else
-// gives the window its TTL.
+// TestCompactedWindowExpires: a compaction goes along with a batch that may touch other windows
+// alone, so that nothing else gives the window its TTL.
 func TestCompactedWindowExpires(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -55,8 +55,8 @@ func TestCompactedWindowExpires(t *testing.T) {
 	}
 }
 
-// TestSecondCompactionChangesNothing: where two workers would compact the same log the second sees that it is not the first,
-// though the log is as long again by then.
+// TestSecondCompactionChangesNothing: where two workers would compact the same log the second sees
+// that it is not the first, though the log is as long again by then.
 func TestSecondCompactionChangesNothing(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -99,8 +99,8 @@ func TestOlderClearDoesNotReplaceNewer(t *testing.T) {
 	}
 }
 
-// TestStoppedWorkerForgetsNoClearWithoutFloor stops a worker at each script that it would run to forget clears: every late
-// failure that one of the clears takes back is still not counted.
+// TestStoppedWorkerForgetsNoClearWithoutFloor stops a worker at each script that it would run to
+// forget clears: every late failure that one of the clears takes back is still not counted.
 func TestStoppedWorkerForgetsNoClearWithoutFloor(t *testing.T) {
 	t.Parallel()
 	for scripts := range 6 {
@@ -135,8 +135,9 @@ func TestStoppedWorkerForgetsNoClearWithoutFloor(t *testing.T) {
 	}
 }
 
-// TestLateFailureStaysRemovedAfterItsClearIsForgotten: a late failure that a success takes back is checked when it arrives, while the
-// success is known, and not only when the window reaches its threshold.
+// TestLateFailureStaysRemovedAfterItsClearIsForgotten: a late failure that a success takes back is
+// checked when it arrives, while the success is known, and not only when the window reaches its
+// threshold.
 func TestLateFailureStaysRemovedAfterItsClearIsForgotten(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)
@@ -162,8 +163,8 @@ func TestLateFailureStaysRemovedAfterItsClearIsForgotten(t *testing.T) {
 	}
 }
 
-// TestStoppedWorkerLeavesNoLateFailureThatCounts stops a worker after it has added a late failure and before it has looked up its
-// success: the next worker does.
+// TestStoppedWorkerLeavesNoLateFailureThatCounts stops a worker after it has added a late failure
+// and before it has looked up its success: the next worker does.
 func TestStoppedWorkerLeavesNoLateFailureThatCounts(t *testing.T) {
 	t.Parallel()
 	env, at := testenv.PrivateRedis(t), time.UnixMilli(1_800_000_000_000)

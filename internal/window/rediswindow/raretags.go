@@ -20,15 +20,17 @@ const (
 	maxRareTags = 4096
 	// rareTagsTTL is how much longer than its window a tag is remembered.
 	rareTagsTTL = time.Hour
-	// rareTagsEvery is how often other workers' tags are read while there are clears of unknown tags.
+	// rareTagsEvery is how often other workers' tags are read while there are clears of unknown
+	// tags.
 	rareTagsEvery = 100 * time.Millisecond
 	// rareTagsOverlap allows for differences between clocks.
 	rareTagsOverlap = time.Minute
 )
 
-// RareTags is a window.Store that skips clears without effect: in windows whose Spec has RareTags, clears
-// of tags that no member has had in any window of the spec. Workers share the tags in a sorted set per
-// spec and learn of each other's new tags within 100 ms. It is safe for concurrent use.
+// RareTags is a window.Store that skips clears without effect: in windows whose Spec has RareTags,
+// clears of tags that no member has had in any window of the spec. Workers share the tags in a
+// sorted set per spec and learn of each other's new tags within 100 ms. It is safe for concurrent
+// use.
 type RareTags struct {
 	next   window.Store
 	client redis.UniversalClient
@@ -52,8 +54,8 @@ func NewRareTags(next window.Store, client redis.UniversalClient, prefix string,
 	return &RareTags{next: next, client: client, keys: rediskey.Keys{Prefix: prefix}, now: now, books: map[*window.Spec]*tagBook{}}
 }
 
-// Apply implements window.Store. It takes another round trip if a member has a new tag, and at most one
-// per 100 ms if clears have unknown tags.
+// Apply implements window.Store. It takes another round trip if a member has a new tag, and at most
+// one per 100 ms if clears have unknown tags.
 func (s *RareTags) Apply(ctx context.Context, ops []window.Op) ([]window.Count, error) {
 	now := s.now()
 	if err := s.announce(ctx, ops, now); err != nil {
@@ -80,8 +82,8 @@ func (s *RareTags) Apply(ctx context.Context, ops []window.Op) ([]window.Count, 
 	return counts, nil
 }
 
-// announce records the tags of members, and shares with other workers those that are new or were last
-// shared long ago: ZADD, ZREMRANGEBYRANK and PEXPIRE, O(log n) each.
+// announce records the tags of members, and shares with other workers those that are new or were
+// last shared long ago: ZADD, ZREMRANGEBYRANK and PEXPIRE, O(log n) each.
 func (s *RareTags) announce(ctx context.Context, ops []window.Op, now time.Time) error {
 	fresh := s.fresh(ops, now)
 	if len(fresh) == 0 {
@@ -187,8 +189,8 @@ func (s *RareTags) due(ops []window.Op, now time.Time) bool {
 	return false
 }
 
-// refresh reads the tags that other workers wrote since the last time, and forgets old ones: ZRANGE,
-// O(log n + new tags).
+// refresh reads the tags that other workers wrote since the last time, and forgets old ones:
+// ZRANGE, O(log n + new tags).
 func (s *RareTags) refresh(ctx context.Context, now time.Time) error {
 	s.mu.Lock()
 	books := make([]*tagBook, 0, len(s.books))

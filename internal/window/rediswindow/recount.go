@@ -10,7 +10,8 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// Recount implements window.Store in two round trips: the logs, and the clears of the members in them.
+// Recount implements window.Store in two round trips: the logs, and the clears of the members in
+// them.
 func (s *Store) Recount(ctx context.Context, ops []window.Op) ([]window.Count, error) {
 	logs, clears := make([]*redis.StringCmd, len(ops)), make([]clearQuery, len(ops))
 	if err := s.recount(ctx, func(p redis.Pipeliner) {

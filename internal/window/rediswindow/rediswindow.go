@@ -1,7 +1,7 @@
 // Package rediswindow stores windows in Redis as logs of records and sorted sets of clears. A batch
-// appends to all its windows and reads them back in one round trip of cheap commands; this process does
-// the counting, with the same code as in memory. If a window with clears reaches its threshold, one more
-// round trip confirms the count.
+// appends to all its windows and reads them back in one round trip of cheap commands; this process
+// does the counting, with the same code as in memory. If a window with clears reaches its
+// threshold, one more round trip confirms the count.
 package rediswindow
 
 import (
@@ -67,10 +67,10 @@ func (s *Store) Apply(ctx context.Context, ops []window.Op) ([]window.Count, err
 	return counts, nil
 }
 
-// confirm reads the clears of every member in the doubtful windows and judges these again: the record of a
-// clear that removes a member may have been compacted away. The members are in the log before their clears
-// are read, so a clear that is handled later finds them there. Last it reads the marker, whose floor is
-// raised before clears are forgotten.
+// confirm reads the clears of every member in the doubtful windows and judges these again: the
+// record of a clear that removes a member may have been compacted away. The members are in the log
+// before their clears are read, so a clear that is handled later finds them there. Last it reads
+// the marker, whose floor is raised before clears are forgotten.
 func (s *Store) confirm(ctx context.Context, batch *window.Batch, doubtful []*touch, counts []window.Count) error {
 	if len(doubtful) == 0 {
 		return nil

@@ -133,8 +133,8 @@ func TestCompactionLosesNothing(t *testing.T) {
 	}
 }
 
-// TestConcurrentWorkersKeepEveryClear has four workers handle an office's failures and successes at the
-// same time, in any order: when all is handled, no failure stands that its success took back.
+// TestConcurrentWorkersKeepEveryClear has four workers handle an office's failures and successes at
+// the same time, in any order: when all is handled, no failure stands that its success took back.
 func TestConcurrentWorkersKeepEveryClear(t *testing.T) {
 	t.Parallel()
 	env := testenv.Redis(t)

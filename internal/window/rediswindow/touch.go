@@ -43,10 +43,10 @@ func (s *Store) touchAll(ctx context.Context, batch *window.Batch) ([]touch, err
 	return touched, nil
 }
 
-// touch adds records to a window and reads it: APPEND and GETEX, which also renews the TTL; O(size of
-// the log), about 2 µs in Redis. Clears are looked up where they may matter, see confirm. For a batch that
-// has clears itself they are looked up before: afterwards an older clear could not be told from the batch's
-// own, which does not affect the operations before it.
+// touch adds records to a window and reads it: APPEND and GETEX, which also renews the TTL; O(size
+// of the log), about 2 µs in Redis. Clears are looked up where they may matter, see confirm. For a
+// batch that has clears itself they are looked up before: afterwards an older clear could not be
+// told from the batch's own, which does not affect the operations before it.
 func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batch, w window.Window, t *touch) {
 	t.window, t.spec = w, s.spec(w.Spec)
 	t.key, t.added = s.keys.Window(t.spec.id, w.Group), batch.Additions(w)
@@ -69,7 +69,8 @@ func (s *Store) touch(ctx context.Context, p redis.Pipeliner, batch *window.Batc
 	t.addClears(ctx, p, clears)
 }
 
-// addClears remembers the newest clear of each tag, O(log n) each; the set is trimmed when the log is compacted.
+// addClears remembers the newest clear of each tag, O(log n) each; the set is trimmed when the log
+// is compacted.
 func (t *touch) addClears(ctx context.Context, p redis.Pipeliner, clears []window.Record) {
 	added := make([]redis.Z, len(clears))
 	for i, c := range clears {
@@ -104,7 +105,8 @@ func (t *touch) view() *window.View {
 	return window.Replay(t.window.Spec, t.before(), known)
 }
 
-// clearable reports whether a clear can remove any of the window's members, and sets which clears these are.
+// clearable reports whether a clear can remove any of the window's members, and sets which clears
+// these are.
 func (t *touch) clearable() bool {
 	if t.clearsKey == "" {
 		return false
@@ -113,9 +115,9 @@ func (t *touch) clearable() bool {
 	return len(t.others.tags)+len(t.own.tags) > 0
 }
 
-// failure returns the error that makes the pipeline's replies unusable, or nil. A missing window and a
-// failed compaction are not errors. If Redis refuses the connection, the pipeline has an error but its
-// commands do not.
+// failure returns the error that makes the pipeline's replies unusable, or nil. A missing window
+// and a failed compaction are not errors. If Redis refuses the connection, the pipeline has an
+// error but its commands do not.
 func failure(err error, touched []touch, housekeeping maintenance) error {
 	if err == nil {
 		return nil

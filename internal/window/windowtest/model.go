@@ -13,20 +13,22 @@ import (
 	"github.com/wardstream/wardstream/internal/window"
 )
 
-// Model compares two stores over one keyspace, two workers as it were, with counting as the definition says: of
-// random histories in batches, with entries that come again, in disorder, late, together and beyond what a window
-// holds, with clears, reads and several keys.
+// Model compares two stores over one keyspace, two workers as it were, with counting as the
+// definition says: of random histories in batches, with entries that come again, in disorder, late,
+// together and beyond what a window holds, with clears, reads and several keys.
 //
-// A count below the threshold may be too high, as long as it stays below, where a clear is no longer in the log; what follows is
-// about all others. While no window has held more than its capacity, every count is the definition's. From then on
+// A count below the threshold may be too high, as long as it stays below, where a clear is no
+// longer in the log; what follows is about all others. While no window has held more than its
+// capacity, every count is the definition's. From then on
 //
 //   - no count is higher than the definition's;
 //   - where nothing was cleared, it is the definition's over the newest members, as many as the capacity;
 //   - an entry no later than Lateness that the definition has reach the threshold does so, or one before it has on the
 //     same window, with a time less than Length before its own and at most Lateness after it.
 //
-// An entry that is later than Lateness is promised the first two alone. What the capacity has dropped is new when it comes again
-// at another time, and a member that comes with two times and a clear between them counts or doesn't by their order: neither is drawn here.
+// An entry that is later than Lateness is promised the first two alone. What the capacity has
+// dropped is new when it comes again at another time, and a member that comes with two times and a
+// clear between them counts or doesn't by their order: neither is drawn here.
 func Model(t *testing.T, open func(t *testing.T) func() window.Store) {
 	t.Helper()
 	next := open(t)
@@ -105,7 +107,8 @@ func (h *history) draw() []window.Op {
 	return ops
 }
 
-// op draws an operation. Times are tenths of a window apart, so that many are equal, or a window's length apart.
+// op draws an operation. Times are tenths of a window apart, so that many are equal, or a window's
+// length apart.
 func (h *history) op() window.Op {
 	kinds := []string{"add", "add", "add", "add", "again", "read"}
 	if h.clears {
@@ -159,7 +162,8 @@ func (h *history) op() window.Op {
 	return op
 }
 
-// step is the time from one member to the next: in bursts, or as many at a time as just don't reach the threshold.
+// step is the time from one member to the next: in bursts, or as many at a time as just don't reach
+// the threshold.
 func (h *history) step() int64 {
 	switch k := h.specs[0].Threshold; {
 	case !h.tight:
@@ -234,7 +238,8 @@ func (h *history) compare(b *book, op *window.Op, got int, want func([]int64) in
 	}
 }
 
-// reaches holds an entry that isn't too late to reaching the threshold where the definition has it do so.
+// reaches holds an entry that isn't too late to reaching the threshold where the definition has it
+// do so.
 func (h *history) reaches(b *book, op *window.Op, got, want int) {
 	at := op.Time.UnixMilli()
 	if got >= b.spec.Threshold {
