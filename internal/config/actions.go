@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/wardstream/wardstream/internal/enforce"
+	"github.com/wardstream/wardstream/internal/rules"
 	"github.com/wardstream/wardstream/internal/spelling"
 	"github.com/wardstream/wardstream/internal/strictconfig"
 	"github.com/wardstream/wardstream/pkg/checker"
@@ -28,9 +31,31 @@ func (a *Action) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.
 	}
 }
 
+// takeActions adds the actions that the rules' own entries have to those by rule, and returns their
+// keys.
+func (v *validator) takeActions() map[string]string {
+	keys := map[string]string{}
+	for i, r := range v.c.Rules {
+		if r.action == nil {
+			continue
+		}
+		key := fmt.Sprintf("rules[%d].action", i)
+		if _, twice := v.c.Actions[r.Name]; twice {
+			v.Refuse(key, "is in actions.%s as well; keep one of the two", r.Name)
+			continue
+		}
+		if v.c.Actions == nil {
+			v.c.Actions = map[string]Action{}
+		}
+		keys[r.Name], v.c.Actions[r.Name] = key, *r.action
+	}
+	return keys
+}
+
 func (v *validator) checkActions() {
+	keys := v.takeActions()
 	for _, rule := range slices.Sorted(maps.Keys(v.c.Actions)) {
-		key := "actions." + rule
+		key := cmp.Or(keys[rule], "actions."+rule)
 		v.checkRuleName(key, rule)
 		v.checkScopeList(key+".scopes", v.c.Actions[rule].Scopes)
 		v.checkMessage(key+".message", v.c.Actions[rule].Message)
@@ -73,7 +98,8 @@ func (v *validator) policy(allowlist *enforce.Allowlist) *enforce.Policy {
 	}
 	p.Proxies, _, _ = enforce.NewAllowlist(c.TrustedProxies) // addresses and ranges, as checked
 	for _, r := range c.Rules {
-		p.Defaults[r.Name] = p.Defaults[r.Type]
+		d := rules.DefaultActionOf(r.Type)
+		p.Defaults[r.Name] = enforce.ActionConfig{Action: d.Action, Scopes: d.Scopes}
 	}
 	for rule, a := range c.Actions {
 		p.Actions[rule] = enforce.ActionConfig{

@@ -75,7 +75,7 @@ func referencePage(root *schemaNode) string {
 		case f.Name == "actions":
 			table(&b, "`actions`", n.Description, rows(root.Defs["action"], reflect.New(reflect.TypeFor[Action]()).Elem(), ""))
 		case f.Name == "rules":
-			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `name`, `type` and these as well:\n\n", n.Description)
+			fmt.Fprintf(&b, "### `rules`\n\n%s Every rule takes `name`, `type`, `action` (as `actions` below has it) and these as well:\n\n", n.Description)
 			writeRules(&b, root)
 		}
 	}
@@ -92,12 +92,12 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 		shared = append(shared, row(f.Name, &n))
 	}
 	rowsOf(b, shared)
-	for _, name := range rules.Names() {
+	for _, name := range rules.Types() {
 		n := root.Defs[name]
 		fmt.Fprintf(b, "#### `%s`\n\n%s Severity %v, message \"%v\".\n\n", name, n.Description, n.Properties["severity"].Default, n.Properties["message"].Default)
 		var own []string
 		for _, key := range ordered(n) {
-			if !slices.ContainsFunc(options, func(f strictconfig.Field) bool { return f.Name == key }) && key != "name" && key != "type" {
+			if !slices.ContainsFunc(options, func(f strictconfig.Field) bool { return f.Name == key }) && key != "name" && key != "type" && key != "action" {
 				own = append(own, row(key, n.Properties[key]))
 			}
 		}
@@ -109,7 +109,7 @@ func writeRules(b *strings.Builder, root *schemaNode) {
 
 // ordered returns the keys of a rule, what it counts first.
 func ordered(n *schemaNode) []string {
-	order := []string{"threshold", "window", "field", "fields", "model_labels", "actor", "ignore_status_codes", "success_clears", "paths", "decision", "block_ttl"}
+	order := []string{"threshold", "window", "group_by", "distinct", "field", "fields", "model_labels", "actor", "ignore_status_codes", "success_clears", "paths", "decision", "block_ttl"}
 	var out, rest []string
 	for _, key := range order {
 		if n.Properties[key] != nil {

@@ -319,7 +319,7 @@ rules:
 	for _, p := range c.Rules[0].Params() {
 		route[p.Key] = p.Value
 	}
-	if route["threshold"] != 3 || route["block_ttl"] != 90*time.Second || route["cooldown"] != time.Hour || route["severity"] != 7 || route["where"] != nil || len(route) != 11 {
+	if route["threshold"] != 3 || route["block_ttl"] != 90*time.Second || route["cooldown"] != time.Hour || route["severity"] != 7 || route["where"] != nil || route["mode"] != "enforce" || len(route) != 12 {
 		t.Errorf("parameters %v", route)
 	}
 	if !strings.Contains(c.Effective(), `threshold: "12345678901234567890.5"`) {

@@ -20,8 +20,11 @@ import (
 // A Rule is one rule as configured.
 type Rule struct {
 	Name string
-	// Type is the built-in rule that it is; Name, if the configuration says nothing else.
+	// Type is the built-in rule that it is, or a general type; Name, if the configuration says
+	// nothing else.
 	Type string
+	// action is what the rule's own entry says to do about matches; nil if it says nothing.
+	action *Action
 	// params is a pointer to the rule's own struct, defaults filled in.
 	params  any
 	entries []strictconfig.Entry
@@ -69,7 +72,7 @@ func (r *Rule) param(key string) any {
 	return nil
 }
 
-// DecodeYAML takes the rule's name and type. Its parameters wait for the rule, which
+// DecodeYAML takes the rule's name, type and action. Its parameters wait for the rule, which
 // knows them.
 func (r *Rule) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Setting) {
 	if _, ok := n.(ast.MapNode); !ok {
@@ -82,6 +85,9 @@ func (r *Rule) DecodeYAML(d *strictconfig.Decoder, n ast.Node, s strictconfig.Se
 			d.Decode(e.Value, s.Child("name", reflect.ValueOf(&r.Name).Elem(), ""))
 		case "type":
 			d.Decode(e.Value, s.Child("type", reflect.ValueOf(&r.Type).Elem(), ""))
+		case "action":
+			r.action = &Action{}
+			d.Decode(e.Value, s.Child("action", reflect.ValueOf(r.action).Elem(), ""))
 		default:
 			r.entries = append(r.entries, e)
 		}
@@ -128,10 +134,12 @@ func (v *validator) buildable() []int {
 		switch names := rules.Names(); {
 		case r.Name == "":
 			v.Refuse(key, "is missing; name one of %s", strings.Join(names, ", "))
-		case r.Type != r.Name && !slices.Contains(names, r.Type):
+		case slices.Contains(rules.General(), r.Name):
+			v.Refuse(key, "%s is a type; give the rule a name of its own and write type: %s", strictconfig.Quote(r.Name), r.Name)
+		case r.Type != r.Name && !slices.Contains(rules.Types(), r.Type):
 			v.Refuse(fmt.Sprintf("rules[%d].type", i), "%s is not a type of rules; write one of %s%s",
-				strictconfig.Quote(r.Type), strings.Join(names, ", "), spelling.Suggestion(r.Type, names))
-		case !slices.Contains(names, r.Type):
+				strictconfig.Quote(r.Type), strings.Join(rules.Types(), ", "), spelling.Suggestion(r.Type, rules.Types()))
+		case r.Type == r.Name && !slices.Contains(names, r.Name):
 			v.Refuse(key, "%s is not a rule; name one of %s%s", strictconfig.Quote(r.Name), strings.Join(names, ", "), spelling.Suggestion(r.Name, names))
 		case r.Type != r.Name && (slices.Contains(names, r.Name) || r.Name == manual):
 			v.Refuse(key, "%s means something else; choose another name", strictconfig.Quote(r.Name))

@@ -197,21 +197,28 @@ func TestSchemaHasTheKeys(t *testing.T) {
 	t.Parallel()
 	root := readSchema(t)
 	checked := compareStruct(t, root, root, "", reflect.ValueOf(defaults("worker-1")).Elem())
-	for _, name := range rules.Names() {
+	for _, name := range rules.Types() {
 		def := root.Defs[name]
 		if def == nil {
 			t.Errorf("$defs lacks rule %s", name)
 			continue
 		}
 		typ := def.Properties["type"]
-		if typ == nil || typ.Const != name || len(def.AnyOf) != 2 || def.AnyOf[0].Properties["name"].Const != name || !slices.Contains(def.Required, "name") {
+		held := typ != nil && typ.Const == name && slices.Contains(def.Required, "name")
+		if slices.Contains(rules.General(), name) {
+			held = held && slices.Contains(def.Required, "type")
+		} else {
+			held = held && len(def.AnyOf) == 2 && def.AnyOf[0].Properties["name"].Const == name
+		}
+		if !held {
 			t.Errorf("$defs/%s does not hold name or type to it", name)
 		}
 		delete(def.Properties, "name")
 		delete(def.Properties, "type")
+		delete(def.Properties, "action")
 		checked += compareStruct(t, root, def, name, paramsOf(t, name))
 	}
-	if len(root.Defs) != len(rules.Names())+1 || len(root.Properties["rules"].Items.AnyOf) != len(rules.Names()) {
+	if len(root.Defs) != len(rules.Types())+1 || len(root.Properties["rules"].Items.AnyOf) != len(rules.Types()) {
 		t.Error("$defs or rules has more or fewer than the rules")
 	}
 	if checked < 110 {
@@ -434,6 +441,17 @@ func fileWith(path, value string) string {
 		return "rules: [{name: login_throttle}]\nactions: {login_throttle: {action: block, " + param + ": " + value + "}}\n"
 	case rule == "sensitive_field_change":
 		param = "fields: [a], " + param
+	case slices.Contains(rules.General(), rule):
+		needed := map[string]string{"where": "{a: b}", "group_by": "[a]", "threshold": "2", "window": "1m"}
+		if rule == "distinct" {
+			needed["distinct"] = "c"
+		}
+		needed[param] = value
+		text := "rules: [{name: mine, type: " + rule
+		for key, value := range needed {
+			text += ", " + key + ": " + value
+		}
+		return text + "}]\n"
 	}
 	return "rules: [{name: " + rule + ", " + param + ": " + value + "}]\n"
 }
@@ -464,7 +482,7 @@ func TestStructTagsAreValid(t *testing.T) {
 		}
 	}
 	check(reflect.TypeFor[Config]())
-	for _, name := range rules.Names() {
+	for _, name := range rules.Types() {
 		check(paramsOf(t, name).Type())
 	}
 	if checked < 30 {

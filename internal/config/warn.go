@@ -84,7 +84,7 @@ func (v *validator) warnRule(r *Rule) {
 	case "sensitive_field_change":
 		_, hasAction := v.c.Actions[r.Name]
 		_, hasTTL := v.c.BlockRules[r.Name]
-		if !hasAction && !hasTTL {
+		if !hasAction && !hasTTL && r.param("mode") != "observe" {
 			v.warnf("%[1]s has no action, so its default blocks user and session permanently, people who change their own password "+
 				"and administrators included; set actions.%[1]s to observe, or block only what you mean", r.Name)
 		}
@@ -95,6 +95,9 @@ func (v *validator) warnRule(r *Rule) {
 // configured to an action that never does.
 func (v *validator) mayBlock(r *Rule) bool {
 	harmless := func(action string) bool { return action == string(enforce.Observe) || action == string(enforce.Alert) }
+	if r.param("mode") == "observe" {
+		return false
+	}
 	if a, ok := v.c.Actions[r.Name]; ok {
 		return !harmless(a.Action)
 	}

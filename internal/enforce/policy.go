@@ -83,7 +83,8 @@ type Decision struct {
 	Blocks []checker.Block
 	// Alert reports whether to send an alert.
 	Alert bool
-	// DryRun are the scopes that would have been blocked without Policy.DryRun.
+	// DryRun are the scopes that would have been blocked if the policy, or the rule, did not only
+	// observe.
 	DryRun []checker.Scope
 	// Allowed are the scopes that were not blocked because they are allowlisted or trusted proxies.
 	Allowed []checker.Scope
@@ -106,7 +107,7 @@ func (p *Policy) Resolve(e *event.Event, m rules.Match) Decision {
 		switch {
 		case p.Allowlist.Holds(scope, e), p.Proxies.Holds(scope, e):
 			d.Allowed = append(d.Allowed, scope)
-		case p.DryRun:
+		case p.DryRun, m.Observe:
 			d.DryRun = append(d.DryRun, scope)
 		default:
 			block.Scope = scope

@@ -107,6 +107,7 @@ func TestResolveFirstSettingDecides(t *testing.T) {
 			p.Actions = map[string]enforce.ActionConfig{"r": temp("tenant", "ip", "route", "user", "nonsense")}
 		}, rules.Match{Rule: "r"}, "5m0s user=u1, 5m0s ip=203.0.113.9, 5m0s tenant=t1"},
 		"a scope the event lacks": {func(p *enforce.Policy) { p.Actions = map[string]enforce.ActionConfig{"r": temp("username")} }, rules.Match{Rule: "r"}, ""},
+		"a rule that observes":    {nil, rules.Match{Rule: "brute_force_login", Observe: true}, "alert"},
 		"dry run":                 {func(p *enforce.Policy) { p.DryRun = true }, rules.Match{Rule: "brute_force_login"}, "alert"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,3 +63,34 @@ func Detection(n ast.Node) (*Matcher, error) {
 	}
 	return &Matcher{root, t}, nil
 }
+
+// EventTypes returns the types of the events that a selection can match: those that its attribute
+// event_type lists, as they are written. It returns nil if they cannot be told, as with wildcards.
+func (m *Matcher) EventTypes() []string { return m.source.eventTypes() }
+
+func (t *tree) eventTypes() []string {
+	var types []string
+	for i := range t.items { // alternatives
+		of := t.items[i].eventTypes()
+		if of == nil {
+			return nil
+		}
+		types = append(types, of...)
+	}
+	listed, ok := t.get(eventType)
+	if !ok {
+		return types
+	}
+	list := listed.items
+	if listed.kind != listKind {
+		list = []tree{*listed}
+	}
+	for _, item := range list {
+		text, plain := parsePattern(item.text).literal()
+		if item.kind != textKind || !plain || text == "" {
+			return nil
+		}
+		types = append(types, text)
+	}
+	return types
+}

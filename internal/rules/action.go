@@ -42,6 +42,12 @@ func DefaultActions() map[string]DefaultAction {
 	return actions
 }
 
+// DefaultActionOf returns the default action of rules of a type.
+func DefaultActionOf(typ string) DefaultAction {
+	b, _ := builtinOf(typ)
+	return b.action
+}
+
 // blockAddress is the default action of most rules.
 func blockAddress() DefaultAction { return DefaultAction{TempBlock, []string{checker.ScopeIP}} }
 

@@ -44,6 +44,8 @@ type Match struct {
 	Rule     string
 	Severity int // 0 to 10
 	Message  string
+	// Observe is set if the rule only observes: nothing may be blocked.
+	Observe bool
 	// Decision is the action that the rule proposes, or "". Configured reports whether the
 	// operator set it in the rule's configuration.
 	Decision   string
@@ -87,6 +89,9 @@ type MatchOptions struct {
 	Severity int      `yaml:"severity"`
 	Message  string   `yaml:"message"`
 	Tags     []string `yaml:"tags"`
+	// Mode is enforce, or observe: then what would have been blocked is reported in an alert
+	// instead.
+	Mode string `yaml:"mode" oneof:"observe|enforce"`
 	// Where and Unless choose among the events that the rule evaluates: those that match Where, if
 	// there is one, and do not match Unless. To the rule the others do not exist.
 	Where  *match.Matcher `yaml:"where"`
@@ -95,6 +100,12 @@ type MatchOptions struct {
 	// rule's default. The configuration enforces the range.
 	Cooldown time.Duration `yaml:"cooldown" range:"1s..744h"`
 }
+
+// The modes of a rule.
+const (
+	modeEnforce = "enforce"
+	modeObserve = "observe"
+)
 
 // variant returns the variant of a window that counts what the selections leave. A rule whose
 // selections change begins anew: what others chose must not count.
@@ -126,7 +137,7 @@ func (b *base) Plan(_ *event.Event, ops []window.Op) []window.Op { return ops }
 
 func (b *base) match(group string, metadata map[string]any) Match {
 	return Match{
-		Rule: b.name, Severity: b.options.Severity, Message: b.options.Message, Tags: b.options.Tags,
+		Rule: b.name, Observe: b.options.Mode == modeObserve, Severity: b.options.Severity, Message: b.options.Message, Tags: b.options.Tags,
 		Metadata: metadata, Group: group, Cooldown: cmp.Or(b.options.Cooldown, b.cooldown),
 	}
 }

@@ -87,3 +87,33 @@ func full(filter rules.EventFilter) *event.Event {
 		},
 	}
 }
+
+// TestObservingRuleSaysSo: a match of a rule in observe mode must not block.
+func TestObservingRuleSaysSo(t *testing.T) {
+	t.Parallel()
+	for params, want := range map[string]bool{"{threshold: 1}": false, "{threshold: 1, mode: enforce}": false, "{threshold: 1, mode: observe}": true} {
+		d := detect(t, spec("brute_force_login", params))
+		matches := d.at(0, failure("203.0.113.9", "eve")...)
+		if d.want(matches, "brute_force_login"); matches[0].Observe != want {
+			t.Errorf("%s: observe %t", params, matches[0].Observe)
+		}
+	}
+}
+
+// TestChoosingRulesAllocatesNothing: it is done for every event.
+func TestChoosingRulesAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocations are counted
+	d := detect(t, spec("brute_force_login", "{where: {user.name|startswith: ev}}"))
+	e, err := d.decoder.Decode("s", "1-1", failure("203.0.113.9", "Eve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	allocations := testing.AllocsPerRun(100, func() {
+		for range d.set.For(&e) {
+			n++
+		}
+	})
+	if allocations != 0 || n == 0 {
+		t.Errorf("%v allocations, %d rules", allocations, n)
+	}
+}

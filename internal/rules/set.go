@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ import (
 type Spec struct {
 	// Name is unique; windows, matches and metrics carry it.
 	Name string
-	// Type is the built-in rule; "" if Name is that of one. Rules of the same type count apart.
+	// Type is the built-in rule or a general type; "" if Name is that of a built-in rule. Rules of
+	// the same type count apart.
 	Type string
 	// Decode overlays the configuration on a struct of parameters that holds the defaults.
 	// A key that the struct does not have is an error.
@@ -80,6 +82,32 @@ var builtins = map[string]builtin{
 	"suspicious_proxy_header": {newSuspiciousProxyHeader, blockAddress()},
 }
 
+// general are the types of rules that count what the configuration says. A rule of such a type has
+// a name of its own.
+var general = map[string]builtin{
+	"distinct":  {newDistinct, DefaultAction{Action: Alert}},
+	"threshold": {newThreshold, DefaultAction{Action: Alert}},
+}
+
+// Types returns the types that a rule can have: the built-in rules and the general types, sorted.
+func Types() []string {
+	types := append(Names(), General()...)
+	slices.Sort(types)
+	return types
+}
+
+// General returns the general types, sorted.
+func General() []string { return slices.Sorted(maps.Keys(general)) }
+
+// builtinOf returns the built-in rule or the general type.
+func builtinOf(typ string) (builtin, bool) {
+	if b, ok := builtins[typ]; ok {
+		return b, true
+	}
+	b, ok := general[typ]
+	return b, ok
+}
+
 // Names returns the names of the built-in rules, sorted.
 func Names() []string {
 	names := make([]string, 0, len(builtins))
@@ -99,9 +127,9 @@ func Build(specs []Spec, lateness time.Duration, opts ...Option) (built []Rule, 
 		opt(common)
 	}
 	for i, spec := range specs {
-		rule, ok := builtins[cmp.Or(spec.Type, spec.Name)]
+		rule, ok := builtinOf(cmp.Or(spec.Type, spec.Name))
 		if !ok {
-			return nil, i, fmt.Errorf("%w %q (known: %s)", ErrUnknown, cmp.Or(spec.Type, spec.Name), strings.Join(Names(), ", "))
+			return nil, i, fmt.Errorf("%w %q (known: %s)", ErrUnknown, cmp.Or(spec.Type, spec.Name), strings.Join(Types(), ", "))
 		}
 		made, err := rule.build(spec, common)
 		if err != nil {
@@ -169,17 +197,20 @@ func (s *Set) Comparisons() []Comparison {
 	return out
 }
 
-// For yields the rules that evaluate e: those that accept its type and select it.
+// For yields the rules that evaluate e: those that accept its type and select it. It is small so
+// that the compiler inlines it and allocates nothing.
 func (s *Set) For(e *event.Event) iter.Seq[Rule] {
+	return func(yield func(Rule) bool) { s.yield(e, yield) }
+}
+
+func (s *Set) yield(e *event.Event, yield func(Rule) bool) {
 	rules, ok := s.listed[e.Type]
 	if !ok {
 		rules = subscribed(s.loose, e.Type)
 	}
-	return func(yield func(Rule) bool) {
-		for _, r := range rules {
-			if r.Selects(e) && !yield(r) {
-				return
-			}
+	for _, r := range rules {
+		if r.Selects(e) && !yield(r) {
+			return
 		}
 	}
 }
@@ -245,6 +276,9 @@ func (o MatchOptions) check() error {
 	if o.Severity < 0 || o.Severity > 10 {
 		return &ParamError{"severity", fmt.Errorf("%d is not between 0 and 10", o.Severity)}
 	}
+	if o.Mode != modeEnforce && o.Mode != modeObserve {
+		return &ParamError{"mode", fmt.Errorf("%q is not one of observe, enforce", o.Mode)}
+	}
 	return nil
 }
 
@@ -285,6 +319,7 @@ func (d decision) of(m Match) Match {
 // decode fills params from the rule's configuration and checks the parameters that rules have
 // in common.
 func decode(spec Spec, params any, o *MatchOptions, c *Counting) error {
+	o.Mode = modeEnforce
 	if err := spec.Decode(params); err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ func (a app) writeRules(w io.Writer, views []ruleView, mode string) {
 
 // parameters are those that say when the rule matches.
 func (v ruleView) parameters() string {
-	said := []string{"message", "tags", "cooldown"}
+	said := []string{"message", "tags", "cooldown", "mode"}
 	var out []string
 	if v.Type != v.Name {
 		out = append(out, "type="+v.Type)
@@ -206,7 +206,7 @@ func (v ruleView) action(mode string) string {
 	if v.TTL != "" {
 		text += " " + exact(v.ttl)
 	}
-	if mode == "observe" && len(v.Scopes) > 0 {
+	if (mode == "observe" || v.Parameters["mode"] == "observe") && len(v.Scopes) > 0 {
 		text += " (observed only)"
 	}
 	return text
