@@ -59,8 +59,7 @@ func lookup(e *event.Event, name string) (event.Attr, bool) {
 	return e.Attr(name)
 }
 
-// A value decides about one scalar value of an attribute: its text, and whether it was published as
-// a number.
+// A value decides about one scalar of an attribute by its text.
 type value interface {
 	matches(text string) bool
 }

@@ -72,7 +72,7 @@ func named(views []ruleView, names []string) ([]ruleView, error) {
 // A ruleView is a rule as it is printed.
 type ruleView struct {
 	Name       string                   `json:"name"`
-	Type       string                   `json:"type"` // the built-in rule
+	Type       string                   `json:"type,omitempty"` // unless the name says it
 	Configured bool                     `json:"configured"`
 	Events     []string                 `json:"events"` // "*" stands for any end
 	Severity   int                      `json:"severity"`
@@ -109,7 +109,10 @@ func builtinRules(cfg *config.Config) []ruleView {
 }
 
 func ruleViewOf(r *config.Rule, filter rules.EventFilter, policy *enforce.Policy) ruleView {
-	v := ruleView{Name: r.Name, Type: r.Type, Events: eventsOf(filter), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
+	v := ruleView{Name: r.Name, Events: eventsOf(filter), Parameters: map[string]any{}, lengths: map[string]time.Duration{}}
+	if r.Type != r.Name {
+		v.Type = r.Type
+	}
 	var m rules.Match
 	for _, p := range r.Params() {
 		switch value := p.Value.(type) {
@@ -180,7 +183,7 @@ func (a app) writeRules(w io.Writer, views []ruleView, mode string) {
 func (v ruleView) parameters() string {
 	said := []string{"message", "tags", "cooldown", "mode"}
 	var out []string
-	if v.Type != v.Name {
+	if v.Type != "" {
 		out = append(out, "type="+v.Type)
 	}
 	for _, key := range v.order {
