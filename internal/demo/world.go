@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/wardstream/wardstream/internal/config"
@@ -73,7 +74,9 @@ func (w *world) start(ctx context.Context, p place) (err error) {
 		return err
 	}
 	w.cfg.Redis, w.cfg.Postgres.URL = config.Redis{URL: config.URL(w.redis.URL())}, ""
-	w.client = redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
+	w.client = redis.NewClient(&redis.Options{
+		Addr: w.redis.Addr(), MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	if w.ingress, err = ingress.New(ctx, w.ingressOptions(p.ingressAddr), p.log); err != nil {
 		return fmt.Errorf("start ingress-check: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // A ClusterEnv is a Redis Cluster of one test's own: three primaries, each with a replica that is
@@ -161,7 +162,7 @@ func (e *ClusterEnv) Elected(i int) time.Time {
 func (e *ClusterEnv) ClusterClient() *redis.ClusterClient {
 	c := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: strings.Split(strings.TrimPrefix(e.URL, "redis+cluster://"), ","), MaxRetries: -1, ContextTimeoutEnabled: true,
-		DialTimeout: time.Second,
+		DialTimeout: time.Second, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	e.t.Cleanup(func() { _ = c.Close() })
 	return c

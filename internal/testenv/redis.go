@@ -17,6 +17,7 @@ import (
 
 	"github.com/ory/dockertest/v3"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // A RedisEnv is one test's share of a Redis server.
@@ -70,6 +71,9 @@ func redisClient(t testing.TB, url string) *redis.Client {
 	opts.MaxRetries = -1
 	opts.DialerRetries = 1
 	opts.ContextTimeoutEnabled = true
+	// By default go-redis 9.23 tries them, and connections that are made at once race to say that the
+	// server has none.
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := redis.NewClient(opts)
 	if t != nil {
 		t.Cleanup(func() { _ = c.Close() }) // the test may have closed it

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/wardstream/wardstream/internal/store"
 	"github.com/wardstream/wardstream/internal/testenv"
@@ -60,7 +61,9 @@ func Cluster(t testing.TB) *redis.ClusterClient {
 	if err := nodes[0].Client.ClusterMeet(ctx, host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, MaxRedirects: 8})
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: addrs, MaxRedirects: 8, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
 	t.Cleanup(func() { _ = client.Close() })
 	testenv.Eventually(t, 30*time.Second, func() error {
 		for _, n := range nodes {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/wardstream/wardstream/internal/rediskey"
 	"github.com/wardstream/wardstream/internal/store"
@@ -88,9 +89,13 @@ func (r *rig) connect(client redis.UniversalClient) redis.UniversalClient {
 		r.wires.to.Store(&c.Options().Addr)
 		mine = redis.NewClient(&redis.Options{
 			Addr: "server", Dialer: r.wires.dial, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true, ReadTimeout: time.Second,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
 	case *redis.ClusterClient:
-		mine = redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Options().Addrs, Dialer: r.wires.dial, MaxRedirects: 8, ContextTimeoutEnabled: true})
+		mine = redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: c.Options().Addrs, Dialer: r.wires.dial, MaxRedirects: 8, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
 	default:
 		r.t.Fatalf("a %T", client)
 	}
